@@ -1,0 +1,7 @@
+"""Audio files to waveforms: mono float32 at 16 kHz, in bounded chunks."""
+
+from asr.audio.reader import AudioInfo, FloatArray
+from asr.audio.waveform import Channel, channels, load, measure, probe, stream
+from asr.names import shown
+
+__all__ = ["AudioInfo", "Channel", "FloatArray", "channels", "load", "measure", "probe", "shown", "stream"]

@@ -1,0 +1,218 @@
+"""From a file to the one form that the toolkit hears: mono float32 at 16 kHz, in bounded chunks."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soxr
+
+from asr.audio.av_reader import AvReader
+from asr.audio.header import soundfile_reads_whole
+from asr.audio.reader import AudioInfo, FloatArray, Reader
+from asr.audio.soundfile_reader import SoundfileReader
+from asr.frames import SAMPLE_RATE, samples_to_seconds, seconds_to_samples
+from asr.names import shown
+from lm.errors import InputError
+
+Channel = int | Literal["mix"]
+"""``mix``: the mean of all channels; or one channel, counted from 1."""
+
+CHUNK_S = 30.0
+STRETCH_TOLERANCE_S = 0.1
+"""A stretch may end this far beyond the recording: tables round their times."""
+FILTER_S = 0.05
+"""Sound before a stretch that the resampling filter needs (its own reach is under 10 ms)."""
+
+
+def probe(path: str | os.PathLike[str]) -> AudioInfo:
+    """What the header says; nothing but the first frames is decoded.
+
+    Raises:
+        InputError: there is no such file, or no sound in it.
+    """
+    with _open(path) as reader:
+        return reader.info
+
+
+def channels(policy: str, info: AudioInfo) -> list[Channel]:
+    """The channels to read one after the other under a policy.
+
+    Args:
+        policy: ``mix``; a number from 1; or ``split``, each channel a speaker of its own.
+    Raises:
+        InputError: unknown policy, or the recording lacks that channel.
+    """
+    if policy == "mix":
+        return ["mix"]
+    if policy == "split":
+        return list(range(1, info.num_channels + 1))
+    if not policy.isascii() or not policy.isdigit():
+        raise InputError(
+            f"channel policy {policy!r} is unknown. Give `mix`, `split`, or a channel number from 1."
+        )
+    _check_channel(int(policy), info)
+    return [int(policy)]
+
+
+def stream(
+    path: str | os.PathLike[str],
+    *,
+    channel: Channel = "mix",
+    offset_s: float = 0.0,
+    duration_s: float | None = None,
+    chunk_s: float = CHUNK_S,
+) -> Iterator[FloatArray]:
+    """Chunks of a recording's waveform, (S,) float32 at 16 kHz; neither clipped nor normalised.
+
+    Laid together the chunks are the same for every ``chunk_s``, and a stretch is the same as
+    cutting it from the whole (of lossy codecs to the accuracy of their decoder).
+
+    Args:
+        path: the recording.
+        channel: ``mix`` or a number from 1.
+        offset_s: where to begin, in seconds.
+        duration_s: how much to read, in seconds; None reads to the end.
+        chunk_s: length of every chunk but the last; bounds the memory.
+    Raises:
+        InputError: while iterating: the file cannot be read to the end of the stretch.
+    """
+    if not 0 <= offset_s < math.inf or not (duration_s is None or 0 < duration_s < math.inf):
+        raise InputError(
+            f"{shown(path)}: stretch of {duration_s} s at {offset_s} s. Give a positive span of seconds."
+        )
+    if chunk_s * SAMPLE_RATE < 1:
+        raise ValueError(f"`chunk_s` must hold at least one sample; got {chunk_s}.")
+    start = seconds_to_samples(offset_s)
+    wanted = None if duration_s is None else seconds_to_samples(duration_s)
+    with _open(path) as reader:
+        if channel != "mix":
+            _check_channel(channel, reader.info)
+        waveform = _limited(_resampled(reader, channel, start), wanted)
+        count = 0
+        for chunk in _regrouped(waveform, seconds_to_samples(chunk_s)):
+            count += len(chunk)
+            yield chunk
+        length_s = samples_to_seconds(start + count)
+        if count == 0 or (wanted is not None and wanted - count > STRETCH_TOLERANCE_S * SAMPLE_RATE):
+            ends = f"it ends at {length_s:.2f} s" if count else "it ends before that"
+            span = "" if duration_s is None else f" {duration_s:.2f} s"
+            raise InputError(
+                f"{shown(path)}: no{span} of sound at {offset_s:.2f} s; {ends}. Mend the times given for it."
+            )
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    channel: Channel = "mix",
+    offset_s: float = 0.0,
+    duration_s: float | None = None,
+) -> FloatArray:
+    """The waveform of a recording or a short stretch of one, (S,); see `stream`."""
+    return np.concatenate(list(stream(path, channel=channel, offset_s=offset_s, duration_s=duration_s)))
+
+
+def measure(path: str | os.PathLike[str]) -> float:
+    """Seconds that a recording really has, by decoding all of it.
+
+    Raises:
+        InputError: it cannot be decoded to the end.
+    """
+    with _open(path) as reader:
+        return sum(map(len, reader.blocks(0))) / reader.info.sample_rate
+
+
+def _open(path: str | os.PathLike[str]) -> Reader:
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{shown(path)} is a folder. Give an audio file.")
+        if not stat.S_ISREG(mode):
+            raise InputError(f"{shown(path)} is a pipe or a device. Save the sound to a file first.")
+        if path.stat().st_size == 0:
+            raise InputError(f"{shown(path)} is empty (0 bytes). Copy or record it again.")
+        by_soundfile = soundfile_reads_whole(path)
+    except OSError as error:
+        raise InputError(
+            f"{shown(path)}: {error.strerror}. Give the path of a readable audio file."
+        ) from error
+    if by_soundfile:
+        try:
+            return SoundfileReader(path)
+        except OSError:
+            pass  # a codec that libsndfile lacks, as AAC in CAF
+    return AvReader(path)
+
+
+def _check_channel(channel: int, info: AudioInfo) -> None:
+    if not 1 <= channel <= info.num_channels:
+        raise InputError(
+            f"{shown(info.path)} has no channel {channel}; it has {info.num_channels}. "
+            f"Give `mix`, `split` or a number from 1 to {info.num_channels}."
+        )
+
+
+def _resampled(reader: Reader, channel: Channel, start: int) -> Iterator[FloatArray]:
+    """The waveform at 16 kHz from its sample ``start`` to the end."""
+    rate = reader.info.sample_rate
+    if rate == SAMPLE_RATE:
+        for block in reader.blocks(start):
+            yield _mono(block, channel)
+        return
+    # Begin where a sample of the file and one of the waveform fall together, so that the filter
+    # takes the same phases as over the whole file, and early enough to fill it.
+    common = math.gcd(rate, SAMPLE_RATE)
+    step_in, step_out = rate // common, SAMPLE_RATE // common
+    steps = max(0, start - seconds_to_samples(FILTER_S)) // step_out
+    skip = start - steps * step_out
+    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+    for block in reader.blocks(steps * step_in):
+        out = resampler.resample_chunk(_mono(block, channel))
+        if skip < len(out):
+            yield out[skip:]
+        skip = max(0, skip - len(out))
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)[skip:]
+
+
+def _mono(block: FloatArray, channel: Channel) -> FloatArray:
+    """(S, C) -> (S,)"""
+    if block.shape[1] == 1:
+        return block[:, 0]
+    if channel == "mix":
+        mixed: FloatArray = block.mean(axis=1, dtype=np.float32)
+        return mixed
+    return np.ascontiguousarray(block[:, channel - 1])
+
+
+def _limited(blocks: Iterable[FloatArray], count: int | None) -> Iterator[FloatArray]:
+    """The first ``count`` samples; nothing beyond them is decoded."""
+    for block in blocks:
+        if count is not None:
+            block = block[:count]
+            count -= len(block)
+        yield block
+        if count == 0:
+            return
+
+
+def _regrouped(blocks: Iterable[FloatArray], size: int) -> Iterator[FloatArray]:
+    """The same samples in chunks of ``size``, the last one shorter."""
+    held: list[FloatArray] = []
+    count = 0
+    for block in blocks:
+        while count + len(block) >= size:
+            cut = size - count
+            yield np.concatenate([*held, block[:cut]])
+            held, count, block = [], 0, block[cut:]
+        if len(block):
+            held.append(block)
+            count += len(block)
+    if count:
+        yield np.concatenate(held)

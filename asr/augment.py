@@ -1,0 +1,54 @@
+"""Changes to a training waveform: speed, noise. Each draws from a generator that the caller seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.audio.speed import change_speed
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Waveform augmentation; filterbank masking belongs to the encoder."""
+
+    speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
+    """Playing speeds, drawn uniformly (Ko et al. 2015); pitch changes with them."""
+    noise_probability: float = 0.2
+    noise_snr_db: tuple[float, ...] = (10.0, 30.0)
+    """Least and greatest signal-to-noise ratio of the added coloured noise."""
+    gain_db: float = 6.0
+    """Greatest change of level, either way."""
+
+
+def augment(waveform: FloatArray, config: AugmentConfig, generator: np.random.Generator) -> FloatArray:
+    """One random variant of a waveform, (S,) -> (S',); its length changes with the speed."""
+    speed = float(generator.choice(config.speeds)) if config.speeds else 1.0
+    if speed != 1.0:
+        waveform = change_speed(waveform, speed)
+    if generator.random() < config.noise_probability:
+        waveform = waveform + _noise(waveform, config.noise_snr_db, generator)
+    if config.gain_db:
+        waveform = waveform * np.float32(10 ** (generator.uniform(-config.gain_db, config.gain_db) / 20))
+    return waveform.astype(np.float32, copy=False)
+
+
+def shortest_factor(config: AugmentConfig) -> float:
+    """Smallest ratio of an augmented waveform's length to the original's."""
+    return 1 / max((*config.speeds, 1.0))
+
+
+def _noise(waveform: FloatArray, snr_db: tuple[float, ...], generator: np.random.Generator) -> FloatArray:
+    """Gaussian noise whose spectrum falls off by a random power of frequency (0 white, 2 brown)."""
+    spectrum = np.fft.rfft(generator.standard_normal(len(waveform)).astype(np.float32))
+    fall = generator.uniform(0, 2)
+    spectrum *= np.arange(1, len(spectrum) + 1, dtype=np.float32) ** (-fall / 2)
+    noise = np.fft.irfft(spectrum, len(waveform)).astype(np.float32)
+    speech_power = float(np.mean(waveform**2))
+    noise_power = float(np.mean(noise**2)) or 1.0
+    ratio = speech_power / noise_power / 10 ** (generator.uniform(min(snr_db), max(snr_db)) / 10)
+    return noise * np.float32(np.sqrt(ratio))

@@ -1,0 +1,85 @@
+"""Length-bucketed batches by total seconds, in an order that follows from the seed alone."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+def epoch_batches(
+    durations_s: Sequence[float], *, batch_s: float, seed: int, epoch: int, jitter: float = 0.1
+) -> list[list[int]]:
+    """Indices of one epoch, in batches of alike lengths whose padded total is at most ``batch_s``.
+
+    The order depends on nothing but the arguments, so a resumed run skips to its batch.
+
+    Args:
+        durations_s: seconds of each utterance.
+        batch_s: most seconds in a batch, padding included; a longer utterance is a batch alone.
+        jitter: relative noise on the lengths before sorting, so that batches differ by epoch.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    lengths = np.asarray(durations_s, dtype=np.float64)
+    order = np.argsort(lengths * generator.uniform(1 - jitter, 1 + jitter, len(lengths)), kind="stable")
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    longest = 0.0
+    for index in order.tolist():
+        longest = max(longest, float(lengths[index]))
+        if batch and longest * (len(batch) + 1) > batch_s:
+            batches.append(batch)
+            batch, longest = [], float(lengths[index])
+        batch.append(index)
+    if batch:
+        batches.append(batch)
+    return [batches[place] for place in generator.permutation(len(batches))]
+
+
+def prefetch(
+    items: Iterator[Item], make: Callable[[Item], Made], *, threads: int = 1, ahead: int = 4
+) -> Iterator[Made]:
+    """``map(make, items)`` in order, made by threads up to ``ahead`` items before they are asked for.
+
+    Threads, not processes: decoding and resampling release the interpreter's lock, and nothing
+    needs to be pickled or forked.
+    """
+    pending: queue.Queue[Future[Made] | None] = queue.Queue(maxsize=ahead)
+    stopped = threading.Event()
+    with ThreadPoolExecutor(threads) as pool:
+
+        def submit() -> None:
+            try:
+                for item in items:
+                    future = pool.submit(make, item)
+                    while not stopped.is_set():
+                        try:
+                            pending.put(future, timeout=0.1)
+                            break
+                        except queue.Full:
+                            continue
+                    if stopped.is_set():
+                        return
+            finally:
+                while not stopped.is_set():
+                    try:
+                        pending.put(None, timeout=0.1)
+                        break
+                    except queue.Full:
+                        continue
+
+        feeder = threading.Thread(target=submit, daemon=True)
+        feeder.start()
+        try:
+            while (future := pending.get()) is not None:
+                yield future.result()
+        finally:
+            stopped.set()
+            feeder.join()

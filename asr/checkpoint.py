@@ -1,0 +1,88 @@
+"""Files that are whole or not there: written aside, flushed to disk, checksummed, renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+SUMS = "sha256.json"
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors as safetensors; shared storage is copied."""
+    save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, path)
+
+
+@contextmanager
+def write_folder(folder: Path) -> Iterator[Path]:
+    """A new folder to write into, which takes its name only when all of it is on the disk.
+
+    What stood at ``folder`` before is replaced in one step; a crash at any moment leaves the old
+    folder or the new one, or the new one beside a ``.old`` that the next write removes.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(folder.name + ".partial")
+    old = folder.with_name(folder.name + ".old")
+    for leftover in (partial, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial.mkdir()
+    yield partial
+    for path in sorted(partial.rglob("*")):
+        if path.is_file():
+            _flush(path)
+    _flush(partial)
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(partial, folder)
+    _flush(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def save_checkpoint(
+    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
+) -> None:
+    """Write a training state: groups of tensors as safetensors, everything else as JSON."""
+    with write_folder(folder) as partial:
+        for group, values in tensors.items():
+            write_tensors(values, partial / f"{group}.safetensors")
+        (partial / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+        sums = {path.name: sha256(path) for path in sorted(partial.iterdir())}
+        (partial / SUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file of a checkpoint is there as it was written."""
+    try:
+        sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
+        return bool(sums) and all(sha256(folder / name) == digest for name, digest in sums.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def whole_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints of an experiment that can be resumed from, oldest first."""
+    found = sorted(path for path in folder.glob("update_*") if path.is_dir() and path.suffix == "")
+    return [path for path in found if is_whole(path)]
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

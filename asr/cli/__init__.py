@@ -1,0 +1,66 @@
+"""The command ``loquela``: parse, call one function of the library, write."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from lm.errors import InputError
+
+COMMANDS = {
+    "transcribe": "recordings in, transcripts out: eaf, TextGrid, srt, json and more",
+    "corpus": "import, check, count and export a corpus",
+    "lm": "build, evaluate and tune language models",
+    "score": "word and character error rates with intervals",
+}
+"""Subcommands and their help, so that printing help imports none of them."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # Only the module of the command that was named is imported: help answers at once.
+    named = next((word for word in arguments if not word.startswith("-")), "")
+    parser = argparse.ArgumentParser(
+        prog="loquela",
+        description="Speech recognition for languages with hours, not thousands of hours, of recordings.",
+        epilog="`loquela COMMAND --help` says more. Recipes for training: python -m recipes.finetune_ctc --help",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text, add_help=name == named)
+        if name == named:
+            module = importlib.import_module(f"asr.cli.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    args = parser.parse_args(arguments)
+    if args.version:
+        from importlib.metadata import version
+
+        print(version("loquela"))
+        return 0
+    if not args.command:
+        parser.print_help()
+        return 2
+    run: Callable[[], int] = lambda: args.run(args)  # noqa: E731
+    return guarded(run)
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """Run; a mistake of the user's is one line on stderr, Ctrl-C a word, neither a traceback."""
+    try:
+        return run()
+    except InputError as error:
+        print(f"loquela: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("loquela: stopped; what is done stays", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `loquela ... | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141

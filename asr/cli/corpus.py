@@ -1,0 +1,277 @@
+"""``loquela corpus import|check|stats|export``: from any form to a manifest, looked over and counted."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lm.errors import InputError
+
+if TYPE_CHECKING:
+    from asr.check import CheckConfig, Finding
+    from asr.manifest import Utterance
+
+HELP = "import, check, count and export a corpus"
+
+FORMS = ("auto", "manifest", "kaldi", "fairseq", "commonvoice", "elan", "textgrid", "table", "folder")
+EXPORT_FORMS = ("kaldi", "fairseq", "csv")
+EXAMPLES_SHOWN = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the four actions."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_import(actions.add_parser("import", help="read a corpus of any form and write its manifest"))
+    check = actions.add_parser("check", help="find what is wrong with a corpus, with the remedy")
+    _add_manifest(check)
+    check.add_argument(
+        "--frames-per-second", type=float, default=25.0, help="of the encoder to be trained (default 25)"
+    )
+    check.add_argument(
+        "--no-audio", action="store_true", help="check the manifest and its texts, not the recordings"
+    )
+    check.add_argument(
+        "--all", action="store_true", help=f"print every finding, not the first {EXAMPLES_SHOWN} of a kind"
+    )
+    check.add_argument("--json", action="store_true", help="one JSON object per finding on stdout")
+    stats = actions.add_parser("stats", help="count hours, speakers, words and letters")
+    _add_manifest(stats)
+    stats.add_argument("--json", action="store_true", help="JSON instead of a table")
+    export = actions.add_parser("export", help="write a manifest in another toolkit's form")
+    _add_manifest(export)
+    export.add_argument("--form", required=True, choices=EXPORT_FORMS, help="form to write")
+    export.add_argument("--out", required=True, type=Path, metavar="PATH", help="folder (csv: file) to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do the action; 1 when something was left out or an error was found."""
+    actions: dict[str, Callable[[argparse.Namespace], int]] = {
+        "import": _import,
+        "check": _check,
+        "stats": _stats,
+        "export": _export,
+    }
+    return actions[args.action](args)
+
+
+def _add_manifest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("manifest", type=Path, help="manifest.tsv")
+    parser.add_argument(
+        "--corpus",
+        type=Path,
+        metavar="FOLDER",
+        help="where relative audio paths start (default: beside the manifest)",
+    )
+    parser.add_argument("--split", default="", metavar="NAME", help="only this split")
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, help="file or folder of the corpus")
+    parser.add_argument("--out", required=True, type=Path, metavar="TSV", help="manifest to write")
+    parser.add_argument(
+        "--form", default="auto", choices=FORMS, help="form of the source (default: find out)"
+    )
+    source = parser.add_argument_group("what the source is like")
+    source.add_argument(
+        "--audio", type=Path, metavar="PATH", help="folder (or file) of the recordings, if they are elsewhere"
+    )
+    source.add_argument(
+        "--columns",
+        type=_mapping,
+        default={},
+        metavar="OURS=THEIRS,...",
+        help="table: e.g. audio=file,text=sentence",
+    )
+    source.add_argument(
+        "--tier",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="ELAN, Praat: transcript tier or pattern; repeatable",
+    )
+    source.add_argument(
+        "--translation-tier",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="ELAN, Praat: translation tier; repeatable",
+    )
+    source.add_argument("--language", default="", help="language of every text")
+    source.add_argument("--translation-language", default="", help="language of every translation")
+    source.add_argument("--speaker", default="", help="speaker of every utterance")
+    source.add_argument(
+        "--speaker-pattern",
+        default="",
+        metavar="REGEX",
+        help="the speaker is its first group in the audio's path",
+    )
+    splits = parser.add_argument_group("splits")
+    splits.add_argument(
+        "--split", default="", metavar="SHARES", help="train=0.8,dev=0.1,test=0.1; or one name for all"
+    )
+    splits.add_argument(
+        "--split-by",
+        choices=("recording", "speaker", "utterance"),
+        default="recording",
+        help="what splits must not share",
+    )
+    splits.add_argument("--seed", type=int, default=0, help="of the split (default 0)")
+    measuring = parser.add_argument_group("measuring")
+    measuring.add_argument(
+        "--trust-header", action="store_true", help="take durations from headers: quick, not always true"
+    )
+    measuring.add_argument(
+        "--jobs", type=int, default=0, metavar="N", help="files measured at once (default: one per core)"
+    )
+
+
+def _mapping(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    if not pairs or not all(ours.strip() and equals and theirs.strip() for ours, equals, theirs in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r}: write OURS=THEIRS, separated by commas")
+    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
+
+
+def _import(args: argparse.Namespace) -> int:
+    import sys
+    from dataclasses import replace
+
+    from asr.importers import ImportConfig, assign_splits, import_corpus
+    from asr.manifest import total_hours, write_manifest
+
+    shares = _shares(args.split) if "=" in args.split else {}
+    config = ImportConfig(
+        audio=args.audio,
+        columns=args.columns,
+        tiers=tuple(args.tier),
+        translation_tiers=tuple(args.translation_tier),
+        language=args.language,
+        translation_language=args.translation_language,
+        speaker=args.speaker,
+        speaker_pattern=args.speaker_pattern,
+        trust_header=args.trust_header,
+        jobs=args.jobs,
+    )
+    with _Progress("measured") as progress:
+        imported = import_corpus(args.source, args.form, config, progress=progress)
+    for problem in imported.problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    utterances = imported.utterances
+    if not utterances:
+        raise InputError(
+            f"{args.source}: nothing to import. Mend what is named above, or give another source."
+        )
+    if shares:
+        utterances = assign_splits(utterances, shares, by=args.split_by, seed=args.seed)
+    elif args.split:
+        utterances = [replace(each, split=args.split) for each in utterances]
+    try:
+        write_manifest(utterances, args.out)
+    except OSError as error:
+        raise InputError(
+            f"{args.out} cannot be written: {error.strerror}. Choose a folder you may write to."
+        ) from error
+    left_out = f", {len(imported.problems)} problem(s) reported" if imported.problems else ""
+    print(f"{args.out}: {len(utterances)} utterances, {total_hours(utterances):.2f} hours{left_out}")
+    return 1 if imported.problems else 0
+
+
+def _shares(text: str) -> dict[str, float]:
+    try:
+        return {name: float(share) for name, share in _mapping(text).items()}
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        raise InputError(
+            f"--split {text}: write shares as in train=0.8,dev=0.1,test=0.1, or one name."
+        ) from error
+
+
+def _check(args: argparse.Namespace) -> int:
+    import json
+    from dataclasses import asdict
+
+    from asr.check import CheckConfig, check_manifest
+    from asr.frames import SAMPLE_RATE, FrameGrid
+    from asr.manifest import total_hours
+
+    if not 0 < args.frames_per_second <= SAMPLE_RATE:
+        raise InputError(
+            f"--frames-per-second {args.frames_per_second}: give a positive number, as in 25 or 50."
+        )
+    hop = round(SAMPLE_RATE / args.frames_per_second)
+    utterances = _read(args)
+    config: CheckConfig = CheckConfig(grid=FrameGrid(hop_samples=hop, window_samples=hop))
+    with _Progress("heard") as progress:
+        findings = check_manifest(utterances, config, listen=not args.no_audio, progress=progress)
+    if args.json:
+        for finding in findings:
+            print(json.dumps(asdict(finding), ensure_ascii=False))
+    else:
+        print(f"{len(utterances)} utterances, {total_hours(utterances):.2f} hours")
+        print(_report(findings, shown=None if args.all else EXAMPLES_SHOWN))
+    return 1 if any(finding.severity == "error" for finding in findings) else 0
+
+
+def _report(findings: Sequence[Finding], *, shown: int | None) -> str:
+    """Findings by kind: how many, the first few, and what to do."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.severity, finding.kind), []).append(finding)
+    lines = []
+    for (severity, kind), members in groups.items():
+        num_utterances = len({name for each in members for name in each.utterance_ids})
+        lines += ["", f"{severity.upper()}  {kind}: {num_utterances} utterance(s)"]
+        lines += [f"  {each.message}" for each in members[:shown]]
+        if shown is not None and len(members) > shown:
+            lines.append(f"  ... and {len(members) - shown} more (--all shows them)")
+        lines += [f"  -> {remedy}" for remedy in dict.fromkeys(each.remedy for each in members)]
+    counts = {
+        severity: sum(each.severity == severity for each in findings)
+        for severity in ("error", "warning", "note")
+    }
+    lines += ["", ", ".join(f"{count} {severity}(s)" for severity, count in counts.items())]
+    return "\n".join(lines)
+
+
+def _stats(args: argparse.Namespace) -> int:
+    import json
+
+    from asr.stats import corpus_stats, format_stats
+
+    stats = corpus_stats(_read(args))
+    print(json.dumps(stats.to_dict(), ensure_ascii=False) if args.json else format_stats(stats))
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from asr.importers.writers import export_corpus
+
+    for path in export_corpus(_read(args), args.form, args.out):
+        print(path)
+    return 0
+
+
+def _read(args: argparse.Namespace) -> list[Utterance]:
+    from asr.manifest import read_manifest
+
+    return read_manifest(args.manifest, split=args.split, corpus=args.corpus or "")
+
+
+class _Progress:
+    """A bar on stderr, where that is a terminal."""
+
+    def __init__(self, verb: str) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(desc=verb, unit="file", disable=None, leave=False)
+
+    def __call__(self, done: int, total: int) -> None:
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()

@@ -1,0 +1,240 @@
+"""`loquela lm`: build, evaluate and tune language models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asr.text import TextPolicy
+    from lm.evaluate import Evaluation
+
+HELP = "build, evaluate and tune language models"
+
+
+def add_build_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `lm build`, in the order that the text travels."""
+    _add_text_arguments(parser, "training text")
+    text = parser.add_argument_group("text policy")
+    text.add_argument(
+        "--policy", type=Path, metavar="JSON",
+        help="JSON of a text policy, or with one under `policy`, as a tokenizer's (default policy if none)",
+    )  # fmt: skip
+    models = parser.add_argument_group("models")
+    models.add_argument(
+        "--word-order",
+        type=int,
+        default=3,
+        metavar="N",
+        help="words in the longest n-gram; 0: none (default 3)",
+    )
+    models.add_argument(
+        "--character-order", "--char-order", type=int, default=6, metavar="N",
+        help="characters in the longest n-gram; 0: none (default 6)",
+    )  # fmt: skip
+    for unit in ("word", "character"):
+        models.add_argument(
+            "--prune" if unit == "word" else "--character-prune",
+            type=int, nargs="+", default=[0], metavar="N",
+            help=f"leave out {unit} n-grams seen N times or fewer; one N per order, the last for all longer",
+        )  # fmt: skip
+    models.add_argument(
+        "--closed-vocabulary", action="store_true",
+        help="give the unknown word one word's share of probability, as lmplz does, not all that is freed",
+    )  # fmt: skip
+    models.add_argument(
+        "--no-fallback", action="store_true",
+        help="fail where the text is too small to estimate discounts, instead of using 0.5 1 1.5",
+    )  # fmt: skip
+    output = parser.add_argument_group("output")
+    output.add_argument("--binary", action="store_true", help="write kenlm binaries in place of ARPA files")
+    output.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    output.add_argument(
+        "--overwrite", action="store_true", help="replace the language model that --out holds"
+    )
+
+
+def build(args: argparse.Namespace) -> int:
+    """Build an LM folder; prints what was built."""
+    from lm.build import build_language_model
+    from lm.kneser_ney import FALLBACK_DISCOUNTS
+
+    policy = _read_policy(args.policy)
+    report = build_language_model(
+        _read_text(args, policy),
+        args.out,
+        word_order=args.word_order,
+        character_order=args.character_order,
+        word_prune=args.prune,
+        character_prune=args.character_prune,
+        open_vocabulary=not args.closed_vocabulary,
+        fallback=None if args.no_fallback else FALLBACK_DISCOUNTS,
+        binary=args.binary,
+        policy=policy.to_dict(),
+        overwrite=args.overwrite,
+    )
+    print(f"text policy  {policy.describe()}")
+    print(
+        f"text         {report.sentences} sentences ({report.repeated} repeated), "
+        f"{report.words} words, {report.characters} characters"
+    )
+    for unit, counts in report.ngrams.items():
+        print(f"{unit:<12} {' '.join(f'{n}-grams {count}' for n, count in enumerate(counts, 1))}")
+    sizes = ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in report.bytes.items())
+    print(f"written      {args.out}: {sizes}")
+    return 0
+
+
+def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `lm eval`."""
+    parser.add_argument(
+        "--lm",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="LM folder, or a bare ARPA or kenlm binary file",
+    )
+    parser.add_argument(
+        "--unit",
+        choices=("word", "character"),
+        default="word",
+        help="what the tokens of a bare file are (default word)",
+    )
+    _add_text_arguments(parser, "text to score")
+    output = parser.add_argument_group("output")
+    output.add_argument("--top", type=int, default=10, metavar="N", help="unknown words to list (default 10)")
+    output.add_argument("--json", action="store_true", help="print one line of JSON instead of the table")
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Score a text; prints perplexities and unknown words."""
+    from asr.text import TextPolicy
+    from lm.evaluate import evaluate
+    from lm.folder import LanguageModel
+
+    model = LanguageModel.load(args.lm, unit=args.unit)
+    if model.policy is None:
+        print(f"{args.lm} does not say its text policy; the default is used", file=sys.stderr)
+    policy = TextPolicy.from_dict(model.policy) if model.policy is not None else TextPolicy()
+    result = evaluate(model, _read_text(args, policy), top=args.top)
+    if result.training_sentences:
+        print(
+            f"warning: {result.training_sentences} of {result.sentences} sentences are in the training text; "
+            "the figures flatter the model",
+            file=sys.stderr,
+        )
+    if args.json:
+        print(
+            json.dumps(
+                {"lm": str(args.lm), "policy": policy.describe(), **result.to_dict()}, ensure_ascii=False
+            )
+        )
+    else:
+        print("\n".join(_table(result, policy.describe())))
+    return 0
+
+
+@dataclass(frozen=True)
+class _Command:
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+COMMANDS = {
+    "build": _Command("estimate word and character n-grams from text", add_build_arguments, build),
+    "eval": _Command("perplexity and unknown words of a text", add_eval_arguments, evaluate),
+}
+"""Subcommands; another one is another entry."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The subcommands with their options."""
+    commands = parser.add_subparsers(dest="lm_command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        command.add_arguments(commands.add_parser(name, help=command.help, description=command.help))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the subcommand; returns the exit status."""
+    return COMMANDS[args.lm_command].run(args)
+
+
+def _add_text_arguments(parser: argparse.ArgumentParser, title: str) -> None:
+    group = parser.add_argument_group(title, "at least one of --text and --manifest")
+    group.add_argument(
+        "--text", type=Path, nargs="+", default=[], metavar="FILE", help="UTF-8 text, one sentence a line"
+    )
+    group.add_argument(
+        "--manifest", type=Path, metavar="TSV", help="a manifest; its transcripts are the text"
+    )
+    group.add_argument("--split", default="", help="take this split of the manifest")
+
+
+def _read_text(args: argparse.Namespace, policy: TextPolicy) -> list[str]:
+    from asr.manifest import read_manifest
+    from lm.corpus import normalised, read_sentences
+    from lm.errors import InputError
+
+    if not args.text and not args.manifest:
+        raise InputError("no text. Give --text FILE or --manifest TSV.")
+    sentences = list(read_sentences(args.text))
+    if args.manifest:
+        sentences += [utterance.text for utterance in read_manifest(args.manifest, split=args.split)]
+    return normalised(sentences, policy)
+
+
+def _read_policy(path: Path | None) -> TextPolicy:
+    from asr.text import TextPolicy
+    from lm.errors import InputError
+
+    if path is None:
+        return TextPolicy()
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"--policy {path}: {error.strerror}. Give the JSON file of a text policy."
+        ) from error
+    except ValueError as error:
+        raise InputError(
+            f"--policy {path} is not JSON ({error}). Give the JSON file of a text policy."
+        ) from error
+    values = values.get("policy", values) if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        raise InputError(f"--policy {path} is no JSON object. Give the JSON file of a text policy.")
+    return TextPolicy.from_dict(values)
+
+
+def _table(result: Evaluation, policy: str) -> list[str]:
+    lines = [
+        f"text policy            {policy}",
+        f"sentences              {result.sentences} ({result.repeated_sentences} repeated)",
+        f"words, characters      {result.words}, {result.characters}",
+    ]
+    if word := result.word:
+        frequent = ", ".join(f"{token} {count}" for token, count in word.unknown_most_frequent)
+        lines += [
+            f"word {word.order}-gram            perplexity {word.perplexity:.2f} "
+            f"({word.perplexity_known:.2f} without unknown words)",
+            f"unknown words          {word.unknown_token_rate:.2%} of tokens ({word.unknown_tokens}), "
+            f"{word.unknown_type_rate:.2%} of types ({word.unknown_types})",
+            f"most frequent unknown  {frequent or 'none'}",
+        ]
+        if word.bits_per_character is not None:
+            lines.append(f"words, unknown spelled {word.bits_per_character:.4f} bits per character")
+    if character := result.character:
+        unknown = ", ".join(
+            f"{c} U+{ord(c):04X} {count}" for c, count in character.unknown_characters.items()
+        )
+        lines += [
+            f"character {character.order}-gram       perplexity {character.perplexity:.3f}, "
+            f"{character.bits_per_character:.4f} bits per character",
+            f"unknown characters     {unknown or 'none'}",
+        ]
+    return lines

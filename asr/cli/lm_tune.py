@@ -1,0 +1,102 @@
+"""``loquela lm tune``: the decoder's weights on dev, saved with the language model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+HELP = "choose the decoder's weights on dev and save them with the language model"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``lm tune``."""
+    parser.add_argument("--model", required=True, metavar="M", help="experiment or model folder")
+    parser.add_argument(
+        "--lm",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="language model folder; its lm.json takes the weights",
+    )
+    parser.add_argument("--manifest", required=True, type=Path, metavar="TSV")
+    parser.add_argument(
+        "--split", default="dev", help="utterances to tune on; never the test split (default: dev)"
+    )
+    parser.add_argument(
+        "--corpus", default="", metavar="DIR", help="folder that relative audio paths start from"
+    )
+    parser.add_argument(
+        "--units",
+        choices=("both", "word", "character"),
+        default="both",
+        help="which of the language models to tune with; only `both` is saved in lm.json",
+    )
+    parser.add_argument("--beam", type=int, default=64, metavar="N", help="beam width (default: 64)")
+    parser.add_argument("--table", type=Path, metavar="TSV", help="write everything that was tried")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tune; prints the chosen weights and whether they lie on the edge of what was tried."""
+    from dataclasses import asdict
+
+    from asr.decode import BeamSearchConfig, build_decoder
+    from asr.emissions import utterance_emissions
+    from asr.manifest import read_manifest, with_text
+    from asr.transcribe import open_model
+    from asr.tune import tune
+    from lm.errors import InputError
+    from lm.folder import LanguageModel, set_decoding
+
+    model = open_model(args.model).model
+    tokenizer = model.tokenizer
+    language_model = LanguageModel.load(args.lm).only(args.units)
+    emissions, references, failed = [], [], False
+    for utterance, values in utterance_emissions(
+        model, with_text(read_manifest(args.manifest, split=args.split, corpus=args.corpus))
+    ):
+        if isinstance(values, InputError):
+            print(f"left out: {values}", file=sys.stderr)
+            failed = True
+        else:
+            emissions.append(values)
+            references.append(tokenizer.policy(utterance.text))
+    result = tune(
+        emissions,
+        references,
+        lambda config: build_decoder(tokenizer.surfaces, tokenizer.blank, language_model, config),
+        language_model,
+        start=BeamSearchConfig(beam_width=args.beam),
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    if args.table:
+        names = sorted({name for trial in result.trials for name in trial.weights})
+        rows = [
+            [
+                *(f"{trial.weights[name]:g}" for name in names),
+                f"{trial.wer:.5f}",
+                f"{trial.cer:.5f}",
+                str(trial.decoded),
+            ]
+            for trial in result.trials
+        ]
+        args.table.write_text(
+            "\n".join("\t".join(row) for row in [[*names, "wer", "cer", "decoded"], *rows]) + "\n",
+            encoding="utf-8",
+        )
+    chosen = {name: value for name, value in asdict(result.config).items() if name != "num_hypotheses"}
+    if args.units == "both":
+        set_decoding(args.lm, chosen)
+    print(
+        json.dumps(
+            {
+                "wer": round(result.wer, 5),
+                "cer": round(result.cer, 5),
+                "utterances": len(references),
+                "on_edge": list(result.edges),
+                "decoding": chosen,
+            }
+        )
+    )
+    return int(failed)

@@ -1,0 +1,177 @@
+"""`loquela score`: error rates of transcripts, with intervals, alignments and comparisons."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asr.score import CorpusScore
+    from asr.score_files import References
+    from asr.text import TextPolicy
+
+HELP = "word and character error rates of transcripts, with intervals"
+
+_SHOWN_IDS = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options, in the order that the texts travel."""
+    texts = parser.add_argument_group("texts")
+    texts.add_argument(
+        "--reference", type=Path, required=True, metavar="FILE",
+        help="a manifest; or a text: tsv (id, text), trn, Kaldi's `id text`; "
+        "with --recording-level also an .eaf, .TextGrid or other transcript",
+    )  # fmt: skip
+    texts.add_argument(
+        "--hypothesis", type=Path, required=True, nargs="+", metavar="FILE",
+        help="a text of the same forms, or transcripts named after what they transcribe, or their folder",
+    )  # fmt: skip
+    texts.add_argument(
+        "--against", type=Path, nargs="+", default=[], metavar="FILE",
+        help="a second system's output: paired bootstrap of the difference",
+    )  # fmt: skip
+    texts.add_argument("--split", default="", help="score this split of the manifest")
+    texts.add_argument(
+        "--ignore-unknown", action="store_true", help="leave out hypotheses without a reference"
+    )
+    texts.add_argument(
+        "--recording-level", action="store_true",
+        help="align each whole recording, wherever reference and transcript were cut",
+    )  # fmt: skip
+    texts.add_argument(
+        "--tier", action="append", default=[], metavar="NAME",
+        help="tier of an .eaf or .TextGrid reference; repeatable",
+    )  # fmt: skip
+
+    policy = parser.add_argument_group("text policy, applied to both sides")
+    policy.add_argument(
+        "--policy", type=Path, metavar="PATH",
+        help="a model folder, a tokenizer.json or a policy's own JSON; the options below change it",
+    )  # fmt: skip
+    policy.add_argument("--unicode-form", choices=("NFC", "NFD", "NFKC", "NFKD"), help="canonical form")
+    policy.add_argument("--case", choices=("lower", "keep"))
+    policy.add_argument("--punctuation", choices=("remove", "keep"))
+    policy.add_argument(
+        "--no-spaces", action="store_true",
+        help="do not count the space between words as a character of the CER (it counts by default)",
+    )  # fmt: skip
+
+    numbers = parser.add_argument_group("numbers")
+    numbers.add_argument(
+        "--by", action="append", default=[], metavar="COLUMN",
+        help="also score each value of this manifest column: speaker, gender, language, split, recording "
+        "or any other; repeatable",
+    )  # fmt: skip
+    numbers.add_argument("--resamples", type=_resamples, default=1000, help="draws of the bootstrap (1000)")
+    numbers.add_argument("--seed", type=int, default=0, help="of the draws (0)")
+    numbers.add_argument("--draw", default="", metavar="COLUMN", help="draw speakers, say, for utterances")
+
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="one line of JSON in place of the table")
+    output.add_argument("--alignments", type=Path, metavar="FILE", help="write every alignment here")
+    output.add_argument("--overwrite", action="store_true", help="replace the alignments file if it exists")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score, print, and write the alignments."""
+    from asr.score_report import format_report, score_report
+
+    policy = _policy(args)
+    score, references = _scored(args, policy, args.hypothesis)
+    other = _scored(args, policy, args.against)[0] if args.against else None
+    report = score_report(
+        score,
+        by={column: references.labels(column) for column in args.by},
+        against=other,
+        names=(_name(args.hypothesis), _name(args.against or args.hypothesis)),
+        units=references.labels(args.draw) if args.draw else None,
+        drawn=args.draw or "utterance",
+        resamples=args.resamples,
+        seed=args.seed,
+    )
+    if args.alignments:
+        _write_alignments(score, args.alignments, args.overwrite)
+    _warn(score, args.hypothesis)
+    if other is not None:
+        _warn(other, args.against)
+    print(json.dumps(report, ensure_ascii=False) if args.json else format_report(report))
+    return 0
+
+
+def _resamples(value: str) -> int:
+    if not (value.isdecimal() and 100 <= int(value) <= 1_000_000):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number of draws. Give 100 to 1000000.")
+    return int(value)
+
+
+def _policy(args: argparse.Namespace) -> TextPolicy:
+    from asr.formats.files import read_text
+    from asr.text import TextPolicy
+    from lm.errors import InputError
+
+    values: dict[str, Any] = {}
+    if args.policy:
+        path = args.policy / "tokenizer.json" if args.policy.is_dir() else args.policy
+        try:
+            values = json.loads(read_text(path))
+            values = values.get("policy", values)
+            values = TextPolicy.from_dict(values).to_dict()
+        except (json.JSONDecodeError, AttributeError, TypeError) as error:
+            raise InputError(
+                f"{path} holds no text policy. Give a model folder or its tokenizer.json."
+            ) from error
+    for name in ("unicode_form", "case", "punctuation"):
+        if getattr(args, name):
+            values[name] = getattr(args, name)
+    return TextPolicy.from_dict(values)
+
+
+def _scored(
+    args: argparse.Namespace, policy: TextPolicy, paths: list[Path]
+) -> tuple[CorpusScore, References]:
+    from asr import score_files
+    from asr.score import score_corpus, score_recordings
+
+    spaces, ignore = not args.no_spaces, args.ignore_unknown
+    if not args.recording_level:
+        references = score_files.read_references(args.reference, split=args.split)
+        hypotheses = score_files.read_hypotheses(paths)
+        return score_corpus(
+            references.texts, hypotheses, policy, spaces=spaces, ignore_unknown=ignore
+        ), references
+    recordings = score_files.read_recordings(args.reference, split=args.split, tiers=args.tier)
+    hypotheses = score_files.read_transcripts(paths)
+    if len(recordings) == len(hypotheses) == 1:  # one against one, whatever the file is called
+        hypotheses = dict(zip(recordings, hypotheses.values(), strict=True))
+    labels = {name: recording for recording, parts in recordings.items() for name, _ in parts}
+    references = score_files.References(texts={}, columns={"recording": labels})
+    return score_recordings(recordings, hypotheses, policy, spaces=spaces, ignore_unknown=ignore), references
+
+
+def _name(paths: list[Path]) -> str:
+    return str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+
+
+def _warn(score: CorpusScore, paths: list[Path]) -> None:
+    """Say on stderr what is not in the numbers, or is there without having been recognised."""
+    said = (
+        (score.missing, "without a hypothesis, counted as deletions"),
+        (score.no_reference, "without a reference, left out"),
+        (score.unknown, "hypotheses without a reference utterance, left out"),
+    )
+    for ids, what in said:
+        if ids:
+            more = ", ..." if len(ids) > _SHOWN_IDS else ""
+            print(f"{_name(paths)}: {len(ids)} {what}: {', '.join(ids[:_SHOWN_IDS])}{more}", file=sys.stderr)
+
+
+def _write_alignments(score: CorpusScore, path: Path, overwrite: bool) -> None:
+    from asr.formats.files import write_whole
+    from asr.score import format_alignment
+
+    blocks = [score.signature("wer"), *(format_alignment(utterance) for utterance in score.utterances)]
+    write_whole(path, ("\n\n".join(blocks) + "\n").encode(), overwrite=overwrite)

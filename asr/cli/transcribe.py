@@ -1,0 +1,301 @@
+"""``loquela transcribe``: recordings in, transcripts out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lm.errors import InputError
+
+if TYPE_CHECKING:
+    from asr.transcribe import Transcriber
+    from asr.transcript import Transcript
+
+HELP = "recordings in, transcripts out"
+AUDIO_ENDINGS = {
+    ".wav",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".mp3",
+    ".m4a",
+    ".mp4",
+    ".aac",
+    ".webm",
+    ".mkv",
+    ".mov",
+    ".aif",
+    ".aiff",
+    ".wma",
+    ".3gp",
+    ".amr",
+    ".caf",
+}
+"""What is taken from a folder; a file that is named is tried whatever its ending."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options in the order a recording travels."""
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="FILE_OR_FOLDER",
+        help="recordings, folders of them, and ELAN files of recordings",
+    )
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model",
+        required=True,
+        metavar="M",
+        help="experiment or model folder, or a CTC model of transformers by folder or hub name",
+    )
+    model.add_argument(
+        "--lm",
+        metavar="L",
+        help="language model folder or ARPA file; `none` for none (default: the model's own)",
+    )
+    model.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    audio = parser.add_argument_group("audio")
+    audio.add_argument(
+        "--channel",
+        default="mix",
+        metavar="C",
+        help="mix, a channel number from 1, or split: each channel a speaker (default: mix)",
+    )
+    segments = parser.add_argument_group("segments")
+    segments.add_argument("--max-segment", type=float, metavar="S", help="longest segment in seconds")
+    segments.add_argument(
+        "--vad-mode", type=int, choices=range(4), help="how readily webrtcvad calls a sound no speech, 0 to 3"
+    )
+    decoding = parser.add_argument_group("decoding")
+    decoding.add_argument(
+        "--lm-weight", type=float, metavar="W", help="scale of the word model (default: as tuned)"
+    )
+    decoding.add_argument(
+        "--char-weight", type=float, metavar="W", help="scale of the character model (default: as tuned)"
+    )
+    decoding.add_argument(
+        "--word-bonus", type=float, metavar="B", help="added for each word (default: as tuned)"
+    )
+    decoding.add_argument("--beam", type=int, metavar="N", help="beam width")
+    decoding.add_argument(
+        "--nbest", type=int, default=1, metavar="N", help="texts kept for each segment (default: 1)"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--format",
+        default="",
+        metavar="F,F",
+        help="txt, json, srt, vtt, tsv, ctm, stm, TextGrid, eaf; without it segments go to stdout as JSON lines",
+    )
+    output.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the files (default: beside each recording)"
+    )
+    output.add_argument(
+        "--overwrite", action="store_true", help="replace files that exist; they are kept otherwise"
+    )
+    output.add_argument(
+        "--language", default="", metavar="CODE", help="language to write into the transcripts"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Transcribe every input that can be; 1 when one could not."""
+    from asr.formats import format_named
+    from asr.names import shown
+
+    formats = [format_named(name) for name in args.format.split(",") if name]
+    if args.out and not formats:
+        raise InputError(
+            f"--out {shown(args.out)} is given without --format. Add, for example, --format eaf,srt."
+        )
+    failed = False
+    jobs: list[Job] = []
+    for job in find_jobs(args.inputs):
+        if isinstance(job, InputError):
+            failed |= _report(job)
+        else:
+            jobs.append(job)
+    transcriber = _load(args)
+    for job, targets in plan_outputs(jobs, formats, args.out):
+        try:
+            _check_targets(job, targets, args.overwrite)
+            transcript = _with_progress(transcriber, job.recording, args.language)
+            for target in targets:
+                _write(transcript, job, target, args.overwrite)
+            _print(transcript, quiet=bool(formats))
+        except InputError as error:
+            failed |= _report(error)
+    return int(failed)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording to transcribe, the ELAN file to add to, and its place under the output folder."""
+
+    recording: Path
+    eaf: Path | None = None
+    folder: Path = Path()
+    """Where the recording lay inside the folder that was given."""
+
+
+def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
+    """The recordings that the inputs name, each once, with the ELAN files that belong to them."""
+    from asr.formats.eaf import find_media, read_eaf
+    from asr.names import shown
+
+    files: dict[Path, Path] = {}
+    for name in inputs:
+        path = Path(name)
+        if path.is_dir():
+            inside = [
+                each
+                for each in sorted(path.rglob("*"))
+                if each.suffix.lower() in AUDIO_ENDINGS | {".eaf"} and each.is_file()
+            ]
+            if not any(each.suffix.lower() in AUDIO_ENDINGS for each in inside):
+                yield InputError(
+                    f"{shown(path)}: no recording in this folder. Known endings: {', '.join(sorted(AUDIO_ENDINGS))}."
+                )
+            files |= {each: each.parent.relative_to(path) for each in inside}
+        elif path.exists():
+            files[path] = Path()
+        else:
+            yield InputError(f"{shown(path)}: no such file. Check the name, or give the folder it lies in.")
+    eafs: dict[Path, Path] = {}
+    for path in [path for path in files if path.suffix.lower() == ".eaf"]:
+        folder = files.pop(path)
+        try:
+            recordings = {each.resolve(): each for each in files}
+            same_stem = next(
+                (each for each in files if each.stem == path.stem and each.parent == path.parent), None
+            )
+            media = same_stem or find_media(read_eaf(path), path)
+            if media is None:
+                raise InputError(
+                    f"{shown(path)}: its recording was not found. Put the recording beside it under the same name."
+                )
+            recording = recordings.get(media.resolve(), media)
+            files.setdefault(recording, folder)
+            eafs[recording] = path
+        except InputError as error:
+            yield error
+    for recording, folder in files.items():
+        yield Job(recording, eafs.get(recording), folder)
+
+
+def plan_outputs(
+    jobs: Sequence[Job], formats: Sequence[str], out: Path | None
+) -> list[tuple[Job, list[Path]]]:
+    """The files to write for each job; recordings that differ in their ending alone keep it."""
+    stems = [(out / job.folder if out else job.recording.parent) / job.recording.stem for job in jobs]
+    planned = []
+    for job, stem in zip(jobs, stems, strict=True):
+        name = job.recording.name if stems.count(stem) > 1 else job.recording.stem
+        planned.append((job, [stem.with_name(f"{name}.{ending}") for ending in formats]))
+    return planned
+
+
+def _check_targets(job: Job, targets: Sequence[Path], overwrite: bool) -> None:
+    """Refuse before the work is done what could not be written after it."""
+    from asr.names import shown
+
+    for target in targets:
+        if target.exists() and not overwrite:
+            raise InputError(
+                f"{shown(target)} exists and is kept. Give --overwrite to replace it or --out for another folder."
+            )
+        folder = target.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{shown(folder)}: {error.strerror}. Give --out a folder that can be written."
+            ) from error
+        import os
+
+        if not os.access(folder, os.W_OK):
+            raise InputError(
+                f"{shown(folder)} cannot be written. Give --out a folder that can, for {shown(job.recording)}."
+            )
+
+
+def _write(transcript: Transcript, job: Job, target: Path, overwrite: bool) -> None:
+    from asr.formats import write_transcript
+    from asr.formats.eaf import add_tiers
+
+    if target.suffix == ".eaf" and job.eaf is not None:
+        add_tiers(job.eaf, transcript, target, overwrite=overwrite)
+    else:
+        write_transcript(transcript, target, overwrite=overwrite)
+
+
+def _load(args: argparse.Namespace) -> Transcriber:
+    from dataclasses import replace
+
+    from asr.segment import VadConfig
+    from asr.transcribe import TranscribeConfig, Transcriber
+
+    segments = VadConfig()
+    if args.max_segment is not None:
+        segments = replace(segments, max_segment_s=args.max_segment)
+    if args.vad_mode is not None:
+        segments = replace(segments, mode=args.vad_mode)
+    named = {
+        "lm_weight": args.lm_weight,
+        "char_weight": args.char_weight,
+        "word_bonus": args.word_bonus,
+        "beam_width": args.beam,
+    }
+    return Transcriber.load(
+        args.model,
+        lm=args.lm,
+        device=args.device,
+        config=TranscribeConfig(channel=args.channel, segments=segments, num_hypotheses=args.nbest),
+        decoding={name: value for name, value in named.items() if value is not None},
+    )
+
+
+def _with_progress(transcriber: Transcriber, recording: Path, language: str) -> Transcript:
+    from tqdm import tqdm
+
+    from asr.audio import probe
+
+    total = probe(recording).header_duration_s
+    with tqdm(
+        total=round(total) if total else None, unit="s", desc=recording.name, leave=False, disable=None
+    ) as bar:
+
+        def advance(seconds: float) -> None:
+            bar.update(round(seconds) - bar.n)
+
+        return transcriber.transcribe(recording, language=language, progress=advance)
+
+
+def _print(transcript: Transcript, *, quiet: bool) -> None:
+    if quiet:
+        return
+    for segment in transcript.segments:
+        row: dict[str, object] = {
+            "recording": transcript.recording,
+            "start": round(segment.start, 3),
+            "end": round(segment.end, 3),
+            "text": segment.text,
+            "confidence": round(segment.confidence, 4),
+        }
+        if segment.speaker:
+            row["speaker"] = segment.speaker
+        if segment.alternatives:
+            row["alternatives"] = segment.alternatives
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+
+
+def _report(error: InputError) -> bool:
+    print(f"loquela: {error}", file=sys.stderr, flush=True)
+    return True

@@ -1,0 +1,153 @@
+"""From YAML and ``key=value`` to frozen dataclasses; an unknown key is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from lm.errors import InputError
+
+Config = TypeVar("Config")
+
+
+def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration.
+
+    Args:
+        kind: a dataclass; nested dataclasses are read from nested mappings.
+        path: YAML file.
+        overrides: ``key=value`` or ``outer.inner=value``, applied after the file; values are YAML.
+    Raises:
+        InputError: missing file, bad YAML, unknown key (the nearest known one is named), wrong type.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise InputError(f"configuration {path}: {error.strerror}. Give the path of a YAML file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"configuration {path} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(values, dict):
+        raise InputError(
+            f"configuration {path} holds {type(values).__name__}, not a mapping. Write `key: value` lines."
+        )
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        if not equals:
+            raise InputError(f"override {override!r} has no '='. Write key=value.")
+        inner = values
+        *outer, last = name.split(".")
+        for step in outer:
+            inner = inner.setdefault(step, {})
+            if not isinstance(inner, dict):
+                raise InputError(f"override {override!r}: {step} is not a group of settings.")
+        try:
+            inner[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"override {override!r}: the value is not YAML.") from error
+    return from_mapping(kind, values)
+
+
+def from_mapping(kind: type[Config], values: dict[str, Any], where: str = "") -> Config:
+    """Make a dataclass of a mapping, checking names and types.
+
+    Raises:
+        InputError: an unknown key, a missing one, or a value of the wrong type.
+    """
+    hints = get_type_hints(kind)
+    known = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"Did you mean {where}{near[0]}?" if near else f"Known: {', '.join(known)}."
+            raise InputError(f"configuration: unknown key {where}{name}. {hint}")
+    missing = [
+        name
+        for name, item in known.items()
+        if name not in values
+        and item.default is dataclasses.MISSING
+        and item.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise InputError(
+            f"configuration: {where}{missing[0]} is missing. Add it to the YAML file or as {where}{missing[0]}=..."
+        )
+    return kind(**{name: _convert(hints[name], value, where + name) for name, value in values.items()})
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """The configuration as plain YAML and JSON values, nested dataclasses included."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    values = plain(dataclasses.asdict(config))
+    assert isinstance(values, dict)
+    return values
+
+
+def save_config(config: Any, path: str | Path) -> None:
+    """Write the resolved configuration as YAML."""
+    Path(path).write_text(
+        yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin = get_origin(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in get_args(hint):
+            return None
+        choices = [choice for choice in get_args(hint) if choice is not type(None)]
+        for choice in choices[:-1]:
+            try:
+                return _convert(choice, value, where)
+            except InputError:
+                continue
+        return _convert(choices[-1], value, where)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise InputError(
+                f"configuration: {where} is {value!r}. Give one of {', '.join(map(str, get_args(hint)))}."
+            )
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"configuration: {where} is {value!r}. Give a list.")
+        return tuple(
+            _convert(get_args(hint)[0], item, f"{where}[{place}]") for place, item in enumerate(value)
+        )
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise InputError(f"configuration: {where} is {value!r}. Give a mapping.")
+        return {key: _convert(get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()}
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise InputError(f"configuration: {where} is {value!r}. Give a group of settings.")
+        return from_mapping(typing.cast(type[Any], hint), value, where + ".")
+    return _plain(hint, value, where)
+
+
+def _plain(hint: type[Any], value: Any, where: str) -> Any:
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML 1.1 reads 1e-4 as a string
+        except ValueError:
+            pass
+    elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise InputError(f"configuration: {where} is {value!r}. Give a {hint.__name__}.")

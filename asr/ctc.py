@@ -1,0 +1,273 @@
+"""Training a CTC model: what a batch is, what it costs, how well the model does on dev."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from asr.audio import load
+from asr.augment import AugmentConfig, augment, shortest_factor
+from asr.batches import epoch_batches, prefetch
+from asr.decode import GreedyDecoder
+from asr.edits import Counts, error_counts
+from asr.frames import samples_to_seconds, seconds_to_samples
+from asr.loss import blank_ratio, consistency_loss, ctc_loss, frames_needed
+from asr.manifest import Utterance
+from asr.model import CTCModel, save_model
+from asr.trainer import StepOutput
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CtcConfig:
+    """The loss and the batches."""
+
+    batch_s: float = 60.0
+    """Most seconds of audio in a batch, padding and second views included."""
+    inter_weight: float = 0.3
+    """Share of the loss that intermediate layers carry (Lee and Watanabe 2021)."""
+    inter_layers: tuple[int, ...] = ()
+    """Layers that emit too; empty is the middle one."""
+    consistency_weight: float = 0.0
+    """Weight of the divergence between two masked views (Yao et al. 2025: 0.2); 0 trains on one view."""
+    consistency_start: float = 0.0
+    """Share of the training after which the second view is added; early on it only costs time."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    cache_gb: float = 4.0
+    """Memory for decoded audio; recordings beyond it are decoded anew in each epoch."""
+    loader_threads: int = 1
+    dev_batch_s: float = 60.0
+    blank_alarm: float = 0.98
+    """A share of blank frames on dev above which the model is called collapsed."""
+    blank_alarm_after: int = 2
+    """Evaluations before the alarm may sound; every CTC model begins by writing blanks."""
+
+
+@dataclass(frozen=True)
+class CtcBatch:
+    """Padded waveforms and labels."""
+
+    ids: list[str]
+    waveforms: Tensor
+    """(N, S)."""
+    num_samples: Tensor
+    """(N,)."""
+    labels: Tensor
+    """(N, L), padded with 0."""
+    num_labels: Tensor
+    """(N,)."""
+
+
+class AudioCache:
+    """Decoded utterances, kept as 16-bit samples while there is room."""
+
+    def __init__(self, limit_bytes: float) -> None:
+        self.room = limit_bytes
+        self.held: dict[str, NDArray[np.int16]] = {}
+
+    def load(self, utterance: Utterance) -> FloatArray:
+        """Waveform of an utterance, (S,)."""
+        held = self.held.get(utterance.id)
+        if held is not None:
+            return held.astype(np.float32) / np.float32(32768)
+        waveform = load(utterance.audio, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
+        rounded = np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
+        if rounded.nbytes <= self.room:
+            self.room -= rounded.nbytes
+            self.held[utterance.id] = rounded
+        # The rounded values are used the first time too: the cache must not change a result.
+        return rounded.astype(np.float32) / np.float32(32768)
+
+
+class CtcTask:
+    """Fine-tuning with CTC, on one view of each utterance or on two that must agree."""
+
+    def __init__(
+        self,
+        model: CTCModel,
+        train: Sequence[Utterance],
+        dev: Sequence[Utterance],
+        config: CtcConfig,
+        seed: int,
+    ) -> None:
+        self.model = model
+        self.train = list(train)
+        self.dev = list(dev)
+        self.config = config
+        self.seed = seed
+        self.labels = {utterance.id: model.tokenizer.encode(utterance.text) for utterance in [*train, *dev]}
+        self.cache = AudioCache(config.cache_gb * 1e9)
+        self.evaluations = 0
+        self.inter_layers = config.inter_layers or ((model.encoder.num_layers + 1) // 2,)
+
+    def batches(self, epoch: int, skip: int) -> Iterator[CtcBatch]:
+        """Augmented batches of an epoch; each utterance's variant follows from seed, epoch and place."""
+        views = 2 if self.config.consistency_weight else 1
+        order = epoch_batches(
+            [utterance.duration_s for utterance in self.train],
+            batch_s=self.config.batch_s / views,
+            seed=self.seed,
+            epoch=epoch,
+        )
+
+        def make(indices: list[int]) -> CtcBatch:
+            rows = []
+            for index in indices:
+                generator = np.random.default_rng([self.seed, epoch, index])
+                rows.append(augment(self.cache.load(self.train[index]), self.config.augment, generator))
+            return self._collate([self.train[index] for index in indices], rows)
+
+        return prefetch(iter(order[skip:]), make, threads=self.config.loader_threads)
+
+    def step(self, model: nn.Module, batch: CtcBatch, progress: float) -> StepOutput:
+        """CTC on the last and on intermediate layers, per label; with two views, their divergence."""
+        device = self.model.head.weight.device
+        waveforms, num_samples = batch.waveforms.to(device), batch.num_samples.to(device)
+        labels, num_labels = batch.labels.to(device), batch.num_labels.to(device)
+        config = self.config
+        two_views = config.consistency_weight > 0 and progress >= config.consistency_start
+        if two_views:
+            waveforms, num_samples = waveforms.repeat(2, 1), num_samples.repeat(2)
+            labels, num_labels = labels.repeat(2, 1), num_labels.repeat(2)
+        layers = self.inter_layers if config.inter_weight else ()
+        out = model(waveforms, num_samples, layers)
+        blank = self.model.tokenizer.blank
+        total = num_labels.sum()
+        loss = ctc = ctc_loss(out.values, out.num_frames, labels, num_labels, blank).sum() / total
+        logs = {"ctc": float(ctc.detach())}
+        if layers:
+            inter = torch.stack(
+                [
+                    ctc_loss(values, out.num_frames, labels, num_labels, blank).sum() / total
+                    for values in out.layers.values()
+                ]
+            ).mean()
+            loss = (1 - config.inter_weight) * ctc + config.inter_weight * inter
+            logs["inter_ctc"] = float(inter.detach())
+        if two_views:
+            consistency = consistency_loss(out.values, out.num_frames).sum() / total
+            loss = loss + config.consistency_weight * consistency
+            logs["consistency"] = float(consistency.detach())
+        return StepOutput(loss, logs, samples_to_seconds(int(batch.num_samples.sum())))
+
+    @torch.inference_mode()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Greedy CER and WER on dev, CTC loss per label, and the share of blank frames."""
+        assert isinstance(model, CTCModel)
+        tokenizer = model.tokenizer
+        decoder = GreedyDecoder(tokenizer.surfaces, tokenizer.blank)
+        words, characters = Counts(), Counts()
+        losses = labels = 0.0
+        blanks = []
+        order = epoch_batches(
+            [u.duration_s for u in self.dev], batch_s=self.config.dev_batch_s, seed=0, epoch=0
+        )
+        for batch in prefetch(iter(order), self._dev_batch):
+            device = model.head.weight.device
+            out = model(batch.waveforms.to(device), batch.num_samples.to(device))
+            loss = ctc_loss(
+                out.values,
+                out.num_frames,
+                batch.labels.to(device),
+                batch.num_labels.to(device),
+                tokenizer.blank,
+            )
+            fits = torch.isfinite(loss)
+            losses += float(loss[fits].sum())
+            labels += float(batch.num_labels.to(device)[fits].sum())
+            blanks.append(blank_ratio(out.values, out.num_frames, tokenizer.blank))
+            values = out.values.float().cpu().numpy()
+            for row, frames, name in zip(values, out.num_frames.tolist(), batch.ids, strict=True):
+                reference = tokenizer.policy(self._dev_texts[name])
+                hypothesis = tokenizer.policy(decoder.decode(row[:frames])[0].text)
+                words = words + error_counts(reference.split(), hypothesis.split())
+                characters = characters + error_counts(list(reference), list(hypothesis))
+        self._watch_blanks(float(np.mean(blanks)))
+        return {
+            "score": characters.rate,
+            "cer": characters.rate,
+            "wer": words.rate,
+            "loss": losses / max(1.0, labels),
+            "blank_ratio": float(np.mean(blanks)),
+        }
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """The output layer."""
+        return list(self.model.head.parameters())
+
+    def explain(self, batch: CtcBatch) -> str:
+        """Look for what makes a CTC loss infinite or not a number."""
+        frames = [self.model.encoder.grid.num_frames(samples) for samples in batch.num_samples.tolist()]
+        for name, row, count in zip(batch.ids, batch.waveforms, frames, strict=True):
+            if not bool(torch.isfinite(row).all()):
+                return f"The audio of {name} has samples that are not numbers. Run `loquela corpus check`."
+            needed = frames_needed(self.labels[name])
+            if count < needed:
+                return f"{name} has {count} frames for a text that needs {needed}. Run `loquela corpus check` and leave it out."
+        return "Audio and texts look sound, so training diverged. Lower trainer.lr, lengthen trainer.warmup, or set trainer.precision=float32."
+
+    def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
+        """Write the model folder."""
+        assert isinstance(model, CTCModel)
+        save_model(model, folder, facts=facts)
+
+    def _watch_blanks(self, ratio: float) -> None:
+        self.evaluations += 1
+        if ratio > self.config.blank_alarm and self.evaluations > self.config.blank_alarm_after:
+            print(
+                f"warning: {ratio:.1%} of the dev frames are blank: the model writes next to nothing. "
+                "Check that texts and audio belong together, raise trainer.lr or trainer.warmup, "
+                "lessen masking (encoder.time_masks_per_s), or lower trainer.freeze_updates.",
+                file=sys.stderr,
+            )
+
+    def _dev_batch(self, indices: list[int]) -> CtcBatch:
+        rows = [self.dev[index] for index in indices]
+        return self._collate(rows, [self.cache.load(utterance) for utterance in rows])
+
+    @property
+    def _dev_texts(self) -> dict[str, str]:
+        return {utterance.id: utterance.text for utterance in self.dev}
+
+    def _collate(self, utterances: Sequence[Utterance], waveforms: Sequence[FloatArray]) -> CtcBatch:
+        num_samples = torch.tensor([len(waveform) for waveform in waveforms])
+        padded = torch.zeros(len(waveforms), int(num_samples.max()))
+        for row, waveform in zip(padded, waveforms, strict=True):
+            row[: len(waveform)] = torch.from_numpy(waveform)
+        encoded = [self.labels[utterance.id] for utterance in utterances]
+        num_labels = torch.tensor([len(labels) for labels in encoded])
+        labels = torch.zeros(len(encoded), max(1, int(num_labels.max())), dtype=torch.int64)
+        for row, values in zip(labels, encoded, strict=True):
+            row[: len(values)] = torch.tensor(values, dtype=torch.int64)
+        return CtcBatch([utterance.id for utterance in utterances], padded, num_samples, labels, num_labels)
+
+
+def trainable(
+    model: CTCModel, utterances: Sequence[Utterance], config: AugmentConfig
+) -> tuple[list[Utterance], list[str]]:
+    """The utterances that CTC can learn from, and why each other one cannot be.
+
+    An utterance needs a text, and enough frames to write it in even when played fastest.
+    """
+    kept, reasons = [], []
+    factor = shortest_factor(config)
+    for utterance in utterances:
+        labels = model.tokenizer.encode(utterance.text)
+        frames = model.encoder.grid.num_frames(int(seconds_to_samples(utterance.duration_s) * factor))
+        needed = frames_needed(labels)
+        if not labels:
+            reasons.append(f"{utterance.id}: no text after normalisation")
+        elif frames < needed:
+            reasons.append(f"{utterance.id}: {frames} frames of speech, its text needs {needed}")
+        else:
+            kept.append(utterance)
+    return kept, reasons

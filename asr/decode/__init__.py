@@ -1,0 +1,53 @@
+"""Decoding: emissions of one utterance in, hypotheses with word times and confidence out.
+
+Everything outside this package uses `Decoder.decode` and `build_decoder` and nothing else of it,
+so that the inside of the search can be replaced.
+"""
+
+from asr.decode.alphabet import check_alphabet
+from asr.decode.beam import BeamDecoder
+from asr.decode.config import BeamSearchConfig
+from asr.decode.fusion import Components, LanguageModel, Ngram
+from asr.decode.greedy import GreedyDecoder
+from asr.decode.hypothesis import Decoder, FloatArray, Hypothesis, WordSpan, plain_text
+from asr.decode.times import align_labels
+
+__all__ = [
+    "BeamDecoder",
+    "BeamSearchConfig",
+    "Components",
+    "Decoder",
+    "FloatArray",
+    "GreedyDecoder",
+    "Hypothesis",
+    "LanguageModel",
+    "Ngram",
+    "WordSpan",
+    "align_labels",
+    "build_decoder",
+    "check_alphabet",
+    "plain_text",
+]
+
+
+def build_decoder(
+    surfaces: tuple[str, ...],
+    blank: int,
+    language_model: LanguageModel | None = None,
+    config: BeamSearchConfig | None = None,
+) -> Decoder:
+    """The decoder for what there is: best path, or beam search where a model or a config is given.
+
+    Args:
+        surfaces: text that each label writes, one per column of the emissions.
+        blank: the CTC blank's label.
+        language_model: scores texts; its alphabet must fit ``surfaces``.
+        config: settings of the beam search; its defaults where only ``language_model`` is given.
+    Raises:
+        InputError: the language model was made for another alphabet.
+    """
+    if language_model is None and config is None:
+        return GreedyDecoder(surfaces, blank)
+    if language_model is not None:
+        check_alphabet(surfaces, language_model)
+    return BeamDecoder(surfaces, blank, language_model, config or BeamSearchConfig())

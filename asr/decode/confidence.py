@@ -1,0 +1,126 @@
+"""How sure a decoder is of a word."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from asr.decode.hypothesis import FloatArray
+
+
+def acoustic_confidences(
+    emissions: FloatArray,
+    labels: Sequence[int],
+    frames: npt.NDArray[np.int64],
+    words: Sequence[tuple[str, int, int]],
+    surfaces: Sequence[str],
+) -> list[float]:
+    """Geometric mean of the posteriors of each word's labels, 0 to 1.
+
+    A label counts with the highest posterior among its frames: the others are its flanks. The
+    boundaries beside the word count as its labels, for a doubtful boundary makes a doubtful word.
+
+    Args:
+        emissions: natural-log probabilities, (T, C).
+        frames: from `align_labels`, (L, 2).
+        words: from `words_of_labels`.
+    """
+    peaks = [
+        float(emissions[start:end, label].max()) for label, (start, end) in zip(labels, frames, strict=True)
+    ]
+    confidences = []
+    for _, first, last in words:
+        first -= first > 0 and surfaces[labels[first - 1]] == " "
+        last += last < len(labels) and surfaces[labels[last]] == " "
+        confidences.append(_probability(sum(peaks[first:last]) / (last - first)))
+    return confidences
+
+
+def blank_confidence(emissions: FloatArray, blank: int) -> float:
+    """Geometric mean of the blank's posterior: how sure the model is that there is no word."""
+    return _probability(float(emissions[:, blank].mean())) if len(emissions) else 1.0
+
+
+def mean_confidence(confidences: Sequence[float]) -> float:
+    """Geometric mean."""
+    return math.exp(sum(math.log(max(value, 1e-30)) for value in confidences) / len(confidences))
+
+
+def hypothesis_posteriors(scores: Sequence[float]) -> list[float]:
+    """Share of each hypothesis in the probability of all, from natural-log scores; sums to 1."""
+    best = max(scores)
+    masses = [math.exp(score - best) for score in scores]
+    total = sum(masses)
+    return [mass / total for mass in masses]
+
+
+def word_posteriors(
+    words: Sequence[str], others: Sequence[tuple[Sequence[str], float]], own: float
+) -> list[float]:
+    """Probability mass of the hypotheses that have each word at its place.
+
+    Places are compared by the alignment with the fewest edits between the two word sequences.
+
+    Args:
+        words: the hypothesis asked about.
+        others: words and posterior of each other hypothesis.
+        own: posterior of the hypothesis itself.
+    """
+    masses = [own] * len(words)
+    for other, posterior in others:
+        for place in shared_places(words, other):
+            masses[place] += posterior
+    return [min(1.0, mass) for mass in masses]
+
+
+def shared_places(words: Sequence[str], other: Sequence[str]) -> list[int]:
+    """Places of ``words`` that keep their word in a minimal edit alignment with ``other``.
+
+    >>> shared_places(["a", "b", "c"], ["a", "x", "c"])
+    [0, 2]
+    """
+    low = 0
+    while low < len(words) and low < len(other) and words[low] == other[low]:
+        low += 1
+    high = 0
+    while high < min(len(words), len(other)) - low and words[-1 - high] == other[-1 - high]:
+        high += 1
+    kept = [*range(low), *range(len(words) - high, len(words))]
+    middle, other_middle = words[low : len(words) - high], other[low : len(other) - high]
+    if not middle or not other_middle:
+        return kept
+    # costs[i][j]: fewest edits between the first i and the first j words.
+    costs = [list(range(len(other_middle) + 1))]
+    for i, word in enumerate(middle, start=1):
+        row = [i]
+        for j, other_word in enumerate(other_middle, start=1):
+            row.append(min(costs[-1][j - 1] + (word != other_word), costs[-1][j] + 1, row[-1] + 1))
+        costs.append(row)
+    i, j = len(middle), len(other_middle)
+    while i and j:
+        same = middle[i - 1] == other_middle[j - 1]
+        if costs[i][j] == costs[i - 1][j - 1] + (not same):
+            i, j = i - 1, j - 1
+            if same:
+                kept.append(low + i)
+        elif costs[i][j] == costs[i - 1][j] + 1:
+            i -= 1
+        else:
+            j -= 1
+    return sorted(kept)
+
+
+def combine(posterior: float, acoustic: float) -> float:
+    """Confidence of a word from its share of the beam and from its own labels, 0 to 1.
+
+    Their geometric mean: the beam knows only the rivals it kept and so is too sure of itself, the
+    labels know nothing of the language model.
+    """
+    return math.sqrt(posterior * acoustic)
+
+
+def _probability(log_probability: float) -> float:
+    return math.exp(min(0.0, log_probability))

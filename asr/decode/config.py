@@ -1,0 +1,68 @@
+"""Settings of the beam search."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from lm.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamSearchConfig:
+    """CTC prefix beam search with n-gram shallow fusion.
+
+    A text y is ranked by
+
+        log p_CTC(y | x) + lm_weight * W(y) + char_weight * C(y) + word_bonus * number of words
+
+    where W sums the word model's natural-log probabilities, C the character model's (letters and
+    boundaries). A word w that the word model has not seen counts in W as
+
+        log p(<unk> | history) + unknown_offset + spelling_weight * log p(spelling of w)
+
+    spelled by the character model, or by equally likely characters where there is none.
+    """
+
+    lm_weight: float = 0.5
+    """Scale of the word model; 0.5 in pyctcdecode. Tune it on dev, as all of the first five."""
+    char_weight: float = 0.3
+    """Scale of the character model; more than 0.5 beside a word model counts the same evidence twice."""
+    word_bonus: float = 1.5
+    """Added for each word, natural log, to repay what a language model takes for it; 1.5 in pyctcdecode."""
+    unknown_offset: float = 0.0
+    """Added to W for each unseen word, natural log; may be positive. -10 in pyctcdecode, which has no
+    spelling model to tell a likely new word from noise."""
+    spelling_weight: float = 0.5
+    """Scale of an unseen word's spelling inside W. The CTC model judges spelling too, hence below 1."""
+    score_end: bool = True
+    """Score the end of the sentence. Set it to false for pieces cut in the middle of a sentence."""
+    beam_width: int = 64
+    """Prefixes kept after each frame; 100 in pyctcdecode."""
+    beam_threshold: float = 14.0
+    """Prefixes scored this much (natural log) below the best are dropped; 10 in pyctcdecode."""
+    label_threshold: float = 7.0
+    """Labels this much (natural log) below their frame's best are not tried; pyctcdecode drops below -5
+    in absolute terms. 7 leaves frames with a blank above 0.999 nothing to try, which makes them cheap."""
+    max_labels: int = 20
+    """Labels tried in a frame, the likeliest first."""
+    num_hypotheses: int = 1
+    """Length of the n-best list."""
+
+    def __post_init__(self) -> None:
+        for name in ("beam_width", "max_labels", "num_hypotheses"):
+            value = getattr(self, name)
+            if value < 1:
+                raise InputError(f"decoding option {name} must be at least 1; got {value}.")
+        for name in ("lm_weight", "char_weight", "spelling_weight", "beam_threshold", "label_threshold"):
+            value = getattr(self, name)
+            if not value >= 0:
+                raise InputError(f"decoding option {name} must not be negative; got {value}.")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if (
+                isinstance(value, float)
+                and not field.name.endswith("_threshold")
+                and not math.isfinite(value)
+            ):
+                raise InputError(f"decoding option {field.name} must be a finite number; got {value}.")

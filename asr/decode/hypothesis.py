@@ -1,0 +1,95 @@
+"""What a decoder returns, and what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class WordSpan:
+    """One word and the frames it covers."""
+
+    text: str
+    start_frame: int
+    end_frame: int
+    """One past the last frame; greater than ``start_frame``, at most the next word's start."""
+    confidence: float
+    """Estimated probability that the word is right, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One reading of an utterance."""
+
+    text: str
+    """Words separated by single spaces."""
+    words: tuple[WordSpan, ...]
+    score: float
+    """What the decoder ranked by, natural log."""
+    confidence: float
+    """Geometric mean of the words' confidences; of the blank's posterior where there is no word."""
+    ctc_score: float = 0.0
+    """Natural log of p(text | audio) as far as the search summed it, without any language model."""
+
+
+class Decoder(Protocol):
+    """Turns the emissions of one utterance into hypotheses."""
+
+    def decode(self, emissions: FloatArray) -> list[Hypothesis]:
+        """Hypotheses, best first; at least one, whose text may be empty.
+
+        Args:
+            emissions: natural-log probabilities of the utterance's own frames, without padding, (T, C).
+        Raises:
+            ValueError: ``emissions`` is not (T, C) with one column per label, or holds NaN.
+        """
+        ...
+
+
+def check_surfaces(surfaces: tuple[str, ...], blank: int) -> None:
+    """Refuse a label table that a decoder cannot spell words with.
+
+    Raises:
+        ValueError: ``blank`` is no label or writes text; a surface has a space after its first character.
+    """
+    if not 0 <= blank < len(surfaces):
+        raise ValueError(f"`blank` must be a label, 0 to {len(surfaces) - 1}; got {blank}.")
+    if surfaces[blank]:
+        raise ValueError(f"the surface of the blank, label {blank}, must be empty; got {surfaces[blank]!r}.")
+    for label, surface in enumerate(surfaces):
+        if " " in surface[1:]:
+            raise ValueError(
+                f"label {label} writes {surface!r}; a space may only come first. "
+                "Train the tokenizer so that no piece crosses a word boundary."
+            )
+
+
+def check_emissions(emissions: FloatArray, num_labels: int) -> None:
+    """Refuse what is not one utterance's log-probabilities.
+
+    Raises:
+        ValueError: wrong axes or number of labels, or NaN.
+    """
+    if emissions.ndim != 2 or emissions.shape[1] != num_labels:
+        raise ValueError(
+            f"`emissions` must be (T, C) with C = {num_labels} labels; got {tuple(emissions.shape)}. "
+            "Pass one utterance at a time."
+        )
+    if np.isnan(emissions).any():
+        raise ValueError("`emissions` holds NaN. The model or the audio given to it is at fault.")
+
+
+def plain_text(surfaces: Iterable[str]) -> str:
+    """Text that a row of surfaces writes: joined, single spaces, none at the ends.
+
+    >>> plain_text([" ", "a", "b", " ", " ", "c", " "])
+    'ab c'
+    """
+    return " ".join(word for word in "".join(surfaces).split(" ") if word)

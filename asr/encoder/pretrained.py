@@ -1,0 +1,130 @@
+"""Making encoders of transformers' families: of published weights, or from scratch of a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from asr.encoder.fairseq import load_fairseq
+from asr.encoder.hub import ModelFiles, read_tensors
+from asr.encoder.transformers_encoder import (
+    FAMILIES,
+    PREPROCESSORS,
+    TransformersEncoder,
+    check_names,
+    known_fields,
+)
+from lm.errors import InputError
+
+
+def build_transformers_encoder(config: Mapping[str, Any]) -> TransformersEncoder:
+    """Make an encoder of its configuration.
+
+    Args:
+        config: either ``{"kind": "pretrained", "source": ..., "language": ..., "config": {...}}``,
+            where ``config`` holds what to change; or from scratch ``{"kind": "wav2vec2", "config": {...},
+            "preprocessor": {...}}`` with a kind of `FAMILIES`. Both take ``gradient_checkpointing``.
+    Raises:
+        InputError: an unknown kind or setting, or a model that cannot be had.
+    """
+    settings = dict(config)
+    kind = settings.pop("kind", "")
+    known = {"config", "gradient_checkpointing"} | (
+        {"source", "language"} if kind == "pretrained" else {"preprocessor"}
+    )
+    check_names(f"encoder {kind}", settings, known)
+    checkpointing = bool(settings.pop("gradient_checkpointing", False))
+    options = settings.pop("config", None)
+    if kind != "pretrained":
+        return TransformersEncoder(kind, options, gradient_checkpointing=checkpointing, **settings)
+    if not settings.get("source"):
+        raise InputError(
+            "encoder pretrained: `source` is missing. Give a hub name, a folder, or a fairseq .pt file."
+        )
+    return load_pretrained(
+        settings["source"],
+        language=settings.get("language", ""),
+        options=options,
+        gradient_checkpointing=checkpointing,
+    )
+
+
+def load_pretrained(
+    source: str | Path,
+    *,
+    language: str = "",
+    options: Mapping[str, Any] | None = None,
+    gradient_checkpointing: bool = False,
+) -> TransformersEncoder:
+    """Encoder of a published model, pre-trained or fine-tuned; a head is left behind.
+
+    Args:
+        source: hub name, local folder, or a fairseq ``.pt`` file.
+        language: code of the adapter to load into a model that has one per language (MMS).
+        options: fields of the configuration to change: dropout, masking, layerdrop.
+    Raises:
+        InputError: the model cannot be had or read, or an option is unknown.
+    """
+    if Path(source).suffix == ".pt":
+        return load_fairseq(source, options=options, gradient_checkpointing=gradient_checkpointing).encoder
+    files = ModelFiles(source)
+    encoder = encoder_from_files(files, options, gradient_checkpointing)
+    encoder.load_weights(checkpoint_weights(files, encoder, language), files.source)
+    return encoder
+
+
+def encoder_from_files(
+    files: ModelFiles, options: Mapping[str, Any] | None = None, gradient_checkpointing: bool = False
+) -> TransformersEncoder:
+    """The encoder that a model's ``config.json`` describes, weights still random.
+
+    Raises:
+        InputError: the configuration is missing or of another family, or an option is unknown.
+    """
+    published = files.json("config.json")
+    kind = published.get("model_type", "")
+    if kind not in FAMILIES:
+        raise InputError(
+            f"model {files.source!r} is of type {kind!r}; choose one of these types: {', '.join(FAMILIES)}."
+        )
+    # Files of older releases carry fields that mean nothing any more; only the user's own are checked.
+    known = known_fields(kind)
+    settings = {key: value for key, value in published.items() if key in known}
+    preprocessor = files.json("preprocessor_config.json", required=False)
+    wanted = {key: preprocessor[key] for key in PREPROCESSORS[kind == "wav2vec2-bert"] if key in preprocessor}
+    return TransformersEncoder(
+        kind,
+        {**settings, **(options or {})},
+        preprocessor=wanted,
+        gradient_checkpointing=gradient_checkpointing,
+    )
+
+
+def checkpoint_weights(files: ModelFiles, encoder: TransformersEncoder, language: str) -> dict[str, Tensor]:
+    """A checkpoint's tensors, those of the adapter and head of ``language`` in place.
+
+    Raises:
+        InputError: the model has no adapters, or none for ``language``.
+    """
+    state = files.weights()
+    if not language:
+        return state
+    if getattr(encoder.model.config, "adapter_attn_dim", None) is None:
+        raise InputError(
+            f"model {files.source!r} has no language adapters; leave out the language {language!r}."
+        )
+    path = files.find(f"adapter.{language}.safetensors") or files.find(f"adapter.{language}.bin")
+    if path is None:
+        known = (
+            sorted(file.stem.removeprefix("adapter.") for file in files.folder.glob("adapter.*"))
+            if files.folder
+            else []
+        )
+        listed = f"; it has {', '.join(known[:20])}" if known else ""
+        raise InputError(
+            f"model {files.source!r} has no adapter for language {language!r}{listed}. Choose another code."
+        )
+    return {**state, **read_tensors(path)}

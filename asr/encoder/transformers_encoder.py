@@ -1,0 +1,387 @@
+"""Encoders of transformers' wav2vec 2.0 family, from published weights or from scratch."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import warnings
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from torch import Tensor, nn
+
+from asr.encoder.base import Encoder, EncoderOutput
+from asr.encoder.grids import convolution_grid, count_frames, first_convolution, strided, strided_length
+from asr.encoder.masking import span_mask
+from asr.encoder.padding import MaskedBatchNorm, Padding, masked_group_norm, valid_frames
+from asr.encoder.seamless import SeamlessFeatures
+from lm.errors import InputError
+
+FAMILIES = {
+    "wav2vec2": "Wav2Vec2",
+    "hubert": "Hubert",
+    "wavlm": "WavLM",
+    "wav2vec2-bert": "Wav2Vec2Bert",
+    "wav2vec2-conformer": "Wav2Vec2Conformer",
+    "unispeech": "UniSpeech",
+    "unispeech-sat": "UniSpeechSat",
+    "data2vec-audio": "Data2VecAudio",
+}
+"""transformers' ``model_type`` of each encoder, and how its classes' names begin. MMS is ``wav2vec2``."""
+
+PREPROCESSORS: dict[bool, dict[str, Any]] = {
+    False: {"do_normalize": True},
+    True: {"num_mel_bins": 80, "stride": 2},
+}
+"""What is read of preprocessor_config.json: for models of filterbanks (True) and of waveforms (False)."""
+
+# Never part of an encoder: heads of pre-training and classification beside the encoder's own prefix,
+# and tables that are computed, yet were once saved.
+NOT_WEIGHTS = re.compile(
+    r"^(quantizer|project_q|project_hid|final_proj|label_embeddings_concat|lm_head)\."
+    r"|embed_positions\.(inv_freq|pe)$"
+)
+
+
+class TransformersEncoder(Encoder):
+    """One of transformers' speech encoders with its preprocessing inside and its padding kept out.
+
+    The modules and their weights are transformers' own; the way through them is ours, because theirs
+    lets padding in: through group normalisation over time (the base models), the depthwise convolutions
+    of the conformer, the strided adapters, and the random spans of SpecAugment. An utterance gives what
+    transformers gives for it alone and unpadded (1e-4).
+
+    In training, spans are masked as ``mask_time_*`` and ``mask_feature_*`` say where
+    ``apply_spec_augment`` is on, and layers are dropped with probability ``layerdrop``.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        config: Mapping[str, Any] | None = None,
+        *,
+        preprocessor: Mapping[str, Any] | None = None,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        """Build from scratch, with random weights.
+
+        Args:
+            kind: a key of `FAMILIES`.
+            config: fields of transformers' configuration class; the rest keep its defaults.
+            preprocessor: ``do_normalize`` for waveforms; ``num_mel_bins`` and ``stride`` for filterbanks.
+            gradient_checkpointing: compute the layers twice in training, to save memory.
+        Raises:
+            InputError: unknown kind or field, or values that do not fit together.
+        """
+        super().__init__()
+        self.kind = kind
+        self.preprocessor = _preprocessor(kind, preprocessor or {})
+        settings = _settings(kind, config or {})
+        try:
+            self.model: Any = getattr(transformers, f"{FAMILIES[kind]}Model")(settings)
+        except (ValueError, TypeError, AssertionError, RuntimeError) as error:
+            raise InputError(f"encoder {kind}: {str(error).splitlines()[0]} Mend its `config`.") from error
+        self.num_layers = int(settings.num_hidden_layers)
+        self._features_frozen = False
+        self._padding = Padding()
+        self._keep_padding_out()
+
+        self.gradient_checkpointing = gradient_checkpointing
+        if gradient_checkpointing:
+            # The reentrant form would cut the outputs kept for intermediate losses from the graph.
+            # transformers 5.2x renames the switch.
+            switch = getattr(
+                self.model, "activation_checkpointing_enable", self.model.gradient_checkpointing_enable
+            )
+            switch({"use_reentrant": False, "context_fn": self._padding.checkpoint_contexts})
+
+        self.filterbanks: SeamlessFeatures | None = None
+        if kind == "wav2vec2-bert":
+            self.filterbanks = SeamlessFeatures(
+                self.preprocessor["num_mel_bins"], self.preprocessor["stride"]
+            )
+            self._grids = [self.filterbanks.grid]
+        else:
+            self._grids = [convolution_grid(settings.conv_kernel, settings.conv_stride)]
+        for layer in self._adapter_layers():
+            self._grids.append(strided(self._grids[-1], first_convolution(layer)))
+        self.grid = self._grids[-1]
+        self.width = int(settings.output_hidden_size if self._adapter_layers() else settings.hidden_size)
+
+    def config(self) -> dict[str, Any]:
+        """What `build_transformers_encoder` makes this encoder of again; see `Encoder.config`."""
+        known = known_fields(self.kind)
+        settings = {key: value for key, value in self.model.config.to_dict().items() if key in known}
+        return {
+            "kind": self.kind,
+            "config": settings,
+            "preprocessor": dict(self.preprocessor),
+            "gradient_checkpointing": self.gradient_checkpointing,
+        }
+
+    def freeze_features(self) -> None:
+        """Stop training the convolutional feature extractor; Wav2Vec2-BERT has none."""
+        if self.filterbanks is None:
+            self.model.feature_extractor.requires_grad_(False)
+            self._features_frozen = True
+
+    def forward(self, waveforms: Tensor, num_samples: Tensor, keep: Collection[int] = ()) -> EncoderOutput:
+        """Encode a batch; see `Encoder.forward`.
+
+        A kept layer's output is what the layer itself computes: in models that normalise before their
+        layers (``do_stable_layer_norm``) the final normalisation comes after the last one.
+
+        Raises:
+            InputError: ``keep`` names a layer there is not, or the model's adapter makes the layers'
+                frame rate another than the output's.
+        """
+        unknown = [layer for layer in keep if not 1 <= layer <= self.num_layers]
+        if unknown:
+            raise InputError(
+                f"layers to keep must be 1 to {self.num_layers}; got {unknown}. Choose among those."
+            )
+        if keep and len(self._grids) > 1:
+            raise InputError(
+                "this encoder's adapter changes the frame rate after its layers: keep none of them."
+            )
+        num_samples = num_samples.to(waveforms.device)
+        stages = [count_frames(grid, num_samples) for grid in self._grids]
+        if self.grid.num_frames(waveforms.shape[1]) == 0:
+            empty = waveforms.new_zeros(waveforms.shape[0], 0, self.width)
+            return EncoderOutput(hidden=empty, num_frames=stages[-1], layers=dict.fromkeys(keep, empty))
+
+        hidden = self._project(waveforms, num_samples)  # (N, T, D)
+        hidden = self._hide_spans(hidden, stages[0])
+        masks = [valid_frames(stages[0], hidden.shape[1])]
+        for layer, frames in zip(self._adapter_layers(), stages[1:], strict=True):
+            masks.append(valid_frames(frames, strided_length(masks[-1].shape[1], first_convolution(layer))))
+
+        with self._padding.during(*masks):
+            hidden, layers = self._encode(hidden, masks[0], keep)
+            hidden = self._adapt(hidden, masks[0], stages[1:])
+        return EncoderOutput(hidden=hidden, num_frames=stages[-1], layers=layers)
+
+    def _project(self, waveforms: Tensor, num_samples: Tensor) -> Tensor:
+        """Waveforms (N, S) to the vectors (N, T, D) that enter the layers."""
+        if self.filterbanks is not None:
+            features = self.filterbanks(waveforms, num_samples)
+        else:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self._features_frozen):
+                features = self._convolve(waveforms, num_samples)
+        projected = self.model.feature_projection(features)
+        # HuBERT returns the projection alone, the others with the normalised features.
+        hidden: Tensor = projected[0] if isinstance(projected, tuple) else projected
+        return hidden
+
+    def _convolve(self, waveforms: Tensor, num_samples: Tensor) -> Tensor:
+        """The feature extractor, (N, S) -> (N, T, D), with group normalisation over valid frames only."""
+        if self.preprocessor["do_normalize"]:
+            waveforms = standardise(waveforms, num_samples)
+        hidden = waveforms[:, None, :]  # (N, 1, S)
+        for layer in self.model.feature_extractor.conv_layers:
+            norm = getattr(layer, "layer_norm", None)
+            if isinstance(norm, nn.GroupNorm):
+                # Only the first layer has one, so its frames follow from the samples.
+                frames = count_frames(
+                    convolution_grid(layer.conv.kernel_size, layer.conv.stride), num_samples
+                )
+                hidden = layer.activation(masked_group_norm(layer.conv(hidden), frames, norm))
+            else:
+                hidden = layer(hidden)
+        return hidden.transpose(1, 2)
+
+    def _hide_spans(self, hidden: Tensor, num_frames: Tensor) -> Tensor:
+        """SpecAugment on (N, T, D) in training, as the configuration says."""
+        settings = self.model.config
+        if not self.training or not getattr(settings, "apply_spec_augment", True):
+            return hidden
+        num_utterances, size, width = hidden.shape
+        if settings.mask_time_prob > 0:
+            spans = span_mask(
+                num_frames.tolist(),
+                size,
+                probability=settings.mask_time_prob,
+                span=settings.mask_time_length,
+                min_spans=getattr(settings, "mask_time_min_masks", 0),
+            ).to(hidden.device)
+            hidden = torch.where(spans[..., None], self.model.masked_spec_embed.to(hidden.dtype), hidden)
+        if settings.mask_feature_prob > 0:
+            spans = span_mask(
+                [width] * num_utterances,
+                width,
+                probability=settings.mask_feature_prob,
+                span=settings.mask_feature_length,
+                min_spans=getattr(settings, "mask_feature_min_masks", 0),
+            ).to(hidden.device)
+            hidden = hidden.masked_fill(spans[:, None, :], 0.0)
+        return hidden
+
+    def _encode(
+        self, hidden: Tensor, mask: Tensor, keep: Collection[int]
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """The layers, (N, T, D) -> (N, T, D), and the outputs of those in ``keep``."""
+        outputs: dict[int, Tensor] = {}
+
+        def note(number: int, module: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            outputs[number] = output[0] if isinstance(output, tuple) else output
+
+        # Every layer up to the last wanted is noted: a dropped layer hands on what came before it.
+        layers = self.model.encoder.layers[: max(keep, default=0)]
+        hooks = [
+            layer.register_forward_hook(partial(note, number)) for number, layer in enumerate(layers, start=1)
+        ]
+        entering = hidden
+        try:
+            hidden = self.model.encoder(hidden, attention_mask=mask).last_hidden_state
+        finally:
+            for hook in hooks:
+                hook.remove()
+        kept = {}
+        for number in keep:
+            before = [entering] + [outputs[layer] for layer in sorted(outputs) if layer <= number]
+            kept[number] = before[-1]
+        return hidden, kept
+
+    def _adapt(self, hidden: Tensor, mask: Tensor, stages: list[Tensor]) -> Tensor:
+        """The strided adapter after the layers, where the model has one, (N, T, D) -> (N, T', D')."""
+        if getattr(self.model, "intermediate_ffn", None) is not None:
+            hidden = hidden + 0.5 * self.model.intermediate_ffn(hidden)
+        if not stages:
+            return hidden
+        adapter = self.model.adapter
+        if adapter.proj is not None:
+            hidden = adapter.proj_layer_norm(adapter.proj(hidden))
+        for layer, frames in zip(self._adapter_layers(), stages, strict=True):
+            # transformers' layerdrop may skip one of these, and with it halve the stride; here none is.
+            if self.filterbanks is not None:
+                # The mask only says that there is one: the layer makes its own from the lengths.
+                hidden = layer(hidden, attention_mask=mask, sub_sampled_lengths=frames.clamp(min=1))
+            else:
+                hidden = layer(hidden.transpose(1, 2)).transpose(1, 2)
+        return hidden
+
+    def _adapter_layers(self) -> list[nn.Module]:
+        adapter = getattr(self.model, "adapter", None)
+        return [] if adapter is None else list(adapter.layers)
+
+    def _keep_padding_out(self) -> None:
+        """Mend the modules that would read padded frames."""
+        if self.kind == "wavlm":
+            # Its attention gets a boolean mask with a float bias, which torch warns of at every call.
+            warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
+        if self.kind != "wav2vec2-bert":  # whose convolutions are causal and masked
+            for module in list(self.model.encoder.modules()):
+                for name, child in list(module.named_children()):
+                    if isinstance(child, nn.BatchNorm1d):
+                        setattr(module, name, MaskedBatchNorm(child.num_features, self._padding))
+                    elif isinstance(child, nn.Conv1d) and child.kernel_size[0] > 1:
+                        self._padding.shield(child)
+        for stage, layer in enumerate(self._adapter_layers()):
+            for module in layer.modules():
+                if isinstance(module, nn.Conv1d):
+                    self._padding.shield(module, stage)
+
+    def load_weights(self, state: Mapping[str, Tensor], source: str) -> None:
+        """Take the encoder's weights from a checkpoint of transformers, with or without a head.
+
+        Args:
+            state: tensors by the names in the file.
+            source: name of the checkpoint for messages.
+        Raises:
+            InputError: weights are missing, unknown, or of another shape.
+        """
+        prefix = f"{self.model.base_model_prefix}."
+        if any(name.startswith(prefix) for name in state):
+            state = {
+                name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
+            }
+        state = {
+            weight_norm_name(name): value for name, value in state.items() if not NOT_WEIGHTS.search(name)
+        }
+        own = self.model.state_dict()
+        # Saved by models that were trained with masking, and needed by those alone.
+        optional = {"masked_spec_embed"}
+        missing = [name for name in own.keys() - state.keys() - optional if not NOT_WEIGHTS.search(name)]
+        unknown = sorted(state.keys() - own.keys() - optional)
+        if missing or unknown:
+            raise InputError(
+                f"weights of {source} do not fit a {self.kind} encoder: {_some('missing', sorted(missing))}, "
+                f"{_some('unknown', unknown)}. Use the config.json that belongs to these weights."
+            )
+        for name, value in state.items():
+            if name in own and own[name].shape != value.shape:
+                raise InputError(
+                    f"weights of {source}: {name} must be {tuple(own[name].shape)}; "
+                    f"got {tuple(value.shape)}. Use the config.json that belongs to these weights."
+                )
+        self.model.load_state_dict(
+            {name: value for name, value in state.items() if name in own}, strict=False
+        )
+
+
+def standardise(waveforms: Tensor, num_samples: Tensor) -> Tensor:
+    """Zero mean and unit variance of each waveform over its own samples, zeros after them, (N, S)."""
+    waveforms = waveforms.float()
+    count = num_samples.to(waveforms.device).clamp(min=1)[:, None]
+    valid = torch.arange(waveforms.shape[1], device=waveforms.device) < count
+    mean = waveforms.masked_fill(~valid, 0.0).sum(dim=1, keepdim=True) / count
+    centred = (waveforms - mean).masked_fill(~valid, 0.0)
+    variance = centred.square().sum(dim=1, keepdim=True) / count
+    return centred / (variance + 1e-7).sqrt()
+
+
+def weight_norm_name(name: str) -> str:
+    """Name that torch's newer form of weight normalisation gives a weight of the older form.
+
+    >>> weight_norm_name("encoder.pos_conv_embed.conv.weight_g")
+    'encoder.pos_conv_embed.conv.parametrizations.weight.original0'
+    """
+    name = re.sub(r"\.weight_g$", ".parametrizations.weight.original0", name)
+    return re.sub(r"\.weight_v$", ".parametrizations.weight.original1", name)
+
+
+def known_fields(kind: str) -> set[str]:
+    """Fields that the configuration class of ``kind`` knows."""
+    if kind not in FAMILIES:
+        raise InputError(
+            f"encoder kind {kind!r} is unknown; choose one of conformer, pretrained, {', '.join(FAMILIES)}."
+        )
+    fields = set(getattr(transformers, f"{FAMILIES[kind]}Config")().to_dict())
+    return fields - {"model_type", "transformers_version", "architectures", "_name_or_path", "dtype"}
+
+
+def _settings(kind: str, config: Mapping[str, Any]) -> Any:
+    """transformers' configuration with the fields of ``config`` set."""
+    check_names(f"encoder {kind}", config, known_fields(kind))
+    try:
+        return getattr(transformers, f"{FAMILIES[kind]}Config")(**config)
+    except (ValueError, TypeError, StrictDataclassError) as error:
+        raise InputError(
+            f"encoder {kind}: {' '.join(str(error.__cause__ or error).split())} Mend its `config`."
+        ) from error
+
+
+def _preprocessor(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    known = PREPROCESSORS[kind == "wav2vec2-bert"]
+    check_names(f"preprocessor of {kind}", given, set(known))
+    return {**known, **given}
+
+
+def check_names(owner: str, given: Collection[str], known: set[str]) -> None:
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = (
+                f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(known)[:8])} and others."
+            )
+            raise InputError(f"{owner}: no field {name!r}; {hint}")
+
+
+def _some(label: str, names: list[str]) -> str:
+    """``3 missing (a, b, c)``, at most three named."""
+    listed = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
+    return f"{len(names)} {label}{listed}"

@@ -1,0 +1,226 @@
+"""What an ELAN file says, with a time for every annotation of every tier."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lxml import etree
+
+from asr.formats.eaf.times import Times, place_references
+from asr.formats.files import read_bytes, shown
+from lm.errors import InputError
+
+
+@dataclass(kw_only=True)
+class EafAnnotation:
+    """One annotation; seconds, ``end`` not before ``start``."""
+
+    id: str
+    start: float
+    end: float
+    value: str
+    parent: str | None = None
+    """Id of the annotation it depends on; of a time-aligned child, the parent that holds its middle."""
+    interpolated: bool = False
+    """No one set these times: they were shared out between known ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EafTier:
+    """One tier; its annotations by start time."""
+
+    id: str
+    linguistic_type: str
+    constraint: str = ""
+    """Stereotype of the type: "Symbolic_Association" and so on; empty for an independent tier."""
+    parent: str = ""
+    participant: str = ""
+    annotator: str = ""
+    language: str = ""
+    annotations: tuple[EafAnnotation, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EafMedia:
+    """A recording that the file names, as it names it."""
+
+    url: str
+    relative_url: str = ""
+    mime_type: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EafDocument:
+    """The tiers, media and properties of an ELAN file, in its order."""
+
+    path: Path
+    tiers: tuple[EafTier, ...]
+    media: tuple[EafMedia, ...] = ()
+    properties: dict[str, str] = field(default_factory=dict)
+
+    def tier(self, name: str) -> EafTier:
+        """The tier of that name.
+
+        Raises:
+            InputError: there is none; the message names the nearest, or all.
+        """
+        for tier in self.tiers:
+            if tier.id == name:
+                return tier
+        names = [tier.id for tier in self.tiers]
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(map(repr, names)) or 'none'}."
+        raise InputError(f"{shown(self.path)} has no tier {name!r}. {hint}")
+
+
+def read_eaf(path: str | Path) -> EafDocument:
+    """Read an ELAN file of any version and maker.
+
+    Dependent tiers get times: a symbolic association has its parent's, symbolic subdivisions
+    share it evenly, time slots without a value lie evenly between their neighbours.
+
+    Raises:
+        InputError: unreadable, not XML, with a DOCTYPE, not ELAN's, or with a reference that leads nowhere.
+    """
+    path = Path(path)
+    return document_from(parse(read_bytes(path), shown(path)), path)
+
+
+def parse(data: bytes, where: str) -> etree._Element:
+    """The root of an ELAN file, with nothing expanded and nothing fetched.
+
+    Raises:
+        InputError: not XML, with a DOCTYPE, or not ELAN's.
+    """
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        root = etree.fromstring(data, parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise InputError(
+            f"{where} is not whole XML: {' '.join(str(error).split())}. Save it again in ELAN."
+        ) from error
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise InputError(f"{where} has a DOCTYPE, which no ELAN file has. Remove it if you trust the file.")
+    if root.tag != "ANNOTATION_DOCUMENT":
+        raise InputError(
+            f"{where} begins with <{root.tag}>, not <ANNOTATION_DOCUMENT>. Give an ELAN .eaf file."
+        )
+    return root
+
+
+def document_from(root: etree._Element, path: Path) -> EafDocument:
+    """The document that a parsed ELAN file holds; ``path`` is for messages and for finding media."""
+    where = shown(path)
+    times = Times(root, where)
+    constraints = {
+        _attribute(each, "LINGUISTIC_TYPE_ID", where): each.get("CONSTRAINTS", "").replace(" ", "_")
+        for each in root.iterfind("LINGUISTIC_TYPE")
+    }
+    annotations: dict[str, EafAnnotation] = {}
+    tiers: list[tuple[etree._Element, list[EafAnnotation]]] = []
+    references: list[tuple[str, list[tuple[EafAnnotation, str]]]] = []
+    for tier in root.iterfind("TIER"):
+        tier_annotations, tier_references = [], []
+        aligned = tier.findall("ANNOTATION/ALIGNABLE_ANNOTATION")
+        spans = times.of_tier(
+            [tuple(_attribute(each, f"TIME_SLOT_REF{n}", where) for n in "12") for each in aligned]
+        )
+        for each, (start, end, guessed) in zip(aligned, spans, strict=True):
+            tier_annotations.append(
+                EafAnnotation(
+                    id=_attribute(each, "ANNOTATION_ID", where),
+                    start=start,
+                    end=max(start, end),
+                    value=each.findtext("ANNOTATION_VALUE") or "",
+                    interpolated=guessed,
+                )
+            )
+        for each in tier.iterfind("ANNOTATION/REF_ANNOTATION"):
+            annotation = EafAnnotation(
+                id=_attribute(each, "ANNOTATION_ID", where),
+                start=0.0,
+                end=0.0,
+                value=each.findtext("ANNOTATION_VALUE") or "",
+                parent=_attribute(each, "ANNOTATION_REF", where),
+            )
+            tier_annotations.append(annotation)
+            tier_references.append((annotation, each.get("PREVIOUS_ANNOTATION", "")))
+        for annotation in tier_annotations:
+            if annotation.id in annotations:
+                raise InputError(
+                    f"{where}: the annotation id {annotation.id!r} occurs twice. Mend the file in ELAN."
+                )
+            annotations[annotation.id] = annotation
+        tiers.append((tier, tier_annotations))
+        references.append((constraints.get(tier.get("LINGUISTIC_TYPE_REF", ""), ""), tier_references))
+    place_references(annotations, references, where)
+    return EafDocument(
+        path=path,
+        tiers=_tiers(tiers, constraints, where),
+        media=tuple(
+            EafMedia(
+                url=each.get("MEDIA_URL", ""),
+                relative_url=each.get("RELATIVE_MEDIA_URL", ""),
+                mime_type=each.get("MIME_TYPE", ""),
+            )
+            for each in root.iterfind("HEADER/MEDIA_DESCRIPTOR")
+        ),
+        properties={each.get("NAME", ""): each.text or "" for each in root.iterfind("HEADER/PROPERTY")},
+    )
+
+
+def _tiers(
+    found: list[tuple[etree._Element, list[EafAnnotation]]], constraints: dict[str, str], where: str
+) -> tuple[EafTier, ...]:
+    tiers: dict[str, EafTier] = {}
+    for element, members in found:
+        name = _attribute(element, "TIER_ID", where)
+        if name in tiers:
+            raise InputError(f"{where}: two tiers are named {name!r}. Rename one in ELAN.")
+        type_name = element.get("LINGUISTIC_TYPE_REF", "")
+        tiers[name] = EafTier(
+            id=name,
+            linguistic_type=type_name,
+            constraint=constraints.get(type_name, ""),
+            parent=element.get("PARENT_REF", ""),
+            participant=element.get("PARTICIPANT", ""),
+            annotator=element.get("ANNOTATOR", ""),
+            language=element.get("LANG_REF", ""),
+            annotations=tuple(sorted(members, key=lambda each: each.start)),
+        )
+    for tier in tiers.values():
+        if tier.parent and tier.parent not in tiers:
+            raise InputError(f"{where}: tier {tier.id!r} depends on {tier.parent!r}, which is not there.")
+        if tier.parent:
+            _find_parents(tier.annotations, tiers[tier.parent].annotations)
+    return tuple(tiers.values())
+
+
+def _find_parents(children: tuple[EafAnnotation, ...], parents: tuple[EafAnnotation, ...]) -> None:
+    """Set the parent of time-aligned children, which name none: the one that holds their middle."""
+    index = 0
+    for child in children:
+        middle = (child.start + child.end) / 2
+        if child.parent is None:
+            while index < len(parents) and parents[index].end <= middle:
+                index += 1
+            if index < len(parents) and parents[index].start <= middle:
+                child.parent = parents[index].id
+
+
+def _attribute(element: etree._Element, name: str, where: str) -> str:
+    value = element.get(name)
+    if value is None:
+        raise InputError(
+            f"{where}, line {element.sourceline}: <{element.tag}> has no {name}. Mend the file in ELAN."
+        )
+    return value

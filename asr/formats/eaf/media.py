@@ -1,0 +1,112 @@
+"""The recording that belongs to an ELAN file: naming it and finding it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from asr.formats.clean import one_line
+from asr.formats.eaf.document import EafDocument
+
+MIME_TYPES = {
+    ".wav": "audio/x-wav",  # ELAN's own name for it
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
+    ".oga": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".mp3": "audio/mpeg",
+    ".m4a": "audio/mp4",
+    ".aac": "audio/aac",
+    ".aif": "audio/x-aiff",
+    ".aiff": "audio/x-aiff",
+    ".wma": "audio/x-ms-wma",
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/quicktime",
+    ".webm": "video/webm",
+    ".mkv": "video/x-matroska",
+    ".avi": "video/x-msvideo",
+    ".mpg": "video/mpeg",
+    ".mpeg": "video/mpeg",
+}
+"""Endings of recordings, those without video first: the order in which they are looked for."""
+
+
+def find_media(document: EafDocument, eaf_path: str | Path, folder: str | Path | None = None) -> Path | None:
+    """The recording of an ELAN file, or None.
+
+    Tried in turn: RELATIVE_MEDIA_URL; a file named like the media (MEDIA_URL is a path on
+    another person's machine, its last part is all that is of use); the media's, then the ELAN
+    file's name with the ending of any recording.
+
+    Args:
+        folder: where to look before the ELAN file's own folder.
+    """
+    eaf_path = Path(eaf_path)
+    folders = [Path(folder)] if folder is not None else []
+    folders.append(eaf_path.parent)
+    relative = [each.relative_url for each in document.media if each.relative_url]
+    names = [_last_part(url) for each in document.media for url in (each.relative_url, each.url) if url]
+    candidates = [base / path for base in folders for url in relative for path in _as_paths(url)]
+    candidates += [base / path for base in folders for name in names for path in _as_paths(name)]
+    for candidate in candidates:
+        if _is_recording(candidate):
+            return candidate
+    stems = [*dict.fromkeys(Path(path).stem for name in names for path in _as_paths(name)), eaf_path.stem]
+    for base in folders:
+        found = _recordings(base)
+        for stem in stems:
+            if stem in found:
+                return found[stem]
+    return None
+
+
+def media_urls(audio: Path, folder: Path | None) -> tuple[str, str]:
+    """MEDIA_URL and RELATIVE_MEDIA_URL of a recording for an ELAN file in ``folder`` (None: beside it).
+
+    ELAN strips ``file:`` and opens what is left as it stands, without decoding ``%20``; so
+    spaces and letters are written as they are, which is how ELAN writes them.
+    """
+    absolute = os.path.abspath(audio).replace(os.sep, "/")
+    try:
+        relative = os.path.relpath(absolute, folder if folder is not None else os.path.dirname(absolute))
+    except ValueError:  # another drive
+        relative = os.path.basename(absolute)
+    relative = relative.replace(os.sep, "/")
+    if not relative.startswith("../"):
+        relative = "./" + relative
+    return one_line("file:///" + absolute.lstrip("/")), one_line(relative)
+
+
+def mime_type(audio: Path) -> str:
+    """The MIME type by the file's ending; "unknown", ELAN's own word, for others."""
+    return MIME_TYPES.get(audio.suffix.lower(), "unknown")
+
+
+def _as_paths(url: str) -> list[str]:
+    """The path as ELAN writes it, and decoded as a URL ought to be."""
+    path = url.removeprefix("file:").replace("\\", "/")
+    return list(dict.fromkeys([path, unquote(path)]))
+
+
+def _last_part(url: str) -> str:
+    return PurePosixPath(url.replace("\\", "/")).name
+
+
+def _is_recording(path: Path) -> bool:
+    try:
+        return path.suffix.lower() in MIME_TYPES and path.is_file()
+    except (OSError, ValueError):  # too long a name, a null in it
+        return False
+
+
+def _recordings(folder: Path) -> dict[str, Path]:
+    """The recordings in a folder by name without ending; of several, the first kind of MIME_TYPES."""
+    kinds = list(MIME_TYPES)
+    try:
+        found = [path for path in folder.iterdir() if _is_recording(path)]
+    except OSError:
+        return {}
+    found.sort(key=lambda path: (kinds.index(path.suffix.lower()), path.name), reverse=True)
+    return {path.stem: path for path in found}

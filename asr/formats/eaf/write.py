@@ -1,0 +1,130 @@
+"""A transcript as an ELAN file of its own, and back."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+from asr.formats.clean import decimal_seconds, milliseconds, one_line
+from asr.formats.eaf.document import EafTier, read_eaf
+from asr.formats.eaf.media import find_media, media_urls, mime_type
+from asr.formats.eaf.tiers import CONSTRAINTS, constraint, make_tiers
+from asr.formats.files import shown
+from asr.formats.tiernames import CONFIDENCE, PREFIX, UTTERANCE, WORD, confidence_from, speaker_of, tier_name
+from asr.transcript import Transcript, TranscriptSegment, Word
+from lm.errors import InputError
+
+_OPENING = (
+    '<ANNOTATION_DOCUMENT AUTHOR="{author}" DATE="{date}" FORMAT="3.0" VERSION="3.0"'
+    ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+    ' xsi:noNamespaceSchemaLocation="http://www.mpi.nl/tools/elan/EAFv3.0.xsd">'
+)
+_PROPERTY = f"{PREFIX}:"
+"""Names of the document properties that keep the transcript's own facts begin so."""
+
+
+def write_eaf(transcript: Transcript, folder: Path | None = None) -> str:
+    """An EAF 3.0 document: tiers as ``make_tiers`` gives them, linked to the recording.
+
+    Args:
+        folder: where the file will lie, for the relative link; None: beside the recording.
+    """
+    language = one_line(transcript.language)
+    language_id = (
+        language if re.fullmatch(r"[A-Za-z_][\w.-]*", language, re.ASCII) else ""
+    )  # must be an XML name
+    new = make_tiers(transcript, language=language_id, stereotypes=CONSTRAINTS)
+    url, relative = media_urls(transcript.audio, folder)
+    facts = {"recording": transcript.recording, "language": transcript.language}
+    facts["duration"] = decimal_seconds(milliseconds(transcript.duration))
+    facts |= {f"detail:{key}": value for key, value in transcript.details.items()}
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        _OPENING.format(
+            author=PREFIX, date=datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        ),
+        '    <HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">',
+        f"        <MEDIA_DESCRIPTOR MEDIA_URL={quoteattr(url)}"
+        f" MIME_TYPE={quoteattr(mime_type(transcript.audio))} RELATIVE_MEDIA_URL={quoteattr(relative)}/>",
+        *(_property(_PROPERTY + name, value) for name, value in facts.items()),
+        _property("lastUsedAnnotationId", str(new.last_annotation)),
+        "    </HEADER>",
+        "    <TIME_ORDER>",
+        *(f"        {slot}" for _, slot in new.slots),
+        "    </TIME_ORDER>",
+        *(f"    {line}" for tier in new.tiers for line in tier),
+        *(f"    {each}" for each in new.types),
+        *([f'    <LANGUAGE LANG_ID="{language_id}" LANG_LABEL="{language_id}"/>'] if language_id else []),
+        *(f"    {constraint(stereotype)}" for stereotype in CONSTRAINTS),
+        "</ANNOTATION_DOCUMENT>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def transcript_from_eaf(path: Path) -> Transcript:
+    """The transcript in an ELAN file that ``write_eaf`` wrote or ``add_tiers`` first added to.
+
+    Raises:
+        InputError: unreadable, or it has no tier of ours.
+    """
+    document = read_eaf(path)
+    tiers = {tier.id: tier for tier in document.tiers}
+    segments = []
+    ours = [(tier, speaker) for tier in document.tiers if (speaker := speaker_of(tier.id)) is not None]
+    if not ours:
+        raise InputError(
+            f"{shown(path)} has no tier {tier_name(UTTERANCE)!r} (its tiers: {', '.join(tiers)}). "
+            "Import the tiers of others with `loquela corpus import`."
+        )
+    for tier, speaker in ours:
+        sure, word_sure = (
+            _values_by_parent(tiers.get(tier_name(kind + CONFIDENCE, speaker))) for kind in (UTTERANCE, WORD)
+        )
+        words: dict[str | None, list[Word]] = {}
+        word_tier = tiers.get(tier_name(WORD, speaker))
+        for each in word_tier.annotations if word_tier else ():
+            confidence = confidence_from(word_sure.get(each.id))
+            word = Word(text=each.value, start=each.start, end=each.end, confidence=confidence)
+            words.setdefault(each.parent, []).append(word)
+        for each in tier.annotations:
+            segments.append(
+                TranscriptSegment(
+                    start=each.start,
+                    end=each.end,
+                    text=each.value,
+                    words=tuple(words.get(each.id, ())),
+                    confidence=confidence_from(sure.get(each.id)),
+                    speaker=tier.participant or speaker,
+                )
+            )
+    segments.sort(key=lambda segment: segment.start)
+    facts = {
+        name.removeprefix(_PROPERTY): value
+        for name, value in document.properties.items()
+        if name.startswith(_PROPERTY)
+    }
+    try:
+        duration = float(facts.get("duration", ""))
+    except ValueError:  # tiers added to another's file carry no such fact
+        duration = max((segment.end for segment in segments), default=0.0)
+    return Transcript(
+        recording=facts.get("recording", path.stem),
+        audio=find_media(document, path)
+        or Path(document.media[0].relative_url if document.media else path.stem),
+        duration=duration,
+        segments=tuple(segments),
+        language=facts.get("language", ""),
+        details={
+            name.removeprefix("detail:"): value for name, value in facts.items() if name.startswith("detail:")
+        },
+    )
+
+
+def _property(name: str, value: str) -> str:
+    return f"        <PROPERTY NAME={quoteattr(one_line(name))}>{escape(one_line(value))}</PROPERTY>"
+
+
+def _values_by_parent(tier: EafTier | None) -> dict[str | None, str]:
+    return {each.parent: each.value for each in tier.annotations} if tier else {}

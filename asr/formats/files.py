@@ -1,0 +1,68 @@
+"""Reading and writing whole text files, with errors that a user can act on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from lm.errors import InputError
+
+
+def shown(path: Path) -> str:
+    """The path as an error message names it: on one line, whatever its characters."""
+    return str(path) if str(path).isprintable() else repr(str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        InputError: it is missing, a folder, or unreadable.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{shown(path)}: {error.strerror}. Give the path of a readable file.") from error
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, with or without a byte-order mark.
+
+    Raises:
+        InputError: unreadable, or not UTF-8.
+    """
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{shown(path)} is not UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8."
+        ) from error
+
+
+def write_whole(path: Path, data: bytes, *, overwrite: bool) -> Path:
+    """Write a file whole or not at all, making its folder.
+
+    Raises:
+        InputError: the file exists and may not be replaced, or its folder cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        if path.is_dir():
+            raise InputError(f"{shown(path)} is a folder. Give the name of a file in it.")
+        if path.exists() and not overwrite:
+            raise InputError(
+                f"{shown(path)} exists and is kept. Replace it with --overwrite (overwrite=True)."
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, path)
+        finally:  # after an error or Ctrl-C; gone already when all went well
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{shown(path)} cannot be written: {error.strerror}. Choose a folder you may write to."
+        ) from error
+    return path

@@ -1,0 +1,85 @@
+"""Utterances and words laid out for tiers: whole milliseconds, no overlap, words inside their utterance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from asr.formats.clean import milliseconds, one_line
+from asr.transcript import Transcript, TranscriptSegment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """One utterance or word in its place; milliseconds, ``end`` after ``start``."""
+
+    start: int
+    end: int
+    text: str
+    confidence: float
+    words: tuple[Box, ...] = ()
+
+
+def lay_out(transcript: Transcript) -> dict[str, tuple[Box, ...]]:
+    """The utterances of each speaker, by time, such that a tier can hold them.
+
+    ELAN and Praat allow neither overlap nor empty intervals in a tier. Starts are kept where
+    they can be; an end that reaches into the next utterance stops there; what has no length
+    gets a millisecond (an utterance one for each of its words). An utterance that begins in
+    the recording also ends in it.
+    """
+    limit = milliseconds(transcript.duration)
+    speakers: dict[str, list[TranscriptSegment]] = {}
+    for segment in sorted(transcript.segments, key=lambda each: each.start):
+        speakers.setdefault(one_line(segment.speaker), []).append(segment)
+    return {speaker: _utterances(segments, limit) for speaker, segments in speakers.items()} or {"": ()}
+
+
+def _utterances(segments: Sequence[TranscriptSegment], limit: int) -> tuple[Box, ...]:
+    spans = []
+    for segment in segments:
+        start, end = milliseconds(segment.start), milliseconds(segment.end)
+        spans.append((start, min(end, limit) if start < limit else end))
+    room = [max(1, len(segment.words)) for segment in segments]
+    places = _without_overlap(spans, room, low=0, high=None)
+    return tuple(
+        Box(
+            start=start,
+            end=end,
+            text=one_line(segment.text),
+            confidence=segment.confidence,
+            words=_words(segment, start, end),
+        )
+        for segment, (start, end) in zip(segments, places, strict=True)
+    )
+
+
+def _words(segment: TranscriptSegment, start: int, end: int) -> tuple[Box, ...]:
+    words = sorted(segment.words, key=lambda each: each.start)
+    spans = [(milliseconds(word.start), milliseconds(word.end)) for word in words]
+    places = _without_overlap(spans, [1] * len(words), low=start, high=end)
+    return tuple(
+        Box(start=first, end=last, text=one_line(word.text), confidence=word.confidence)
+        for word, (first, last) in zip(words, places, strict=True)
+    )
+
+
+def _without_overlap(
+    spans: Sequence[tuple[int, int]], room: Sequence[int], *, low: int, high: int | None
+) -> list[tuple[int, int]]:
+    """The spans (by start) moved as little as it takes to lie apart, each with its room, in [low, high]."""
+    starts, earliest = [], low
+    for (start, _), need in zip(spans, room, strict=True):
+        starts.append(max(start, earliest))
+        earliest = starts[-1] + need
+    if high is not None:
+        assert high - low >= sum(room)
+        latest = high
+        for index in reversed(range(len(starts))):  # push back those that left no room before the end
+            starts[index] = latest = min(starts[index], latest - room[index])
+    places = []
+    for index, ((_, end), need) in enumerate(zip(spans, room, strict=True)):
+        bound = starts[index + 1] if index + 1 < len(starts) else high
+        end = max(end, starts[index] + need)
+        places.append((starts[index], end if bound is None else min(end, bound)))
+    return places

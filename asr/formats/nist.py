@@ -1,0 +1,169 @@
+"""NIST's CTM (words with times) and STM (segments with times), as sclite reads them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from asr.formats.clean import decimal_seconds, one_line, span_ms
+from asr.formats.files import read_text, shown
+from asr.transcript import Transcript, TranscriptSegment, Word
+from lm.errors import InputError
+
+CHANNEL = "1"
+NO_SPEAKER = "unknown"
+_COMMAND = re.compile("_*(?:@|<ALT_BEGIN>|<ALT>|<ALT_END>)")
+"""Words that sclite takes as commands, and those that our escape of them would be confused with."""
+
+
+def write_ctm(transcript: Transcript) -> str:
+    """One word per line: ``file channel begin duration word confidence``, by begin time.
+
+    A word with spaces inside becomes several that share its time by their letters; so do the
+    words of a segment that has none timed, with the segment's confidence. A word that sclite
+    would take as a command gets a ``_`` in front.
+    """
+    rows = []
+    for segment in transcript.segments:
+        timed = segment.words or (
+            Word(text=segment.text, start=segment.start, end=segment.end, confidence=segment.confidence),
+        )
+        for word in timed:
+            rows += list(_tokens(word))
+    rows.sort(key=lambda row: row[0])
+    name = _column(transcript.recording, "recording")
+    return "".join(
+        f"{name} {CHANNEL} {decimal_seconds(start)} {decimal_seconds(end - start)} {token} {confidence:.4f}\n"
+        for start, end, token, confidence in rows
+    )
+
+
+def read_ctm(path: Path) -> Transcript:
+    """All words of a CTM file as one segment (the form keeps no segments); comments are skipped.
+
+    Raises:
+        InputError: unreadable, a line without the five columns or with a bad number, several recordings.
+    """
+    words, names = [], set()
+    for number, line in _lines(path):
+        cells = line.split()
+        times = _numbers(cells[2:4]) if len(cells) in (5, 6) else None
+        confidence = _numbers(cells[5:6])
+        if times is None or confidence is None or times[1] < 0:
+            raise InputError(
+                f"{shown(path)}, line {number}: {line[:60]!r} is not "
+                "`file channel begin duration word [confidence]`. Mend or remove the line."
+            )
+        names.add(cells[0])
+        begin, duration = times
+        word = cells[4].removeprefix("_") if _COMMAND.fullmatch(cells[4]) else cells[4]
+        end = round(begin + duration, 6)  # the sum of two decimals, without the tail of binary fractions
+        words.append(
+            Word(
+                text=word, start=begin, end=end, confidence=_probability(confidence[0] if confidence else 1.0)
+            )
+        )
+    name = _one_name(names, path)
+    if not words:
+        return Transcript(recording=name, audio=Path(name), duration=0.0)
+    segment = TranscriptSegment(
+        start=min(word.start for word in words),
+        end=max(word.end for word in words),
+        text=" ".join(word.text for word in words),
+        words=tuple(words),
+        confidence=sum(word.confidence for word in words) / len(words),
+    )
+    return Transcript(recording=name, audio=Path(name), duration=segment.end, segments=(segment,))
+
+
+def write_stm(transcript: Transcript) -> str:
+    """One segment per line: ``file channel speaker begin end <NA> text``, in the order of the CTM.
+
+    The label is always written: without it a text that begins with ``<`` would be taken for one.
+    """
+    rows = []
+    for segment in transcript.segments:
+        start, end = span_ms(segment.start, segment.end)
+        text = " ".join(one_line(segment.text).split())
+        rows.append((start, end, _column(segment.speaker, NO_SPEAKER), text))
+    rows.sort(key=lambda row: row[0])
+    name = _column(transcript.recording, "recording")
+    return "".join(
+        f"{name} {CHANNEL} {speaker} {decimal_seconds(start)} {decimal_seconds(end)} <NA> {text}".rstrip()
+        + "\n"
+        for start, end, speaker, text in rows
+    )
+
+
+def read_stm(path: Path) -> Transcript:
+    """The segments of an STM file; comments, labels and segments marked to be ignored are skipped.
+
+    Raises:
+        InputError: unreadable, a line without the five columns or with a bad number, several recordings.
+    """
+    segments, names = [], set()
+    for number, line in _lines(path):
+        cells = line.split()
+        times = _numbers(cells[3:5]) if len(cells) >= 5 else None
+        if times is None:
+            raise InputError(
+                f"{shown(path)}, line {number}: {line[:60]!r} is not "
+                "`file channel speaker begin end [<label>] text`. Mend or remove the line."
+            )
+        names.add(cells[0])
+        words = cells[6:] if len(cells) > 5 and re.fullmatch("<.*>", cells[5]) else cells[5:]
+        if words == ["IGNORE_TIME_SEGMENT_IN_SCORING"] or cells[2] == "inter_segment_gap":
+            continue
+        speaker = "" if cells[2] == NO_SPEAKER else cells[2]
+        segments.append(
+            TranscriptSegment(start=times[0], end=times[1], text=" ".join(words), speaker=speaker)
+        )
+    name = _one_name(names, path)
+    duration = max((segment.end for segment in segments), default=0.0)
+    return Transcript(recording=name, audio=Path(name), duration=duration, segments=tuple(segments))
+
+
+def _tokens(word: Word) -> Iterator[tuple[int, int, str, float]]:
+    tokens = one_line(word.text).split()
+    letters = sum(len(token) for token in tokens)
+    confidence = _probability(word.confidence)
+    done = 0
+    for token in tokens:
+        share = (word.end - word.start) / letters
+        start, end = span_ms(word.start + done * share, word.start + (done + len(token)) * share)
+        done += len(token)
+        yield start, end, "_" + token if _COMMAND.fullmatch(token) else token, confidence
+
+
+def _probability(number: float) -> float:
+    return min(1.0, max(0.0, number))
+
+
+def _column(text: str, empty: str) -> str:
+    column = "_".join(one_line(text).split()) or empty
+    return "_" + column if column.startswith(";;") else column  # `;;` begins a comment
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip() and not line.startswith(";;"):
+            yield number, line
+
+
+def _numbers(cells: list[str]) -> list[float] | None:
+    try:
+        numbers = [float(cell) for cell in cells]
+    except ValueError:
+        return None
+    return numbers if all(math.isfinite(number) for number in numbers) else None
+
+
+def _one_name(names: set[str], path: Path) -> str:
+    if len(names) > 1:
+        raise InputError(
+            f"{shown(path)} holds {len(names)} recordings: {', '.join(sorted(names)[:3])} ... "
+            "Split it by recording."
+        )
+    return names.pop() if names else path.stem

@@ -1,0 +1,124 @@
+"""SubRip (.srt) and WebVTT (.vtt): cues with times, for players."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from asr.formats.clean import one_line
+from asr.formats.cues import make_cues
+from asr.formats.files import read_text, shown
+from asr.transcript import Transcript, TranscriptSegment
+from lm.errors import InputError
+
+_STAMP = r"(?:(\d{1,6}):)?([0-5]?\d):([0-5]\d)[.,](\d{3})"
+_TIMING = re.compile(rf"\s*{_STAMP}[ \t]+-->[ \t]+{_STAMP}(?:[ \t].*)?$")
+_VOICE = re.compile(r"<v(?:\.[^\s>]*)?[ \t]+([^>]*)>")
+_TAG = re.compile(r"<[^>]*>")
+
+
+def write_srt(transcript: Transcript) -> str:
+    """SubRip: numbered cues. It has no escapes, so the text stands as it is, on one line."""
+    blocks = [
+        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{cue.text}\n"
+        for number, cue in enumerate(make_cues(transcript), start=1)
+    ]
+    return "\n".join(blocks)
+
+
+def write_vtt(transcript: Transcript) -> str:
+    """WebVTT: ``&``, ``<`` and ``>`` escaped (so no text can hold ``-->``), speakers as voice spans."""
+    blocks = ["WEBVTT\n"]
+    for cue in make_cues(transcript):
+        voice = f"<v {html.escape(cue.speaker, quote=False)}>" if cue.speaker.strip() else ""
+        text = html.escape(cue.text, quote=False)
+        blocks.append(f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{voice}{text}\n")
+    return "\n".join(blocks)
+
+
+def read_srt(path: Path) -> Transcript:
+    """The cues of a SubRip file as segments; lines of one cue are joined by a space.
+
+    Raises:
+        InputError: unreadable, or a block has no line of times.
+    """
+    segments = []
+    for number, lines in _blocks(read_text(path)):
+        timing = _timing_line(lines[:2])
+        if timing is None:
+            raise InputError(
+                f"{shown(path)}, line {number}: no times as in `00:00:01,000 --> 00:00:02,500`. "
+                "Mend or remove the cue."
+            )
+        segments.append(_segment(lines[timing], " ".join(lines[timing + 1 :])))
+    return _transcript(path, segments)
+
+
+def read_vtt(path: Path) -> Transcript:
+    """The cues of a WebVTT file as segments with their speakers; notes, styles and other tags are dropped.
+
+    Raises:
+        InputError: unreadable, no ``WEBVTT`` at the beginning, or a block has no line of times.
+    """
+    blocks = list(_blocks(read_text(path)))
+    if not blocks or not re.match(r"WEBVTT(?:[ \t]|$)", blocks[0][1][0]):
+        raise InputError(f"{shown(path)} does not begin with WEBVTT. Give a WebVTT file.")
+    segments = []
+    for number, lines in blocks[1:]:
+        if re.match(r"(?:NOTE|STYLE|REGION)(?:[ \t]|$)", lines[0]):
+            continue
+        timing = _timing_line(lines[:2])
+        if timing is None:
+            raise InputError(
+                f"{shown(path)}, line {number}: no times as in `00:01.000 --> 00:02.500`. "
+                "Mend or remove the cue."
+            )
+        text = " ".join(lines[timing + 1 :])
+        voice = _VOICE.search(text)
+        segments.append(
+            _segment(
+                lines[timing],
+                html.unescape(_TAG.sub("", text)),
+                speaker=html.unescape(voice[1]) if voice else "",
+            )
+        )
+    return _transcript(path, segments)
+
+
+def _clock(ms: int, mark: str) -> str:
+    seconds, ms = divmod(ms, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}{mark}{ms:03d}"
+
+
+def _blocks(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Runs of lines that are not blank, each with the number of its first line."""
+    lines: list[str] = []
+    for number, line in enumerate([*re.split(r"\r\n|\n|\r", text), ""], start=1):
+        if line.strip(" \t"):
+            lines.append(line)
+        elif lines:
+            yield number - len(lines), lines
+            lines = []
+
+
+def _timing_line(lines: list[str]) -> int | None:
+    return next((index for index, line in enumerate(lines) if _TIMING.match(line)), None)
+
+
+def _segment(timing: str, text: str, speaker: str = "") -> TranscriptSegment:
+    match = _TIMING.match(timing)
+    assert match is not None
+    numbers = [int(group or 0) for group in match.groups()]
+    start, end = (
+        (3_600_000 * hours + 60_000 * minutes + 1000 * seconds + ms) / 1000
+        for hours, minutes, seconds, ms in (numbers[:4], numbers[4:])
+    )
+    return TranscriptSegment(start=start, end=end, text=one_line(text), speaker=one_line(speaker))
+
+
+def _transcript(path: Path, segments: list[TranscriptSegment]) -> Transcript:
+    duration = max((segment.end for segment in segments), default=0.0)
+    return Transcript(recording=path.stem, audio=Path(path.stem), duration=duration, segments=tuple(segments))

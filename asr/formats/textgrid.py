@@ -1,0 +1,257 @@
+"""Praat TextGrids: any read, long or short, whatever the encoding; transcripts written in the long form."""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr.formats.clean import decimal_seconds, milliseconds
+from asr.formats.files import read_bytes, shown
+from asr.formats.layout import Box, lay_out
+from asr.formats.tiernames import CONFIDENCE, UTTERANCE, WORD, confidence_from, speaker_of, tier_name
+from asr.transcript import Transcript, TranscriptSegment, Word
+from lm.errors import InputError
+
+_TOKEN = re.compile(
+    r"""  "([^"]*(?:""[^"]*)*)"                                    # a text; quotes in it are doubled
+        | <(exists|absent)>
+        | (?<![^\s=])([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)   # a number that stands free
+        | ![^\n]*                                                # a comment
+    """,
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A stretch of a tier and its label; seconds."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A moment of a point tier and its mark; seconds."""
+
+    time: float
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextGridTier:
+    """An interval tier (``intervals``) or a point tier (``points``); the other is empty."""
+
+    name: str
+    start: float
+    end: float
+    intervals: tuple[Interval, ...] = ()
+    points: tuple[Point, ...] = ()
+    is_point_tier: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextGridDocument:
+    """A TextGrid: its extent in seconds and its tiers, in order."""
+
+    start: float
+    end: float
+    tiers: tuple[TextGridTier, ...]
+
+
+def read_textgrid(path: str | Path) -> TextGridDocument:
+    """Read a TextGrid text file, long or short, in UTF-8, UTF-16 or Latin-1.
+
+    Raises:
+        InputError: unreadable, not such a file, or cut off.
+    """
+    path = Path(path)
+    text = _decoded(read_bytes(path))
+    if not text.startswith('File type = "ooTextFile'):
+        raise InputError(
+            f"{shown(path)} is not a TextGrid text file. Save it in Praat with `Save as text file`."
+        )
+    tokens = _Tokens(text, shown(path))
+    tokens.text()  # ooTextFile
+    if (kind := tokens.text()) != "TextGrid":
+        raise InputError(f"{shown(path)} holds a Praat {kind[:40]!r}, not a TextGrid. Give a TextGrid.")
+    start, end = tokens.number(), tokens.number()
+    tiers = tuple(_tier(tokens) for _ in range(tokens.count())) if tokens.flag() == "exists" else ()
+    return TextGridDocument(start=start, end=end, tiers=tiers)
+
+
+def write_textgrid(transcript: Transcript) -> str:
+    """Utterance and word tiers, each with a tier of confidences, per speaker.
+
+    Intervals tile [0, xmax]: both sides of a boundary are printed from the same integer.
+    """
+    layout = lay_out(transcript)
+    tiers: list[tuple[str, list[tuple[Box, str]]]] = []
+    for speaker, utterances in layout.items():
+        suffix = speaker if len(layout) > 1 else ""
+        words = [word for utterance in utterances for word in utterance.words]
+        for kind, boxes in ((UTTERANCE, list(utterances)), (WORD, words)):
+            tiers.append((tier_name(kind, suffix), [(box, box.text) for box in boxes]))
+            confidences = [(box, f"{box.confidence:.3f}") for box in boxes]
+            tiers.append((tier_name(kind + CONFIDENCE, suffix), confidences))
+    ends = [box.end for _, boxes in tiers for box, _ in boxes]
+    last = max(1, milliseconds(transcript.duration), *ends)
+    lines = [
+        'File type = "ooTextFile"',
+        'Object class = "TextGrid"',
+        "",
+        "xmin = 0 ",
+        f"xmax = {decimal_seconds(last)} ",
+        "tiers? <exists> ",
+        f"size = {len(tiers)} ",
+        "item []: ",
+    ]
+    for number, (name, labels) in enumerate(tiers, start=1):
+        lines += [f"    item [{number}]:", *_tier_lines(name, labels, last)]
+    return "\n".join(lines) + "\n"
+
+
+def transcript_from_textgrid(path: Path) -> Transcript:
+    """The transcript in a TextGrid that ``write_textgrid`` wrote; utterances without text are not in it.
+
+    Raises:
+        InputError: unreadable, or it has no tier of ours.
+    """
+    document = read_textgrid(path)
+    tiers = {tier.name: tier.intervals for tier in document.tiers}
+    speakers = [speaker for name in tiers if (speaker := speaker_of(name)) is not None]
+    if not speakers:
+        raise InputError(
+            f"{shown(path)} has no tier {tier_name(UTTERANCE)!r} (its tiers: {', '.join(tiers)}). "
+            "Import the tiers of others with `loquela corpus import`."
+        )
+    segments = []
+    for speaker in speakers:
+        words = [
+            Word(text=label.text, start=label.start, end=label.end, confidence=confidence)
+            for label, confidence in _labels(tiers, WORD, speaker)
+        ]
+        starts, ends = [word.start for word in words], [word.end for word in words]
+        for label, confidence in _labels(tiers, UTTERANCE, speaker):
+            segments.append(
+                TranscriptSegment(
+                    start=label.start,
+                    end=label.end,
+                    text=label.text,
+                    words=tuple(words[bisect_left(starts, label.start) : bisect_right(ends, label.end)]),
+                    confidence=confidence,
+                    speaker=speaker,
+                )
+            )
+    segments.sort(key=lambda segment: segment.start)
+    return Transcript(
+        recording=path.stem, audio=Path(path.stem), duration=document.end, segments=tuple(segments)
+    )
+
+
+def _labels(
+    tiers: dict[str, tuple[Interval, ...]], kind: str, speaker: str
+) -> Iterator[tuple[Interval, float]]:
+    """The intervals with text of one of our tiers, each with its confidence from the tier beside it."""
+    beside = tiers.get(tier_name(kind + CONFIDENCE, speaker), ())
+    confidences = {interval.start: interval.text for interval in beside}
+    for interval in tiers.get(tier_name(kind, speaker), ()):
+        if interval.text:
+            yield interval, confidence_from(confidences.get(interval.start))
+
+
+def _tier_lines(name: str, boxes: Sequence[tuple[Box, str]], last: int) -> Iterator[str]:
+    intervals, cursor = [], 0
+    for box, text in boxes:
+        if box.start > cursor:
+            intervals.append((cursor, box.start, ""))
+        intervals.append((box.start, box.end, text))
+        cursor = box.end
+    if cursor < last:
+        intervals.append((cursor, last, ""))
+    yield '        class = "IntervalTier" '
+    yield f"        name = {_quoted(name)} "
+    yield "        xmin = 0 "
+    yield f"        xmax = {decimal_seconds(last)} "
+    yield f"        intervals: size = {len(intervals)} "
+    for number, (start, end, text) in enumerate(intervals, start=1):
+        yield f"        intervals [{number}]:"
+        yield f"            xmin = {decimal_seconds(start) if start else 0} "
+        yield f"            xmax = {decimal_seconds(end)} "
+        yield f"            text = {_quoted(text)} "
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _decoded(data: bytes) -> str:
+    """Praat saves ASCII, UTF-8 or (with a mark) UTF-16; old versions saved Latin-1."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace")
+    if data[1:2] == b"\0" or data[:1] == b"\0":
+        return data.decode("utf-16-le" if data[1:2] == b"\0" else "utf-16-be", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+class _Tokens:
+    """The texts, numbers and flags of a Praat text file; all else in it is for human readers.
+
+    That is Praat's own rule, and makes the long and the short form the same sequence.
+    """
+
+    def __init__(self, text: str, where: str) -> None:
+        self._found = (match for match in _TOKEN.finditer(text) if match.lastindex)
+        self.where = where
+
+    def text(self) -> str:
+        return self._next(1, "a text").replace('""', '"')
+
+    def flag(self) -> str:
+        return self._next(2, "<exists>")
+
+    def number(self) -> float:
+        number = float(self._next(3, "a number"))
+        if not math.isfinite(number):
+            raise InputError(f"{self.where}: a number beyond all bounds. Mend the file.")
+        return number
+
+    def count(self) -> int:
+        number = self.number()
+        if number < 0 or number != int(number):
+            raise InputError(f"{self.where}: {number} where a count belongs. Mend the file.")
+        return int(number)
+
+    def _next(self, group: int, wanted: str) -> str:
+        match = next(self._found, None)
+        if match is None:
+            raise InputError(f"{self.where} ends where {wanted} is expected. It was cut off; save it again.")
+        if match.lastindex != group:
+            raise InputError(
+                f"{self.where}, character {match.start()}: {match[0][:40]!r} where {wanted} is expected. "
+                "Mend the file."
+            )
+        return match[group]
+
+
+def _tier(tokens: _Tokens) -> TextGridTier:
+    kind, name = tokens.text(), tokens.text()
+    start, end = tokens.number(), tokens.number()
+    if kind == "IntervalTier":
+        intervals = tuple(
+            Interval(start=tokens.number(), end=tokens.number(), text=tokens.text())
+            for _ in range(tokens.count())
+        )
+        return TextGridTier(name=name, start=start, end=end, intervals=intervals)
+    if kind == "TextTier":
+        points = tuple(Point(time=tokens.number(), text=tokens.text()) for _ in range(tokens.count()))
+        return TextGridTier(name=name, start=start, end=end, points=points, is_point_tier=True)
+    raise InputError(f"{tokens.where}: a tier of class {kind[:40]!r}. Only IntervalTier and TextTier exist.")

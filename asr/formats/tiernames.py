@@ -1,0 +1,35 @@
+"""Names of the tiers that hold a transcript in ELAN and Praat, recognisable as automatic."""
+
+from __future__ import annotations
+
+import re
+
+PREFIX = "loquela"
+UTTERANCE = "utterance"
+WORD = "word"
+CONFIDENCE = "-confidence"
+"""Ending of the kind whose tier holds the confidences of another."""
+
+
+def tier_name(kind: str, speaker: str = "", run: int = 1) -> str:
+    """The name of a tier.
+
+    >>> tier_name(WORD), tier_name(WORD + CONFIDENCE, "Ana", run=2)
+    ('loquela-word', 'loquela-word-confidence-2@Ana')
+    """
+    return f"{PREFIX}-{kind}" + (f"-{run}" if run > 1 else "") + (f"@{speaker}" if speaker else "")
+
+
+def speaker_of(name: str) -> str | None:
+    """The speaker that the name of a first run's utterance tier carries, "" for none; None: another tier."""
+    match = re.fullmatch(re.escape(tier_name(UTTERANCE)) + "(?:@(.+))?", name, re.DOTALL)
+    return (match[1] or "") if match else None
+
+
+def confidence_from(label: str | None) -> float:
+    """The probability that a label of a confidence tier says; 1 when someone removed or changed it."""
+    try:
+        number = float(label) if label is not None else 1.0
+    except ValueError:
+        return 1.0
+    return number if 0 <= number <= 1 else 1.0

@@ -1,0 +1,73 @@
+"""The one place that converts between samples, frames and seconds."""
+
+from dataclasses import dataclass
+
+SAMPLE_RATE = 16_000
+"""Samples per second of every waveform inside the toolkit."""
+
+
+def seconds_to_samples(seconds: float, rate: int = SAMPLE_RATE) -> int:
+    """Samples in a span of ``seconds``, rounded to the nearest.
+
+    >>> seconds_to_samples(0.5)
+    8000
+    """
+    return round(seconds * rate)
+
+
+def samples_to_seconds(samples: int, rate: int = SAMPLE_RATE) -> float:
+    """Length in seconds of ``samples``.
+
+    >>> samples_to_seconds(8000)
+    0.5
+    """
+    return samples / rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameGrid:
+    """Where an encoder's output frames lie in time; derived from its strides, never fitted.
+
+    Frame ``t`` sees the samples ``[t * hop_samples - pad_samples, ... + window_samples)``.
+    """
+
+    hop_samples: int
+    """Samples between the starts of neighbouring frames: the product of the strides."""
+
+    window_samples: int
+    """Receptive field of one frame of the convolutional stack (or filterbank and subsampling)."""
+
+    pad_samples: int = 0
+    """Samples of padding before the first frame; 0 for the wav2vec 2.0 stack."""
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames per second of audio."""
+        return SAMPLE_RATE / self.hop_samples
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds between neighbouring frames."""
+        return self.hop_samples / SAMPLE_RATE
+
+    def num_frames(self, num_samples: int) -> int:
+        """Frames that the encoder emits for ``num_samples`` (0 when the audio is too short).
+
+        >>> FrameGrid(hop_samples=320, window_samples=400).num_frames(16_000)
+        49
+        """
+        padded = num_samples + 2 * self.pad_samples
+        return max(0, (padded - self.window_samples) // self.hop_samples + 1)
+
+    def start_s(self, frame: int) -> float:
+        """Second at which ``frame``'s own hop begins: the hop-long middle of its receptive field.
+
+        >>> FrameGrid(hop_samples=320, window_samples=400).start_s(0)
+        0.0025
+        """
+        margin = (self.window_samples - self.hop_samples) / 2 - self.pad_samples
+        return (frame * self.hop_samples + margin) / SAMPLE_RATE
+
+    def end_s(self, frame: int) -> float:
+        """Second at which ``frame``'s own hop ends: where the next one begins."""
+        return self.start_s(frame + 1)

@@ -1,0 +1,179 @@
+"""What every importer promises, and what they share."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+AUDIO_ENDINGS = (
+    ".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".m4a", ".mp4", ".webm", ".aac", ".aif", ".aiff",
+    ".mka", ".mkv", ".mov", ".au", ".caf", ".amr", ".wma", ".sph",
+)  # fmt: skip
+"""Endings of the files that a folder is searched for; a file that a table names may have any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig:
+    """What the user says about a corpus that its files do not say. Not every form reads every field."""
+
+    audio: Path | None = None
+    """Folder (or, for one annotation file, the file) where the audio lies, when not where the files say."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    """For tables: the table's column for each of ours, as in ``{"audio": "file", "text": "sentence"}``."""
+
+    tiers: tuple[str, ...] = ()
+    """For ELAN and Praat: names or shell patterns of the tiers that hold the transcript."""
+
+    translation_tiers: tuple[str, ...] = ()
+    """For ELAN and Praat: names or shell patterns of the tiers that hold the translation."""
+
+    language: str = ""
+    """Language of every utterance; wins over what the files say."""
+
+    translation_language: str = ""
+    """Language of every translation; wins over what the files say."""
+
+    speaker: str = ""
+    """Speaker of every utterance; wins over what the files say."""
+
+    speaker_pattern: str = ""
+    """Regular expression searched in the audio's path below the source; its first group is the speaker."""
+
+    trust_header: bool = False
+    """Take durations from headers instead of decoding the files: quick, and wrong where a header is."""
+
+    jobs: int = 0
+    """Files measured at once; 0 is one per core, at most 8."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """An utterance as the source states it, before its audio was measured."""
+
+    name: str
+    """The source's own name; the id is made from it."""
+    audio: Path
+    start: float = 0.0
+    """Seconds into the file."""
+    end: float | None = None
+    """Seconds into the file; None means its end."""
+    text: str = ""
+    translation: str = ""
+    language: str = ""
+    translation_language: str = ""
+    speaker: str = ""
+    gender: str = ""
+    split: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an importer found, in the order that ids are given."""
+
+    drafts: list[Draft]
+    problems: list[str] = field(default_factory=list)
+    """What was left out: the file, the reason and the remedy, a line each. The rest is in ``drafts``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importer:
+    """One form that a corpus can come in."""
+
+    form: str
+    """Its name on the command line."""
+    summary: str
+    """One line for the help."""
+    recognises: Callable[[Path], bool]
+    """Whether a file or folder looks like this form; reads little, never fails."""
+    read: Callable[[Path, ImportConfig], Reading]
+    """Read it. Raises InputError when nothing at all can be read."""
+    certain: bool = False
+    """The form has a mark of its own: when it is recognised, looser forms are not considered."""
+
+
+def find_files(folder: Path, *endings: str) -> list[Path]:
+    """Files below ``folder`` with one of the endings (any case), sorted; hidden ones left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in endings and path.is_file() and not path.name.startswith(".")
+    )
+
+
+def find_audio(name: str, folders: Iterable[Path], *, endings: Sequence[str] = ("",)) -> Path | None:
+    """The first file called ``name`` (a path may be relative to any folder) that exists.
+
+    When no path fits as it is written, its last part alone is tried in each folder: tables often
+    carry the paths of the machine that made them.
+    """
+    folders = list(folders)
+    for part in dict.fromkeys((name, re.split(r"[/\\]", name)[-1])):
+        for folder in folders:
+            for ending in endings:
+                path = folder / (part + ending)
+                if part and _is_file(path):
+                    return path
+    return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than the file system allows
+        return False
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether ``name`` is one of the names or fits one of the shell patterns."""
+    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def plain_gender(value: str) -> str:
+    """``F`` or ``M`` for the usual spellings; any other word as it is.
+
+    >>> plain_gender("male_masculine"), plain_gender("female"), plain_gender("other")
+    ('M', 'F', 'other')
+    """
+    word = value.strip().lower()
+    if word in ("f", "female", "woman", "feminine", "female_feminine"):
+        return "F"
+    return "M" if word in ("m", "male", "man", "masculine", "male_masculine") else value.strip()
+
+
+def safe_id(name: str) -> str:
+    """A name that can be a file name and a Kaldi key: letters, marks and digits of any script, ``._-``.
+
+    >>> safe_id("Capítulo 1/../clip?.wav")
+    'Capítulo_1_.._clip_.wav'
+    """
+    name = unicodedata.normalize("NFC", name)
+    kept = "".join(c if c in "._-" or unicodedata.category(c)[0] in "LMN" else "_" for c in name)
+    kept = kept.strip("._-") or "utterance"
+    while len(kept.encode()) > 200:  # file systems allow 255 bytes, an ending included
+        kept = kept[:-1]
+    return kept
+
+
+def stem_below(path: Path, root: Path) -> str:
+    """Name of a file from its place below ``root``: folders and stem, joined by ``_``.
+
+    >>> stem_below(Path("/c/day1/a.wav"), Path("/c"))
+    'day1_a'
+    """
+    relative = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
+    return "_".join(relative.with_suffix("").parts)
+
+
+def span_name(recording: str, start: float, end: float) -> str:
+    """Name of a stretch of a recording that stays the same when other stretches are added.
+
+    >>> span_name("ch17", 3.1, 6.45)
+    'ch17_0000003100-0000006450'
+    """
+    return f"{recording}_{round(start * 1000):010d}-{round(end * 1000):010d}"

@@ -1,0 +1,190 @@
+"""ELAN files: the utterances of chosen tiers, with what depends on them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from asr.formats.clean import one_line
+from asr.formats.eaf import EafAnnotation, EafDocument, EafTier, find_media, read_eaf
+from asr.importers.base import (
+    Draft,
+    ImportConfig,
+    Importer,
+    Reading,
+    find_files,
+    matches,
+    span_name,
+    stem_below,
+)
+from asr.importers.tiers import best_overlap, choose_tiers
+from asr.manifest import COLUMNS
+from lm.errors import InputError
+
+NO_VALUE = "_"
+"""Stands for an empty annotation where several are joined, so that the columns of one row stay parallel."""
+
+
+def recognises(source: Path) -> bool:
+    """An .eaf file, or a folder with some."""
+    return source.suffix.lower() == ".eaf" if source.is_file() else bool(find_files(source, ".eaf"))
+
+
+def read(source: Path, config: ImportConfig) -> Reading:
+    """Each annotation with text of the chosen tiers is an utterance; its speaker is the tier's participant.
+
+    Tiers that depend on a chosen one become columns named like the tier (of several annotations
+    under one utterance, the values joined by spaces). The translation is the annotation of a
+    translation tier below the utterance, or else of one that lies at the same time.
+    """
+    paths = [source] if source.is_file() else find_files(source, ".eaf")
+    if not paths:
+        raise InputError(f"{source} holds no .eaf file. Give an ELAN file or a folder of them.")
+    documents: dict[Path, EafDocument] = {}
+    problems: list[str] = []
+    for path in paths:
+        try:
+            documents[path] = read_eaf(path)
+        except InputError as error:
+            problems.append(str(error))
+    if not documents:
+        raise InputError(problems[0])
+    chosen = _chosen_tiers(documents, config, source)
+    if config.audio is not None and config.audio.is_file() and len(paths) > 1:
+        raise InputError(
+            f"--audio {config.audio} is one file for {len(paths)} .eaf files. Give the folder of recordings."
+        )
+    drafts: list[Draft] = []
+    for path, document in documents.items():
+        audio = _audio_of(document, path, config)
+        if audio is None:
+            named = ", ".join(each.relative_url or each.url for each in document.media) or "none"
+            problems.append(
+                f"{path}: its recording is not there (it names {named}). Say where with --audio FOLDER."
+            )
+            continue
+        name = stem_below(path, source if source.is_dir() else path.parent)
+        drafts += _drafts_of(document, chosen, name, audio, config)
+    return Reading(drafts, problems)
+
+
+def _chosen_tiers(documents: dict[Path, EafDocument], config: ImportConfig, source: Path) -> list[str]:
+    counts: dict[str, int] = {}
+    independent: list[str] = []
+    for document in documents.values():
+        for tier in document.tiers:
+            counts[tier.id] = counts.get(tier.id, 0) + sum(
+                1 for each in tier.annotations if each.value.strip()
+            )
+            if (
+                not tier.parent
+                and tier.id not in independent
+                and not matches(tier.id, config.translation_tiers)
+            ):
+                independent.append(tier.id)
+    for pattern in config.translation_tiers:
+        if not any(matches(name, [pattern]) for name in counts):
+            raise InputError(
+                f"{source} has no translation tier {pattern!r}. It has {', '.join(map(repr, counts))}."
+            )
+    return choose_tiers(counts, independent, config.tiers, str(source))
+
+
+def _audio_of(document: EafDocument, path: Path, config: ImportConfig) -> Path | None:
+    if config.audio is not None and config.audio.is_file():
+        return config.audio
+    return find_media(document, path, config.audio)
+
+
+def _drafts_of(
+    document: EafDocument, chosen: list[str], recording: str, audio: Path, config: ImportConfig
+) -> list[Draft]:
+    parents = {each.id: each.parent for tier in document.tiers for each in tier.annotations}
+    drafts = []
+    main_tiers = [tier for tier in document.tiers if tier.id in chosen]
+    for tier in main_tiers:
+        utterances = {each.id: each for each in tier.annotations if one_line(each.value)}
+        below = {each.id: _below(each, utterances, parents) for each in _dependents(tier, document)}
+        for annotation in utterances.values():
+            values = {name: _joined(found[annotation.id]) for name, found in below.items()}
+            translation = [name for name in values if matches(name, config.translation_tiers)]
+            text = next((values[name] for name in translation if values[name]), "")
+            if not translation:
+                text = _parallel_translation(annotation, tier, document, config)
+            extra = {_column(name): value for name, value in values.items() if name not in translation}
+            # With several tiers two people may speak at once: the tier tells their ids apart.
+            place = f"{recording}_{tier.id}" if len(main_tiers) > 1 else recording
+            drafts.append(
+                Draft(
+                    name=span_name(place, annotation.start, annotation.end),
+                    audio=audio,
+                    start=annotation.start,
+                    end=annotation.end,
+                    text=one_line(annotation.value),
+                    translation=text,
+                    language=tier.language,
+                    speaker=one_line(tier.participant),
+                    extra={**extra, "recording": recording, "tier": one_line(tier.id)},
+                )
+            )
+    drafts.sort(key=lambda draft: (draft.start, draft.end or 0.0))
+    return drafts
+
+
+def _dependents(tier: EafTier, document: EafDocument) -> list[EafTier]:
+    """Tiers below ``tier``, at any depth, in the file's order."""
+    names = {tier.id}
+    while True:
+        more = {each.id for each in document.tiers if each.parent in names} - names
+        if not more:
+            return [each for each in document.tiers if each.id in names and each.id != tier.id]
+        names |= more
+
+
+def _below(
+    tier: EafTier, utterances: dict[str, EafAnnotation], parents: dict[str, str | None]
+) -> dict[str, list[EafAnnotation]]:
+    """Annotations of a dependent tier under each utterance, in order."""
+    found: dict[str, list[EafAnnotation]] = defaultdict(list)
+    for annotation in tier.annotations:
+        above = annotation.parent
+        seen = set()
+        while above is not None and above not in utterances and above not in seen:
+            seen.add(above)  # a file may claim a circle
+            above = parents.get(above)
+        if above is not None:
+            found[above].append(annotation)
+    return found
+
+
+def _joined(annotations: list[EafAnnotation]) -> str:
+    values = [one_line(each.value) for each in annotations]
+    if not any(values):
+        return ""
+    return " ".join(value or NO_VALUE for value in values) if len(values) > 1 else values[0]
+
+
+def _parallel_translation(
+    annotation: EafAnnotation, tier: EafTier, document: EafDocument, config: ImportConfig
+) -> str:
+    """Text of a translation tier of its own, preferring the same participant's."""
+    tiers = [
+        each for each in document.tiers if each.id != tier.id and matches(each.id, config.translation_tiers)
+    ]
+    tiers.sort(key=lambda each: each.participant != tier.participant)
+    for other in tiers:
+        found = best_overlap(annotation, other.annotations)
+        if found is not None:
+            return one_line(found.value)
+    return ""
+
+
+def _column(tier: str) -> str:
+    """Column for a dependent tier: its name, marked where the manifest has that column already."""
+    name = one_line(tier)
+    return f"tier_{name}" if name in (*COLUMNS, "recording", "tier", "") else name
+
+
+IMPORTER = Importer(
+    form="elan", summary="an ELAN .eaf file, or a folder of them", recognises=recognises, read=read
+)

@@ -1,0 +1,66 @@
+"""A manifest of our own form: copied, its durations measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asr.importers.base import Draft, ImportConfig, Importer, Reading, find_audio
+from asr.manifest import read_manifest
+
+
+def recognises(source: Path) -> bool:
+    """A .tsv file with our columns, or a folder with ``manifest.tsv``."""
+    try:
+        with _manifest_of(source).open(encoding="utf-8-sig") as file:
+            header = file.readline().rstrip("\r\n").split("\t")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return {"id", "audio", "duration_s"} <= set(header)
+
+
+def read(source: Path, config: ImportConfig) -> Reading:
+    """Rows as they are, but a row that has a file to itself gets the file's measured length."""
+    manifest = _manifest_of(source)
+    utterances = read_manifest(manifest, corpus=config.audio or "")
+    rows_of: dict[Path, int] = {}
+    for utterance in utterances:
+        rows_of[utterance.audio] = rows_of.get(utterance.audio, 0) + 1
+    drafts, problems = [], []
+    for each in utterances:
+        if find_audio(str(each.audio), [Path()]) is None:
+            problems.append(
+                f"{each.audio}: no such file, for {each.id}. Say where the audio lies with --audio FOLDER."
+            )
+            continue
+        # the only row of a file, from its beginning: the file is the utterance, its length ours to measure
+        whole = each.offset_s == 0 and rows_of[each.audio] == 1
+        drafts.append(
+            Draft(
+                name=each.id,
+                audio=each.audio,
+                start=each.offset_s,
+                end=None if whole else each.offset_s + each.duration_s,
+                text=each.text,
+                translation=each.translation,
+                language=each.language,
+                translation_language=each.translation_language,
+                speaker=each.speaker,
+                gender=each.gender,
+                split=each.split,
+                extra=each.extra,
+            )
+        )
+    return Reading(drafts, problems)
+
+
+def _manifest_of(source: Path) -> Path:
+    return source / "manifest.tsv" if source.is_dir() else source
+
+
+IMPORTER = Importer(
+    form="manifest",
+    summary="a manifest.tsv of this toolkit, durations measured again",
+    recognises=recognises,
+    read=read,
+    certain=True,
+)

@@ -1,0 +1,136 @@
+"""Praat TextGrids, each with a recording of the same name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asr.formats.clean import one_line
+from asr.formats.textgrid import Interval, TextGridDocument, read_textgrid
+from asr.importers.base import (
+    AUDIO_ENDINGS,
+    Draft,
+    ImportConfig,
+    Importer,
+    Reading,
+    find_files,
+    matches,
+    span_name,
+    stem_below,
+)
+from asr.importers.tiers import best_overlap, choose_tiers
+from lm.errors import InputError
+
+
+def recognises(source: Path) -> bool:
+    """A .TextGrid file, or a folder with some."""
+    return source.suffix.lower() == ".textgrid" if source.is_file() else bool(find_files(source, ".textgrid"))
+
+
+def read(source: Path, config: ImportConfig) -> Reading:
+    """Each interval with text of the chosen tiers is an utterance.
+
+    A TextGrid does not name its recording: it is the file of the same name beside it or in
+    ``config.audio``. With several chosen tiers each is taken for a speaker, as Praat users name them.
+    """
+    paths = [source] if source.is_file() else find_files(source, ".textgrid")
+    if not paths:
+        raise InputError(f"{source} holds no .TextGrid file. Give a TextGrid or a folder of them.")
+    if config.audio is not None and config.audio.is_file() and len(paths) > 1:
+        raise InputError(
+            f"--audio {config.audio} is one file for {len(paths)} TextGrids. Give the folder of recordings."
+        )
+    documents: dict[Path, TextGridDocument] = {}
+    problems: list[str] = []
+    for path in paths:
+        try:
+            documents[path] = read_textgrid(path)
+        except InputError as error:
+            problems.append(str(error))
+    if not documents:
+        raise InputError(problems[0])
+    chosen = _chosen_tiers(documents, config, source)
+    drafts: list[Draft] = []
+    for path, document in documents.items():
+        audio = _audio_of(path, source, config)
+        if audio is None:
+            problems.append(f"{path}: no recording {path.stem}.* beside it. Say where with --audio FOLDER.")
+            continue
+        drafts += _drafts_of(
+            document, chosen, stem_below(path, source if source.is_dir() else path.parent), audio, config
+        )
+    return Reading(drafts, problems)
+
+
+def _chosen_tiers(documents: dict[Path, TextGridDocument], config: ImportConfig, source: Path) -> list[str]:
+    counts: dict[str, int] = {}
+    for document in documents.values():
+        for tier in document.tiers:
+            if not tier.is_point_tier:
+                counts[tier.name] = counts.get(tier.name, 0) + sum(
+                    1 for each in tier.intervals if each.text.strip()
+                )
+    for pattern in config.translation_tiers:
+        if not any(matches(name, [pattern]) for name in counts):
+            raise InputError(
+                f"{source} has no translation tier {pattern!r}. It has {', '.join(map(repr, counts))}."
+            )
+    candidates = [name for name in counts if not matches(name, config.translation_tiers)]
+    return choose_tiers(counts, candidates, config.tiers, str(source))
+
+
+def _audio_of(path: Path, source: Path, config: ImportConfig) -> Path | None:
+    if config.audio is not None and config.audio.is_file():
+        return config.audio
+    folders = [path.parent]
+    if config.audio is not None:
+        below = path.parent.relative_to(source) if source.is_dir() else Path()
+        folders = [config.audio / below, config.audio]
+    for folder in folders:
+        found = [
+            each
+            for each in folder.glob("*")
+            if each.stem == path.stem and each.suffix.lower() in AUDIO_ENDINGS
+        ]
+        if found:
+            return min(found, key=lambda each: AUDIO_ENDINGS.index(each.suffix.lower()))
+    return None
+
+
+def _drafts_of(
+    document: TextGridDocument, chosen: list[str], recording: str, audio: Path, config: ImportConfig
+) -> list[Draft]:
+    drafts = []
+    tiers = [tier for tier in document.tiers if tier.name in chosen and not tier.is_point_tier]
+    others = [
+        interval
+        for tier in document.tiers
+        if matches(tier.name, config.translation_tiers)
+        for interval in tier.intervals
+        if interval.text.strip()
+    ]
+    for tier in tiers:
+        speaker = one_line(tier.name) if len(chosen) > 1 else ""
+        place = f"{recording}_{tier.name}" if len(chosen) > 1 else recording
+        for interval in tier.intervals:
+            text = one_line(interval.text)
+            if text:
+                other: Interval | None = best_overlap(interval, others)
+                drafts.append(
+                    Draft(
+                        name=span_name(place, interval.start, interval.end),
+                        audio=audio,
+                        start=interval.start,
+                        end=interval.end,
+                        text=text,
+                        translation=one_line(other.text) if other else "",
+                        speaker=speaker,
+                        extra={"recording": recording, "tier": one_line(tier.name)},
+                    )
+                )
+    drafts.sort(key=lambda draft: (draft.start, draft.end or 0.0))
+    return drafts
+
+
+IMPORTER = Importer(
+    form="textgrid", summary="a Praat TextGrid, or a folder of them", recognises=recognises, read=read
+)

@@ -1,0 +1,65 @@
+"""Choosing among tiers and joining those that run in parallel; for ELAN and Praat alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from asr.importers.base import matches
+from lm.errors import InputError
+
+
+class Timed(Protocol):
+    """A labelled stretch of time, in seconds."""
+
+    @property
+    def start(self) -> float: ...
+    @property
+    def end(self) -> float: ...
+
+
+T = TypeVar("T", bound=Timed)
+
+
+def choose_tiers(
+    counts: Mapping[str, int], candidates: Sequence[str], patterns: Sequence[str], where: str
+) -> list[str]:
+    """Tiers to take the transcript from, in the files' order.
+
+    Args:
+        counts: annotations with text of every tier of all files.
+        candidates: tiers that may be meant when no pattern is given.
+        patterns: what the user asked for.
+        where: the source, for messages.
+    Raises:
+        InputError: nothing fits the patterns, or several candidates and no pattern to choose by.
+    """
+    listing = ", ".join(f"{name!r} ({count})" for name, count in counts.items()) or "none"
+    if patterns:
+        chosen = [name for name in counts if matches(name, patterns)]
+        if not chosen:
+            raise InputError(
+                f"{where} has no tier {' or '.join(map(repr, patterns))}. Tiers (annotations): {listing}."
+            )
+        return chosen
+    filled = [name for name in candidates if counts[name]]
+    if len(filled) != 1:
+        found = (
+            "no tier that holds annotations"
+            if not filled
+            else f"{len(filled)} tiers that may be the transcript"
+        )
+        raise InputError(
+            f"{where} has {found}. Choose with --tier NAME or PATTERN. Tiers (annotations): {listing}."
+        )
+    return filled
+
+
+def best_overlap(span: Timed, others: Sequence[T]) -> T | None:
+    """The one of ``others`` that shares most time with ``span``: at least half of the shorter of the two."""
+    best, best_shared = None, 0.0
+    for other in others:
+        shared = min(span.end, other.end) - max(span.start, other.start)
+        if shared > best_shared and shared >= 0.5 * min(span.end - span.start, other.end - other.start):
+            best, best_shared = other, shared
+    return best

@@ -1,0 +1,159 @@
+"""The way back: a manifest written in another toolkit's form."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from asr import audio
+from asr.frames import SAMPLE_RATE
+from asr.importers.base import safe_id
+from asr.manifest import COLUMNS, Utterance
+from lm.errors import InputError
+
+
+def export_corpus(utterances: Sequence[Utterance], form: str, out: str | Path) -> list[Path]:
+    """Write utterances as ``kaldi`` (a data directory per split), ``fairseq`` (files per split) or ``csv``.
+
+    Returns:
+        the files or folders written.
+    Raises:
+        InputError: unknown form, or something that the form cannot express.
+    """
+    out = Path(out)
+    by_split: dict[str, list[Utterance]] = defaultdict(list)
+    for each in utterances:
+        by_split[each.split or "all"].append(each)
+    try:
+        if form == "kaldi":
+            return [_write_kaldi(members, out / split) for split, members in by_split.items()]
+        if form == "fairseq":
+            return [
+                path for split, members in by_split.items() for path in _write_fairseq(members, out, split)
+            ]
+        if form == "csv":
+            return [_write_csv(utterances, out)]
+    except OSError as error:
+        raise InputError(
+            f"{out} cannot be written: {error.strerror}. Choose a folder you may write to."
+        ) from error
+    raise InputError(f"There is no export to {form!r}. Choose kaldi, fairseq or csv.")
+
+
+def _write_kaldi(utterances: Sequence[Utterance], folder: Path) -> Path:
+    """wav.scp, segments, text, utt2spk, spk2utt, spk2gender and utt2lang, each sorted as by LC_ALL=C.
+
+    Kaldi's tools need ids that begin with the speaker's: those that do not get it put before them.
+    """
+    tables: dict[str, dict[str, str]] = {
+        name: {} for name in ("wav.scp", "segments", "text", "utt2spk", "utt2lang")
+    }
+    genders: dict[str, str] = {}
+    spoken: dict[str, list[str]] = defaultdict(list)
+    recordings = _recording_names(utterances)
+    for each in utterances:
+        path = os.path.abspath(each.audio)
+        if any(char.isspace() for char in path):
+            raise InputError(f"{path}: Kaldi's tools split paths at spaces. Rename the file or folder.")
+        speaker = safe_id(each.speaker) if each.speaker else safe_id(each.id)
+        name = safe_id(each.id)
+        name = name if name.startswith(speaker) else f"{speaker}-{name}"
+        if name in tables["utt2spk"]:
+            raise InputError(
+                f"{each.id}: its id is the same as another's in Kaldi's form. Rename one of them."
+            )
+        recording = recordings[each.audio]
+        tables["wav.scp"][recording] = path
+        end = each.offset_s + each.duration_s
+        tables["segments"][name] = f"{recording} {each.offset_s:.3f} {end:.3f}"
+        if each.text:
+            tables["text"][name] = each.text
+        tables["utt2spk"][name] = speaker
+        spoken[speaker].append(name)
+        if each.language:
+            tables["utt2lang"][name] = each.language
+        if each.gender.lower() in ("f", "m"):
+            genders[speaker] = each.gender.lower()
+    tables["spk2utt"] = {
+        speaker: " ".join(sorted(names, key=str.encode)) for speaker, names in spoken.items()
+    }
+    tables["spk2gender"] = genders
+    for file, pairs in tables.items():
+        if pairs:
+            _write(folder / file, (f"{key} {pairs[key]}" for key in sorted(pairs, key=str.encode)))
+    return folder
+
+
+def _recording_names(utterances: Iterable[Utterance]) -> dict[Path, str]:
+    """A name for each file: its stem, with the folders above it as far as they are needed."""
+    paths = sorted({each.audio for each in utterances})
+    stems: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        stems[safe_id(path.stem)].append(path)
+    return {
+        path: stem if len(same) == 1 else f"{stem}-{number}"
+        for stem, same in stems.items()
+        for number, path in enumerate(same, start=1)
+    }
+
+
+def _write_fairseq(utterances: Sequence[Utterance], folder: Path, split: str) -> list[Path]:
+    """``split``.tsv, .wrd and .ltr, line by line, and dict.ltr.txt where the split is train."""
+    if not utterances:
+        return []
+    root = Path(os.path.commonpath([os.path.abspath(each.audio.parent) for each in utterances]))
+    rows, words, letters = [str(root)], [], []
+    symbols: dict[str, int] = defaultdict(int)
+    for each in utterances:
+        info = audio.probe(each.audio)
+        length = info.header_duration_s or audio.measure(each.audio)
+        if each.offset_s or abs(length - each.duration_s) > 0.1:
+            raise InputError(
+                f"{each.id} is a part of {each.audio}; fairseq's form has whole files only. Cut it first."
+            )
+        if info.sample_rate != SAMPLE_RATE or info.num_channels != 1:
+            raise InputError(
+                f"{each.audio} has {info.sample_rate} Hz and {info.num_channels} channel(s); fairseq reads "
+                f"mono at {SAMPLE_RATE} Hz. Convert it with `ffmpeg -i OLD -ac 1 -ar {SAMPLE_RATE} NEW.flac`."
+            )
+        rows.append(f"{os.path.relpath(os.path.abspath(each.audio), root)}\t{round(length * SAMPLE_RATE)}")
+        text = " ".join(each.text.split())
+        spelt = [*text.replace(" ", "|"), "|"] if text else []
+        words.append(text)
+        letters.append(" ".join(spelt))
+        for symbol in spelt:
+            symbols[symbol] += 1
+    written = [
+        _write(folder / f"{split}.tsv", rows),
+        _write(folder / f"{split}.wrd", words),
+        _write(folder / f"{split}.ltr", letters),
+    ]
+    if split == "train":
+        ranked = sorted(symbols, key=lambda symbol: (-symbols[symbol], symbol))
+        written.append(_write(folder / "dict.ltr.txt", (f"{symbol} {symbols[symbol]}" for symbol in ranked)))
+    return written
+
+
+def _write_csv(utterances: Sequence[Utterance], path: Path) -> Path:
+    """A table with the manifest's columns, quoted as spreadsheets do; audio paths are absolute."""
+    extra = sorted({name for each in utterances for name in each.extra})
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *extra])
+    for each in utterances:
+        known = [getattr(each, name) for name in COLUMNS if name != "audio"]
+        known.insert(COLUMNS.index("audio"), os.path.abspath(each.audio))
+        writer.writerow([*known, *(each.extra.get(name, "") for name in extra)])
+    return _write(path, text.getvalue().splitlines())
+
+
+def _write(path: Path, lines: Iterable[str]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    os.replace(partial, path)
+    return path

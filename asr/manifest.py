@@ -1,0 +1,177 @@
+"""The one form of a corpus: a table of utterances, in tab-separated text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lm.errors import InputError
+
+COLUMNS = (
+    "id",
+    "audio",
+    "offset_s",
+    "duration_s",
+    "text",
+    "translation",
+    "language",
+    "translation_language",
+    "speaker",
+    "gender",
+    "split",
+)
+"""The columns every written manifest has, in this order; unknown columns follow them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Utterance:
+    """One row: a stretch of a recording and what is known of it.
+
+    An empty ``text`` or ``translation`` means "not available", never "silence".
+    """
+
+    id: str
+    audio: Path
+    """Absolute path, or relative to the working folder; relative to the manifest on disk."""
+    offset_s: float = 0.0
+    duration_s: float
+    """Seconds; must be positive. Importers measure it by decoding, not from the header."""
+    text: str = ""
+    translation: str = ""
+    language: str = ""
+    translation_language: str = ""
+    speaker: str = ""
+    gender: str = ""
+    split: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+    """Columns the toolkit does not know, kept as they came."""
+
+
+def read_manifest(path: str | Path, *, split: str = "", corpus: str | Path = "") -> list[Utterance]:
+    """Read a manifest.
+
+    Args:
+        path: the TSV file: UTF-8, a header, no quoting.
+        split: keep only the rows of this split; empty keeps all.
+        corpus: folder that relative audio paths start from; the manifest's own when empty.
+    Raises:
+        InputError: the file is missing, is not such a table, has a bad number, a repeated id,
+            or no row of ``split``.
+    """
+    path = Path(path)
+    root = Path(corpus) if corpus else path.parent
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise InputError(f"manifest {path}: {error.strerror}. Give the path of a .tsv manifest.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"manifest {path} is not UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8."
+        ) from error
+    header = lines[0].rstrip("\r").split("\t")
+    missing = [name for name in ("id", "audio", "duration_s") if name not in header]
+    if missing:
+        raise InputError(
+            f"manifest {path} has no column {', '.join(missing)}; its header is {header[:12]}. "
+            "Make one with `loquela corpus import`."
+        )
+    utterances: list[Utterance] = []
+    seen: set[str] = set()
+    splits: set[str] = set()
+    for number, line in enumerate(lines[1:], start=2):
+        line = line.rstrip("\r")
+        if not line:
+            continue
+        cells = line.split("\t")
+        if len(cells) != len(header):
+            raise InputError(
+                f"manifest {path}, line {number}: {len(cells)} cells for {len(header)} columns. "
+                "Cells are separated by one tab and never quoted."
+            )
+        row = dict(zip(header, cells, strict=True))
+        splits.add(row.get("split", ""))
+        if split and row.get("split", "") != split:
+            continue
+        if row["id"] in seen:
+            raise InputError(
+                f"manifest {path}, line {number}: the id {row['id']!r} occurs twice. Make ids unique."
+            )
+        seen.add(row["id"])
+        utterances.append(_utterance(row, root, f"manifest {path}, line {number}"))
+    if split and not utterances:
+        raise InputError(f"manifest {path} has no row with split {split!r}; it has {sorted(splits)}.")
+    return utterances
+
+
+def write_manifest(utterances: Iterable[Utterance], path: str | Path) -> None:
+    """Write a manifest whole or not at all; audio paths become relative to it where they can.
+
+    Raises:
+        InputError: a cell holds a tab or a line break, which the form cannot carry.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    utterances = list(utterances)
+    extra = sorted({name for utterance in utterances for name in utterance.extra})
+    lines = ["\t".join([*COLUMNS, *extra])]
+    for utterance in utterances:
+        cells = _cells(utterance, path.parent.resolve()) + [utterance.extra.get(name, "") for name in extra]
+        for cell in cells:
+            if any(mark in cell for mark in "\t\n\r"):
+                raise InputError(
+                    f"utterance {utterance.id!r}: {cell!r} holds a tab or line break. Remove it."
+                )
+        lines.append("\t".join(cells))
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def total_hours(utterances: Sequence[Utterance]) -> float:
+    """Hours of audio that the rows cover."""
+    return sum(utterance.duration_s for utterance in utterances) / 3600
+
+
+def with_text(utterances: Iterable[Utterance]) -> list[Utterance]:
+    """Those that have a transcript."""
+    return [utterance for utterance in utterances if utterance.text.strip()]
+
+
+def _utterance(row: dict[str, str], root: Path, where: str) -> Utterance:
+    values = dict(row)
+    numbers = {}
+    for name, default in (("offset_s", "0"), ("duration_s", "")):
+        cell = values.pop(name, "") or default
+        try:
+            numbers[name] = float(cell)
+        except ValueError as error:
+            raise InputError(f"{where}: {name} is {cell!r}. Give seconds, as in 3.25.") from error
+    if not (numbers["duration_s"] > 0 and numbers["offset_s"] >= 0 and sum(numbers.values()) < float("inf")):
+        raise InputError(
+            f"{where}: offset_s {numbers['offset_s']}, duration_s {numbers['duration_s']}. Give a positive span."
+        )
+    known = {name: values.pop(name) for name in COLUMNS if name in values}
+    audio, name = root / known.pop("audio"), known.pop("id")
+    # What is left of the known columns is text; what is left of the row is unknown columns.
+    return Utterance(id=name, audio=audio, **numbers, **known, extra=values)  # type: ignore[arg-type]
+
+
+def _cells(utterance: Utterance, folder: Path) -> list[str]:
+    audio = utterance.audio.resolve()
+    try:
+        shown = (
+            os.path.relpath(audio, folder)
+            if not audio.is_relative_to(folder)
+            else str(audio.relative_to(folder))
+        )
+    except ValueError:  # another drive
+        shown = str(audio)
+    return [
+        utterance.id,
+        shown,
+        f"{utterance.offset_s:.3f}",
+        f"{utterance.duration_s:.3f}",
+        *(str(getattr(utterance, name)) for name in COLUMNS[4:]),
+    ]

@@ -1,0 +1,216 @@
+"""A CTC model: an encoder, an output layer, a tokenizer, and the folder they are kept in."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from asr.checkpoint import sha256, write_folder, write_tensors
+from asr.encoder import Encoder, build_encoder
+from asr.text import TextPolicy
+from asr.tokenizer import Tokenizer
+from lm.errors import InputError
+
+if TYPE_CHECKING:
+    from asr.encoder.published import PublishedLanguageModel
+
+FORMAT = 1
+CARD = "loquela.json"
+WEIGHTS = "model.safetensors"
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Emissions:
+    """What the encoder says of a batch: log-probabilities of each label at each frame."""
+
+    values: Tensor
+    """(N, T, C) float32."""
+    num_frames: Tensor
+    """(N,)."""
+    layers: dict[int, Tensor] = field(default_factory=dict)
+    """The same from intermediate layers that were asked for."""
+
+
+class CTCModel(nn.Module):
+    """Encoder, dropout and one linear layer; its output is normalised in float32."""
+
+    def __init__(self, encoder: Encoder, tokenizer: Tokenizer, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.tokenizer = tokenizer
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(encoder.width, len(tokenizer))
+
+    def forward(self, waveforms: Tensor, num_samples: Tensor, layers: Collection[int] = ()) -> Emissions:
+        """Emissions of a batch.
+
+        Args:
+            waveforms: 16 kHz, zero-padded at the end, (N, S).
+            num_samples: valid samples, (N,).
+            layers: intermediate layers to emit from too, through the same output layer
+                (Lee and Watanabe 2021).
+        """
+        encoded = self.encoder(waveforms, num_samples, layers)
+        return Emissions(
+            self._emit(encoded.hidden),
+            encoded.num_frames,
+            {number: self._emit(hidden) for number, hidden in encoded.layers.items()},
+        )
+
+    @torch.inference_mode()
+    def emissions(self, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Log-probabilities (T, C) of each waveform, without its padding."""
+        num_samples = torch.tensor([len(waveform) for waveform in waveforms])
+        batch = torch.zeros(len(waveforms), int(num_samples.max()))
+        for row, waveform in zip(batch, waveforms, strict=True):
+            row[: len(waveform)] = torch.from_numpy(waveform)
+        device = self.head.weight.device
+        out = self(batch.to(device), num_samples.to(device))
+        values, num_frames = out.values.cpu().numpy(), out.num_frames.tolist()
+        return [row[:frames] for row, frames in zip(values, num_frames, strict=True)]
+
+    def _emit(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.dropout(hidden))
+        return logits.float().log_softmax(dim=-1)
+
+
+def save_model(
+    model: CTCModel,
+    folder: str | Path,
+    *,
+    facts: dict[str, Any] | None = None,
+    half: bool = False,
+    extras: Mapping[str, Path] | None = None,
+) -> None:
+    """Write a model folder, whole or not at all; a folder that exists is replaced.
+
+    Args:
+        facts: how the model came about; kept in ``loquela.json``.
+        half: store the weights as float16, for shipping.
+        extras: name inside the folder -> file or folder to copy there.
+    """
+    with write_folder(Path(folder)) as partial:
+        tensors = {
+            name: value.half() if half and value.is_floating_point() else value
+            for name, value in model.state_dict().items()
+        }
+        write_tensors(tensors, partial / WEIGHTS)
+        model.tokenizer.save(partial / TOKENIZER)
+        for name, path in (extras or {}).items():
+            if path.is_dir():
+                shutil.copytree(path, partial / name)
+            else:
+                shutil.copyfile(path, partial / name)
+        card = {
+            "format": FORMAT,
+            "encoder": model.encoder.config(),
+            "frames_per_second": model.encoder.grid.frames_per_second,
+            "facts": facts or {},
+            "sha256": {name: sha256(partial / name) for name in (WEIGHTS, TOKENIZER)},
+        }
+        (partial / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def pack_model(source: str | Path, out: Path, extras: Mapping[str, Path]) -> None:
+    """Copy a model folder for shipping: float16 weights, and further files and folders inside.
+
+    Args:
+        source: experiment or model folder.
+        extras: name inside the folder -> file or folder to copy there, as ``lm``.
+    """
+    folder = model_folder(source)
+    save_model(load_model(folder), out, facts=read_card(folder)["facts"], half=True, extras=extras)
+
+
+def model_folder(source: str | Path) -> Path:
+    """The model folder that an experiment or model folder means.
+
+    Raises:
+        InputError: there is none.
+    """
+    for folder in (Path(source), Path(source) / "model"):
+        if (folder / CARD).is_file():
+            return folder
+    raise InputError(f"model {source}: no {CARD} in it. Give the folder that training wrote.")
+
+
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> CTCModel:
+    """Read a model folder, checking every file.
+
+    Raises:
+        InputError: not a model folder, or a file is missing or altered.
+    """
+    folder = Path(folder)
+    card = read_card(folder)
+    for name, digest in card["sha256"].items():
+        if not (folder / name).is_file():
+            raise InputError(f"model {folder}: the file {name} is missing. Copy the folder again, whole.")
+        if sha256(folder / name) != digest:
+            raise InputError(
+                f"model {folder}: the file {name} is not the one that was saved. Copy the folder again."
+            )
+    model = CTCModel(build_encoder(card["encoder"]), Tokenizer.load(folder / TOKENIZER))
+    tensors = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(
+            f"model {folder}: {WEIGHTS} does not fit {CARD}. Copy the folder again, whole."
+        ) from error
+    return model.to(device).eval()
+
+
+def published_model(source: str | Path, language: str = "") -> tuple[CTCModel, PublishedLanguageModel | None]:
+    """A published CTC checkpoint as it is, with its own labels, and the language model beside it.
+
+    Args:
+        source: hub name, folder of transformers', or fairseq's ``.pt``.
+        language: for models with adapters or a vocabulary for each (MMS).
+    Raises:
+        InputError: it cannot be had or read, or needs a language.
+    """
+    # transformers takes seconds to import; a model of our own does not need it.
+    from asr.encoder.published import load_published
+
+    parts = load_published(source, language=language)
+    # What it writes is taken as it comes: its own normalisation is in its labels.
+    policy = TextPolicy(case="keep", punctuation="keep")
+    model = CTCModel(parts.encoder, Tokenizer(surfaces=parts.surfaces, policy=policy, blank=parts.blank))
+    model.head = parts.head
+    return model.eval(), parts.language_model
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """``loquela.json`` of a model folder.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            f"model {folder}: no such folder. Give an experiment or model folder, or train one first."
+        )
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"model {folder}: no {CARD} in it. Give the folder that training wrote.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"model {folder}: {CARD} cannot be read ({error}). Copy the folder again."
+        ) from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT or not {"encoder", "sha256"} <= card.keys():
+        raise InputError(
+            f"model {folder}: {CARD} has a format this version cannot read. Update loquela or the model."
+        )
+    return card

@@ -1,0 +1,247 @@
+"""The files that are scored: references and hypotheses in the forms that people have them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asr.formats.files import read_text, shown
+from asr.manifest import Utterance, read_manifest
+from lm.errors import InputError
+
+TRANSCRIPT_ENDINGS = (".json", ".eaf", ".textgrid", ".srt", ".vtt", ".ctm", ".stm")
+"""Files that hold the transcript of one recording, whatever is in them."""
+
+TIER_ENDINGS = (".eaf", ".textgrid")
+
+_LABELS = ("language", "translation_language", "speaker", "gender", "split")
+_TRN_LINE = re.compile(r"(?P<text>.*)\((?P<id>[^\s()]+)\)\s*")
+_PLACE = re.compile(r"(?P<recording>.+)@(?P<start>\d+(?:\.\d+)?)-\d+(?:\.\d+)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class References:
+    """What was said, and what is known of each utterance."""
+
+    texts: dict[str, str]
+    """id -> text; blank where nobody wrote it down."""
+    columns: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Column -> id -> value."""
+
+    def labels(self, column: str) -> dict[str, str]:
+        """The value of a column for each id.
+
+        Raises:
+            InputError: the reference has no such column.
+        """
+        if column not in self.columns:
+            known = ", ".join(self.columns) or "none, since it is no manifest"
+            raise InputError(f"the reference has no column {column!r} to score by; it has {known}.")
+        return self.columns[column]
+
+
+def read_references(path: str | Path, *, split: str = "") -> References:
+    """Read references from a manifest, or from a text in a form that `read_table` reads.
+
+    Args:
+        path: the file.
+        split: keep only these rows of a manifest.
+    Raises:
+        InputError: unreadable, or a split of a file that has none.
+    """
+    path = Path(path)
+    if not _is_manifest(path):
+        if split:
+            raise InputError(f"{shown(path)} is no manifest and has no split {split!r}. Leave out --split.")
+        return References(texts=read_table(path))
+    utterances = read_manifest(path, split=split)
+    extra = sorted({name for utterance in utterances for name in utterance.extra} - {"recording"})
+    return References(
+        texts={utterance.id: utterance.text for utterance in utterances},
+        columns={
+            **{name: {u.id: str(getattr(u, name)) for u in utterances} for name in _LABELS},
+            "recording": {utterance.id: recording_place(utterance)[0] for utterance in utterances},
+            **{name: {u.id: u.extra.get(name, "") for u in utterances} for name in extra},
+        },
+    )
+
+
+def read_recordings(
+    path: str | Path, *, split: str = "", tiers: Sequence[str] = ()
+) -> dict[str, list[tuple[str, str]]]:
+    """The utterances of each recording in order of time, as (id, text).
+
+    Args:
+        path: a manifest, an ``.eaf`` or ``.TextGrid``, or another transcript of one recording.
+        split: keep only these rows of a manifest.
+        tiers: for ``.eaf`` and ``.TextGrid``: the tiers that hold the text, one or one a speaker;
+            not needed where there is only one.
+    Raises:
+        InputError: unreadable, no such tier, or a split or tier of a file that has none.
+    """
+    path = Path(path)
+    manifest, tiered = _is_manifest(path), path.suffix.lower() in TIER_ENDINGS
+    if tiers and not tiered:
+        raise InputError(f"{shown(path)} has no tiers. Leave out --tier.")
+    if split and not manifest:
+        raise InputError(f"{shown(path)} is no manifest and has no split {split!r}. Leave out --split.")
+    placed: dict[str, list[tuple[float, str, str]]] = {}
+    if manifest:
+        for utterance in read_manifest(path, split=split):
+            recording, start = recording_place(utterance)
+            placed.setdefault(recording, []).append((start, utterance.id, utterance.text))
+    else:
+        texts = _tier_texts(path, tiers) if tiered else _segment_texts(path)
+        names = ((start, f"{path.stem}_{number:04d}", text) for number, (start, text) in enumerate(texts, 1))
+        placed[path.stem] = list(names)
+    # Sorted by the start alone: rows keep their order where a corpus gives no times.
+    return {
+        recording: [(name, text) for _, name, text in sorted(rows, key=lambda row: row[0])]
+        for recording, rows in placed.items()
+    }
+
+
+def read_hypotheses(paths: Sequence[str | Path]) -> dict[str, str]:
+    """Read a system's output: one text of many utterances, or transcripts named by what they transcribe.
+
+    Args:
+        paths: one file in a form that `read_table` reads; or transcripts (json, eaf, TextGrid,
+            srt, vtt, ctm, stm, or several txt), each named after its recording or utterance; or
+            a folder of such transcripts.
+    Raises:
+        InputError: unreadable, an id twice, or nothing there.
+    """
+    files = [file for path in paths for file in _files(Path(path))]
+    if len(files) == 1 and files[0].suffix.lower() not in TRANSCRIPT_ENDINGS and not Path(paths[0]).is_dir():
+        return read_table(files[0])
+    return read_transcripts(files)
+
+
+def read_transcripts(paths: Sequence[str | Path]) -> dict[str, str]:
+    """The whole text of each transcript, by its file name without folder and ending.
+
+    Raises:
+        InputError: unreadable, a name twice, or nothing there.
+    """
+    texts: dict[str, str] = {}
+    for path in [file for given in paths for file in _files(Path(given))]:
+        if path.stem in texts:
+            raise InputError(f"{shown(path)}: a second transcript of {path.stem!r}. Give one of each.")
+        texts[path.stem] = "\n".join(text for _, text in _segment_texts(path))
+    return texts
+
+
+def read_table(path: str | Path) -> dict[str, str]:
+    """Read a text of many utterances: id -> text.
+
+    The form is seen from the file: a table with tabs (a header with ``id`` and ``text``, or the
+    id and the text in the first two columns), sclite's trn (``text (id)`` on every line), or
+    Kaldi's ``id text``.
+
+    Raises:
+        InputError: unreadable, a row without an id, an id twice, or no rows.
+    """
+    path = Path(path)
+    lines = [
+        (number, line.rstrip("\r"))
+        for number, line in enumerate(read_text(path).split("\n"), start=1)
+        if line.strip() and not line.startswith(";;")
+    ]
+    if not lines:
+        raise InputError(f"{shown(path)} is empty. Give a text with one utterance on each line.")
+    texts: dict[str, str] = {}
+    for number, name, text in _rows(lines, path):
+        if not name:
+            raise InputError(f"{shown(path)}, line {number}: no id. Begin each line with the utterance's id.")
+        if name in texts:
+            raise InputError(f"{shown(path)}, line {number}: the id {name!r} occurs twice. Make ids unique.")
+        texts[name] = text.strip()
+    return texts
+
+
+def recording_place(utterance: Utterance) -> tuple[str, float]:
+    """The recording an utterance comes from, and its start there in seconds.
+
+    A column ``recording`` may name the recording, or the recording and the place in it
+    (``ch19@3.100-6.450``) where each utterance was cut into a file of its own; without one it
+    is the audio file.
+    """
+    recording = utterance.extra.get("recording", "") or utterance.audio.stem
+    place = _PLACE.fullmatch(recording)
+    if place:
+        return place["recording"], float(place["start"])
+    return recording, utterance.offset_s
+
+
+def _rows(lines: list[tuple[int, str]], path: Path) -> Iterator[tuple[int, str, str]]:
+    first = lines[0][1]
+    if "\t" in first:
+        header = first.split("\t")
+        columns = (0, 1)
+        if "id" in header and "text" in header:
+            columns = (header.index("id"), header.index("text"))
+            lines = lines[1:]
+        elif header[0] in ("id", "start"):
+            raise InputError(
+                f"{shown(path)}: the header {header[:6]} has no columns id and text. Name them so."
+            )
+        for number, line in lines:
+            cells = [*line.split("\t"), ""]
+            if len(cells) <= max(columns):
+                raise InputError(
+                    f"{shown(path)}, line {number}: {line[:60]!r} has no text column. Add a tab."
+                )
+            yield number, cells[columns[0]].strip(), cells[columns[1]]
+    elif all(matches := [_TRN_LINE.fullmatch(line) for _, line in lines]):
+        for (number, _), match in zip(lines, matches, strict=True):
+            assert match is not None
+            yield number, match["id"], match["text"]
+    else:
+        for number, line in lines:
+            name, _, text = line.strip().partition(" ")
+            yield number, name, text
+
+
+def _is_manifest(path: Path) -> bool:
+    if path.suffix.lower() in TRANSCRIPT_ENDINGS:
+        return False
+    return {"id", "audio"} <= set(read_text(path).partition("\n")[0].rstrip("\r").split("\t"))
+
+
+def _files(path: Path) -> list[Path]:
+    """A file itself, or the transcripts of a folder, one form of them."""
+    if not path.is_dir():
+        return [path]
+    for ending in (*TRANSCRIPT_ENDINGS, ".txt"):
+        if found := sorted(file for file in path.iterdir() if file.suffix.lower() == ending):
+            return found
+    raise InputError(f"folder {shown(path)} holds no transcript. Give a folder with .json or .txt files.")
+
+
+def _segment_texts(path: Path) -> list[tuple[float, str]]:
+    from asr.formats import read_transcript
+
+    return [(segment.start, segment.text) for segment in read_transcript(path).segments]
+
+
+def _tier_texts(path: Path, names: Sequence[str]) -> list[tuple[float, str]]:
+    """Start and text of every annotation of the tiers: of the only one, where none is named."""
+    from asr.formats.eaf import read_eaf
+    from asr.formats.textgrid import read_textgrid
+
+    tiers: dict[str, list[tuple[float, str]]] = {}
+    if path.suffix.lower() == ".eaf":
+        for tier in read_eaf(path).tiers:
+            tiers[tier.id] = [(each.start, each.value) for each in tier.annotations]
+    else:
+        for grid in read_textgrid(path).tiers:
+            tiers[grid.name] = [(each.start, each.text) for each in grid.intervals]
+    filled = [name for name, texts in tiers.items() if any(text.strip() for _, text in texts)]
+    if not names and len(filled) != 1:
+        raise InputError(f"{shown(path)} has {len(filled)} tiers with text: {filled[:12]}. Choose by --tier.")
+    for name in names:
+        if name not in tiers:
+            raise InputError(f"{shown(path)} has no tier {name!r}; it has {list(tiers)[:12]}.")
+    return [text for name in names or filled for text in tiers[name] if text[1].strip()]

@@ -1,0 +1,126 @@
+"""Scores as a person reads them, and as a program does: one report, shown as a table or as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from asr.bootstrap import RESAMPLES, SEED, Interval
+from asr.score import METRICS, CorpusScore
+
+_EDITS = ("substitutions", "deletions", "insertions", "length")
+
+
+def score_report(
+    score: CorpusScore,
+    *,
+    by: Mapping[str, Mapping[str, str]] | None = None,
+    against: CorpusScore | None = None,
+    names: tuple[str, str] = ("A", "B"),
+    units: Mapping[str, str] | None = None,
+    drawn: str = "utterance",
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> dict[str, Any]:
+    """Everything worth saying of a score, as JSON values; rates and differences in percent.
+
+    Args:
+        score: the system's.
+        by: column -> id -> group: each group is scored too.
+        against: a second system on the same references, for a paired bootstrap.
+        names: of the two systems.
+        units: id -> what is drawn in place of utterances, and ``drawn``, its name.
+        resamples: draws of the bootstrap.
+        seed: of the draws.
+    """
+    report: dict[str, Any] = {"all": _figures(score, units, resamples, seed), "by": {}}
+    for column, labels in (by or {}).items():
+        groups = score.group_by(labels).items()
+        report["by"][column] = {name: _figures(group, units, resamples, seed) for name, group in groups}
+    if against is not None:
+        report["against"] = {"names": list(names)}
+        for metric in METRICS:
+            found = score.compare(against, metric, units=units, resamples=resamples, seed=seed)
+            report["against"][metric] = {
+                "score": _percent(against.counts(metric).rate),
+                "difference": _percent(found.difference),
+                "interval": _bounds(found.interval),
+                "p": round(found.p_value, 5),
+                "better": found.verdict,
+            }
+    return report | {
+        "signature": {metric: score.signature(metric) for metric in METRICS},
+        "bootstrap": {"resamples": resamples, "seed": seed, "drawn": drawn},
+        "no_reference": len(score.no_reference),
+        "missing": len(score.missing),
+        "unknown": len(score.unknown),
+    }
+
+
+def format_report(report: Mapping[str, Any]) -> str:
+    """The table of `score_report`, then the comparison, what was drawn, and the signatures."""
+    rows = [["", "utterances", "", "%", "95 % interval", "S", "D", "I", "N"]]
+    groups = {"all": report["all"]}
+    for column, figures in report["by"].items():
+        groups |= {f"{column} {name or '(none)'}": values for name, values in figures.items()}
+    for name, figures in groups.items():
+        for metric in METRICS:
+            values = figures[metric]
+            first = [name, str(figures["utterances"])] if metric == METRICS[0] else ["", ""]
+            edits = [str(values[edit]) for edit in _EDITS]
+            rows.append([*first, metric.upper(), _shown(values["score"]), _range(values["interval"]), *edits])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for name, *cells in rows:
+        right = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *right]))
+    if "against" in report:
+        lines += ["", *_comparison(report["against"])]
+    bootstrap = report["bootstrap"]
+    drawn = f"{bootstrap['resamples']} draws by {bootstrap['drawn']}, seed {bootstrap['seed']}"
+    lines += ["", f"interval   percentile bootstrap, {drawn}"]
+    lines += [f"signature  {signature}" for signature in report["signature"].values()]
+    return "\n".join(lines)
+
+
+def _figures(
+    score: CorpusScore, units: Mapping[str, str] | None, resamples: int, seed: int
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {"utterances": len(score.utterances)}
+    for metric in METRICS:
+        counts = score.counts(metric)
+        interval = score.interval(metric, units=units, resamples=resamples, seed=seed)
+        figures[metric] = {"score": _percent(counts.rate), "interval": _bounds(interval)}
+        figures[metric] |= {edit: getattr(counts, edit) for edit in _EDITS}
+    return figures
+
+
+def _comparison(against: Mapping[str, Any]) -> list[str]:
+    first, second = against["names"]
+    lines = [f"A {first}", f"B {second}", "A minus B, paired bootstrap:"]
+    for metric in METRICS:
+        values = against[metric]
+        verdict = f"{values['better'].upper()} is better" if values["better"] else "not shown: it covers zero"
+        lines.append(
+            f"  {metric.upper()}  {_shown(values['difference'], '+')}  {_range(values['interval'], '+')}  "
+            f"p {values['p']:.4f}  {verdict}  (B has {_shown(values['score'])})"
+        )
+    return lines
+
+
+def _percent(rate: float) -> float | None:
+    """A rate in percent; None, which JSON can say, where there is none."""
+    return round(100 * rate, 3) if math.isfinite(rate) else None
+
+
+def _bounds(interval: Interval) -> list[float | None]:
+    return [_percent(interval.low), _percent(interval.high)]
+
+
+def _shown(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.2f}"
+
+
+def _range(bounds: list[float | None], sign: str = "") -> str:
+    return f"[{', '.join(_shown(bound, sign) for bound in bounds)}]"

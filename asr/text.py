@@ -1,0 +1,105 @@
+"""What counts as the same text: one policy, named, saved with the model, printed with every score."""
+
+from __future__ import annotations
+
+import unicodedata
+import zlib
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from lm.errors import InputError
+
+UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextPolicy:
+    """How a transcript is brought to the form that is trained on and scored.
+
+    Combining marks are letters and are never stripped: a tone mark or a vowel sign changes the
+    word. The zero-width joiners are kept for the same reason.
+
+    >>> TextPolicy()("Ñukanchik, ¡SHAMUY!")
+    'ñukanchik shamuy'
+    """
+
+    unicode_form: UnicodeForm = "NFC"
+    """Canonical form; NFC by default, so that é is one label however it was typed."""
+    case: Literal["lower", "keep"] = "lower"
+    punctuation: Literal["remove", "keep"] = "remove"
+    """`remove` takes away punctuation and symbols (Unicode categories P and S)."""
+    inside_words: str = "'’-"
+    """Punctuation that stays when it stands between two letters, as in g'oza or mama-papa."""
+    replace: dict[str, str] = field(default_factory=dict)
+    """Strings replaced first, in order: look-alikes, markup, apostrophe variants."""
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "unicode_form": ("NFC", "NFD", "NFKC", "NFKD"),
+            "case": ("lower", "keep"),
+            "punctuation": ("remove", "keep"),
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise InputError(
+                    f"text policy: {name} is {getattr(self, name)!r}. Give one of {', '.join(values)}."
+                )
+
+    def __call__(self, text: str) -> str:
+        """Normalise one transcript."""
+        for old, new in self.replace.items():
+            text = text.replace(old, new)
+        if self.case == "lower":
+            # Lower-casing can decompose (İ): the canonical form comes after it.
+            text = text.lower()
+        text = unicodedata.normalize(self.unicode_form, text)
+        if self.punctuation == "remove":
+            text = self._without_punctuation(text)
+        return " ".join(text.split())
+
+    def describe(self) -> str:
+        """The policy in one line, for printing beside a score.
+
+        >>> TextPolicy().describe()
+        "unicode:NFC|case:lower|punctuation:remove but '’- in words|replace:none"
+        """
+        punctuation: str = self.punctuation
+        if punctuation == "remove" and self.inside_words:
+            punctuation += f" but {self.inside_words} in words"
+        # A table of replacements does not fit on a line; its checksum tells two of them apart.
+        table = f"{zlib.crc32(repr(self.replace).encode()):08x}" if self.replace else "none"
+        return f"unicode:{self.unicode_form}|case:{self.case}|punctuation:{punctuation}|replace:{table}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values that `from_dict` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TextPolicy:
+        """The policy that `to_dict` described.
+
+        Raises:
+            InputError: a key that no policy has.
+        """
+        unknown = set(values) - {item.name for item in fields(cls)}
+        if unknown:
+            raise InputError(
+                f"text policy: unknown {', '.join(sorted(unknown))}. Known: {', '.join(item.name for item in fields(cls))}."
+            )
+        return cls(**values)
+
+    def _without_punctuation(self, text: str) -> str:
+        kept = []
+        for place, char in enumerate(text):
+            if unicodedata.category(char)[0] not in "PS":
+                kept.append(char)
+                continue
+            between = (
+                0 < place < len(text) - 1 and _is_letter(text[place - 1]) and _is_letter(text[place + 1])
+            )
+            kept.append(char if char in self.inside_words and between else " ")
+        return "".join(kept)
+
+
+def _is_letter(char: str) -> bool:
+    return unicodedata.category(char)[0] in "LMN"

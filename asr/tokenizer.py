@@ -1,0 +1,172 @@
+"""Between text and the labels of a CTC model; built from the training split alone."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from asr.text import TextPolicy
+from lm.errors import InputError
+
+BLANK = "<blank>"
+PIECE_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+"""How sentencepiece writes the space before a word."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizer:
+    """Labels of a model and the text policy they were built under.
+
+    Label 0 is the blank unless a published checkpoint says otherwise. With characters, a label is
+    one code point after normalisation, so a combining mark is a label of its own under NFD.
+    """
+
+    surfaces: tuple[str, ...]
+    """The text that each label writes: " " is the word boundary, "" the blank and other silent labels."""
+    policy: TextPolicy
+    blank: int = 0
+    sentencepiece: bytes | None = None
+    """A serialised sentencepiece model; None for characters."""
+
+    def __len__(self) -> int:
+        return len(self.surfaces)
+
+    def encode(self, text: str) -> list[int]:
+        """Labels of a transcript; characters without a label are left out (see `unknown`)."""
+        text = self.policy(text)
+        if self.sentencepiece is not None:
+            # Piece 0 is sentencepiece's <unk>; its number is the blank here.
+            return [label for label in self._pieces.encode(text) if label != self.blank]
+        return [self._labels[char] for char in text if char in self._labels]
+
+    def decode(self, labels: Iterable[int]) -> str:
+        """Text of collapsed labels (no blanks, no repeats)."""
+        return "".join(self.surfaces[label] for label in labels).strip()
+
+    def unknown(self, texts: Iterable[str]) -> Counter[str]:
+        """Characters of normalised texts that no label can write, with their counts."""
+        known = {char for surface in self.surfaces for char in surface}
+        return Counter(
+            char for text in texts for char in self.policy(text) if char not in known and char != " "
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the tokenizer as JSON."""
+        values: dict[str, Any] = {
+            "format": 1,
+            "surfaces": list(self.surfaces),
+            "blank": self.blank,
+            "policy": self.policy.to_dict(),
+        }
+        if self.sentencepiece is not None:
+            values["sentencepiece"] = base64.b64encode(self.sentencepiece).decode("ascii")
+        Path(path).write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Tokenizer:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: the file is missing or is not a tokenizer.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            pieces = values.get("sentencepiece")
+            return cls(
+                surfaces=tuple(values["surfaces"]),
+                blank=values["blank"],
+                policy=TextPolicy.from_dict(values["policy"]),
+                sentencepiece=base64.b64decode(pieces) if pieces else None,
+            )
+        except OSError as error:
+            raise InputError(
+                f"tokenizer {path}: {error.strerror}. Copy the model folder again, whole."
+            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"tokenizer {path} cannot be read ({error}). Copy the model folder again, whole."
+            ) from error
+
+    @cached_property
+    def _labels(self) -> dict[str, int]:
+        return {surface: label for label, surface in enumerate(self.surfaces) if surface}
+
+    @cached_property
+    def _pieces(self) -> Any:
+        from sentencepiece import SentencePieceProcessor
+
+        return SentencePieceProcessor(model_proto=self.sentencepiece)
+
+
+def character_tokenizer(texts: Iterable[str], policy: TextPolicy, *, min_count: int = 1) -> Tokenizer:
+    """A label for every character of the training texts.
+
+    Args:
+        texts: transcripts of the training split.
+        policy: normalisation before counting; saved with the tokenizer.
+        min_count: leave out characters seen fewer times than this.
+    Raises:
+        InputError: the texts hold no letters.
+
+    >>> character_tokenizer(["aba b"], TextPolicy()).surfaces
+    ('', ' ', 'a', 'b')
+    """
+    counts = Counter(char for text in texts for char in policy(text))
+    chars = sorted(char for char, count in counts.items() if count >= min_count and char != " ")
+    if not chars:
+        raise InputError("the training texts hold no letters. Check the text column and the text policy.")
+    return Tokenizer(surfaces=("", " ", *chars), policy=policy)
+
+
+def piece_tokenizer(texts: Sequence[str], policy: TextPolicy, *, num_pieces: int) -> Tokenizer:
+    """A unigram sentencepiece model of the training texts (Kudo 2018).
+
+    Args:
+        num_pieces: labels including the blank.
+    Raises:
+        InputError: sentencepiece cannot make so many pieces of these texts.
+    """
+    import sentencepiece
+
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter([policy(text) for text in texts]),
+            model_writer=model,
+            vocab_size=num_pieces,
+            model_type="unigram",
+            character_coverage=1.0,
+            normalization_rule_name="identity",  # the policy has normalised already
+            unk_id=0,
+            bos_id=-1,
+            eos_id=-1,
+            pad_id=-1,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        reason = str(error).rpartition("] ")[2].strip()
+        raise InputError(
+            f"sentencepiece with {num_pieces} pieces: {reason} Change tokenizer.num_pieces."
+        ) from error
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    surfaces = [pieces.id_to_piece(label).replace(PIECE_SPACE, " ") for label in range(len(pieces))]
+    return Tokenizer(surfaces=("", *surfaces[1:]), policy=policy, sentencepiece=model.getvalue())
+
+
+def code_point(char: str) -> str:
+    """A character as people look it up.
+
+    >>> code_point("ñ")
+    'ñ (U+00F1 LATIN SMALL LETTER N WITH TILDE)'
+    """
+    shown = f"◌{char}" if unicodedata.combining(char) else char
+    return f"{shown} (U+{ord(char):04X} {unicodedata.name(char, 'no name')})"

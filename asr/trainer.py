@@ -1,0 +1,353 @@
+"""One training loop for every task: updates, evaluation, checkpoints, and a resume that changes nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from asr.checkpoint import save_checkpoint, whole_checkpoints
+from lm.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """How long, how fast, how often."""
+
+    updates: int = 20_000
+    """Optimiser updates in all."""
+    lr: float = 1e-3
+    """Peak learning rate. Fine-tuning a pretrained encoder: 3e-5 to 3e-4 (XLS-R)."""
+    warmup: float = 0.1
+    """Share of the updates with a rising rate (tri-stage; wav2vec 2.0 fine-tuning: 0.1/0.4/0.5)."""
+    hold: float = 0.4
+    """Share of the updates at the peak; the rest decays exponentially."""
+    final_lr_scale: float = 0.05
+    """Last learning rate over the peak."""
+    beta1: float = 0.9
+    beta2: float = 0.98
+    weight_decay: float = 0.01
+    clip_norm: float = 5.0
+    """Largest gradient norm; steeper ones are scaled down."""
+    accumulate: int = 1
+    """Batches per update."""
+    freeze_updates: int = 0
+    """Updates during which only the output layer learns (wav2vec 2.0 10 h: 10,000)."""
+    ema_decay: float = 0.999
+    """Decay of the averaged weights that are evaluated and shipped; 0 turns averaging off."""
+    evaluate_every: int = 500
+    keep_checkpoints: int = 2
+    patience: int = 0
+    """Evaluations without a better score before stopping early; 0 never stops early."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto` is bfloat16 where the hardware computes it, on a GPU or a CPU with AVX-512 BF16."""
+    seed: int = 1
+    threads: int = 0
+    """CPU threads; 0 leaves torch's own choice."""
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What one batch gave."""
+
+    loss: Tensor
+    """Scalar to minimise."""
+    logs: dict[str, float] = field(default_factory=dict)
+    audio_s: float = 0.0
+    """Seconds of audio the batch held."""
+
+
+class Batch(Protocol):
+    """Anything with the ids of its utterances."""
+
+    @property
+    def ids(self) -> Sequence[str]: ...
+
+
+BatchT = TypeVar("BatchT", bound=Batch)
+
+
+class Task(Protocol[BatchT]):
+    """What differs between recognition, pretraining and translation."""
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    def batches(self, epoch: int, skip: int) -> Iterator[BatchT]:
+        """Batches of an epoch from number ``skip`` on, the same whenever they are asked for."""
+
+    def step(self, model: nn.Module, batch: BatchT, progress: float) -> StepOutput:
+        """Loss of a batch; ``progress`` is the share of the training that is done."""
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Scores on dev; ``score`` is the one to select on, lower is better."""
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Parameters that learn while the rest is frozen."""
+
+    def explain(self, batch: BatchT) -> str:
+        """The likely cause of a loss on this batch that is not a number, and the remedy."""
+
+    def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
+        """Write the model folder."""
+
+
+def learning_rate(config: TrainerConfig, update: int) -> float:
+    """Tri-stage schedule: linear rise, hold, exponential decay; ``update`` counts from 0."""
+    rise = max(1, round(config.warmup * config.updates))
+    hold = round(config.hold * config.updates)
+    if update < rise:
+        return config.lr * (update + 1) / rise
+    decay = max(1, config.updates - rise - hold)
+    done = min(1.0, max(0, update - rise - hold) / decay)
+    return config.lr * math.exp(math.log(config.final_lr_scale) * done)
+
+
+def bfloat16_is_fast(device: torch.device) -> bool:
+    """Whether the hardware computes bfloat16; on a CPU that emulates it, it is 20 times slower."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+
+
+class Trainer:
+    """Trains a task in an experiment folder, from the last whole checkpoint where there is one."""
+
+    def __init__(self, task: Task[Any], config: TrainerConfig, exp: Path) -> None:
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.task = task
+        self.config = config
+        self.exp = exp
+        self.checkpoints = exp / "checkpoints"
+        self.accelerator = Accelerator(mixed_precision="no", gradient_accumulation_steps=config.accumulate)
+        self.device = self.accelerator.device
+        bfloat16 = config.precision == "bfloat16" or (
+            config.precision == "auto" and bfloat16_is_fast(self.device)
+        )
+        self.precision = torch.bfloat16 if bfloat16 else torch.float32
+        set_seed(config.seed)
+        # Weight decay pulls matrices, not biases and norms.
+        matrices = [p for p in task.model.parameters() if p.requires_grad and p.ndim > 1]
+        vectors = [p for p in task.model.parameters() if p.requires_grad and p.ndim <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=config.lr,
+            betas=(config.beta1, config.beta2),
+            fused=True,
+        )
+        self.model, self.optimizer = self.accelerator.prepare(task.model, optimizer)
+        self.ema = {name: value.detach().clone().float() for name, value in self._weights().items()}
+        self.update = 0
+        self.epoch = 0
+        self.batch = 0
+        """Batches of this epoch that are done."""
+        self.audio_s = 0.0
+        self.seconds = 0.0
+        self.best = math.inf
+        self.best_update = 0
+        self.history: list[dict[str, float]] = []
+
+    def run(self) -> dict[str, float]:
+        """Train to the end; returns the best evaluation."""
+        self._resume()
+        # A stop request during an update is honoured after it, so nothing is lost but this update.
+        writer = self._tensorboard()
+        bar = tqdm(
+            total=self.config.updates,
+            initial=self.update,
+            unit="update",
+            dynamic_ncols=True,
+            mininterval=2,
+            disable=not self.accelerator.is_main_process,
+        )
+        started, seconds_before = time.monotonic(), self.seconds
+        audio_before = self.audio_s
+        waited: dict[str, float] = {}
+        try:
+            while self.update < self.config.updates and not self._stalled():
+                batches = self.task.batches(self.epoch, self.batch)
+                for batch in batches:
+                    if self._step(batch, waited):
+                        self.seconds = seconds_before + time.monotonic() - started
+                        speed = (self.audio_s - audio_before) / max(1e-9, time.monotonic() - started)
+                        bar.update()
+                        bar.set_postfix_str(
+                            f"loss {waited['loss']:.3f}, epoch {self.epoch}, {speed:.0f} h audio/h"
+                        )
+                        if writer and self.update % 20 == 0:
+                            for name, value in waited.items():
+                                writer.add_scalar(f"train/{name}", value, self.update)
+                        if (
+                            self.update % self.config.evaluate_every == 0
+                            or self.update == self.config.updates
+                        ):
+                            self._evaluate(bar, writer)
+                    if self.update >= self.config.updates or self._stalled():
+                        break
+                else:
+                    self.epoch, self.batch = self.epoch + 1, 0
+                batches.close()  # type: ignore[attr-defined]
+        finally:
+            bar.close()
+            if writer:
+                writer.close()
+        return next((row for row in self.history if row["update"] == self.best_update), {})
+
+    def _step(self, batch: Any, waited: dict[str, float]) -> bool:
+        """One batch; True when it completed an update."""
+        config = self.config
+        if self.batch % config.accumulate == 0:
+            rate = learning_rate(config, self.update)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+        frozen = self.update < config.freeze_updates
+        with self.accelerator.accumulate(self.model):
+            with torch.autocast(
+                self.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16
+            ):
+                out = self.task.step(self.model, batch, self.update / config.updates)
+            if not bool(torch.isfinite(out.loss)):
+                raise InputError(
+                    f"update {self.update}: the loss is {float(out.loss.detach())} on the utterances {', '.join(batch.ids)}. "
+                    f"{self.task.explain(batch)}"
+                )
+            self.accelerator.backward(out.loss)
+            if self.accelerator.sync_gradients:
+                if frozen:
+                    heads = {id(parameter) for parameter in self.task.head_parameters()}
+                    for parameter in self.model.parameters():
+                        if id(parameter) not in heads:
+                            parameter.grad = None
+                norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+                if not math.isfinite(float(norm)):
+                    raise InputError(
+                        f"update {self.update}: the gradient is {float(norm)} on the utterances {', '.join(batch.ids)}. "
+                        "Lower trainer.lr or set trainer.precision=float32."
+                    )
+                waited["grad_norm"] = float(norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        self.batch += 1
+        self.audio_s += out.audio_s * self.accelerator.num_processes
+        waited |= {"loss": float(out.loss.detach()), "lr": self.optimizer.param_groups[0]["lr"], **out.logs}
+        if not self.accelerator.sync_gradients:
+            return False
+        self.update += 1
+        self._average()
+        return True
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        if not self.config.ema_decay:
+            return
+        # The average follows closely at first, so that it is never dominated by the initial weights.
+        decay = min(self.config.ema_decay, (1 + self.update) / (10 + self.update))
+        weights = self._weights()
+        floats = [name for name in self.ema if weights[name].is_floating_point()]
+        torch._foreach_lerp_(
+            [self.ema[name] for name in floats], [weights[name].float() for name in floats], 1 - decay
+        )
+
+    def _evaluate(self, bar: Any, writer: Any) -> None:
+        model = self.accelerator.unwrap_model(self.model)
+        own = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        if self.config.ema_decay:
+            model.load_state_dict({name: self.ema[name].to(value.dtype) for name, value in own.items()})
+        model.eval()
+        row = {
+            "update": self.update,
+            "epoch": self.epoch,
+            "hours": self.seconds / 3600,
+            **self.task.evaluate(model),
+        }
+        self.history.append(row)
+        if row["score"] < self.best:
+            self.best, self.best_update = row["score"], self.update
+            if self.accelerator.is_main_process:
+                facts = {"trained": {**row, "audio_hours": self.audio_s / 3600, "seed": self.config.seed}}
+                self.task.save(model, self.exp / "model", facts)
+        model.load_state_dict(own)
+        model.train()
+        if self.accelerator.is_main_process:
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in row.items())
+            bar.write(f"dev: {shown}" + (" (best)" if self.best_update == self.update else ""))
+            with (self.exp / "history.jsonl").open("w", encoding="utf-8") as stream:
+                stream.writelines(json.dumps(entry) + "\n" for entry in self.history)
+            if writer:
+                for name, value in row.items():
+                    writer.add_scalar(f"dev/{name}", value, self.update)
+            self._save()
+        self.accelerator.wait_for_everyone()
+
+    def _save(self) -> None:
+        optimizer = {
+            f"{index}.{name}": value
+            for index, values in self.optimizer.state_dict()["state"].items()
+            for name, value in values.items()
+        }
+        rng = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            rng["cuda"] = torch.cuda.get_rng_state()
+        names = ("update", "epoch", "batch", "audio_s", "seconds", "best", "best_update", "history")
+        save_checkpoint(
+            self.checkpoints / f"update_{self.update:07d}",
+            {"weights": self._weights(), "ema": self.ema, "optimizer": optimizer, "rng": rng},
+            {name: getattr(self, name) for name in names},
+        )
+        for old in whole_checkpoints(self.checkpoints)[: -self.config.keep_checkpoints]:
+            for path in old.iterdir():
+                path.unlink()
+            old.rmdir()
+
+    def _resume(self) -> None:
+        found = whole_checkpoints(self.checkpoints)
+        if not found:
+            return
+        folder = found[-1]
+        self.accelerator.unwrap_model(self.model).load_state_dict(load_file(folder / "weights.safetensors"))
+        self.ema = {
+            name: value.to(self.device) for name, value in load_file(folder / "ema.safetensors").items()
+        }
+        state = self.optimizer.state_dict()
+        values: dict[int, dict[str, Tensor]] = {}
+        for name, value in load_file(folder / "optimizer.safetensors").items():
+            index, key = name.split(".", 1)
+            values.setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict({"state": values, "param_groups": state["param_groups"]})
+        rng = load_file(folder / "rng.safetensors")
+        torch.set_rng_state(rng["cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(rng["cuda"])
+        for name, value in json.loads((folder / "state.json").read_text(encoding="utf-8")).items():
+            setattr(self, name, value)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return dict(self.accelerator.unwrap_model(self.model).state_dict())
+
+    def _stalled(self) -> bool:
+        if not self.config.patience or not self.history:
+            return False
+        return sum(row["update"] > self.best_update for row in self.history) >= self.config.patience
+
+    def _tensorboard(self) -> Any:
+        if not self.accelerator.is_main_process:
+            return None
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(self.exp / "tensorboard"))

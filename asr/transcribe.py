@@ -1,0 +1,281 @@
+"""From recordings to transcripts: audio, segments, emissions, hypotheses, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asr.audio import channels, probe, stream
+from asr.config import from_mapping
+from asr.decode import BeamSearchConfig, Decoder, Hypothesis, build_decoder
+from asr.frames import samples_to_seconds
+from asr.model import CARD, CTCModel, load_model, model_folder, published_model
+from asr.segment import Segment, VadConfig, split_speech
+from asr.transcript import Gap, Transcript, TranscriptSegment, Word
+from lm.errors import InputError
+from lm.folder import LanguageModel
+
+FloatArray = NDArray[np.float32]
+Speech = tuple[Segment, FloatArray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscribeConfig:
+    """What happens between a file and its transcript."""
+
+    channel: str = "mix"
+    """``mix``, a channel number from 1, or ``split``: each channel a speaker."""
+    segments: VadConfig = field(default_factory=VadConfig)
+    batch_s: float = 0.0
+    """Most seconds of speech that go through the encoder at once; 0 is one segment at a time on a
+    CPU, where batches only cost padding, and 120 on a GPU."""
+    num_hypotheses: int = 1
+    """Texts kept for each segment; the further ones go into ``alternatives``."""
+
+
+class Transcriber:
+    """A model, perhaps with a language model, ready to transcribe.
+
+    >>> transcript = Transcriber.load("egs/mini/model").transcribe("talk.ogg")  # doctest: +SKIP
+    >>> transcript.save("talk.eaf")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, model: CTCModel, decoder: Decoder, config: TranscribeConfig, details: dict[str, str]
+    ) -> None:
+        self.model = model
+        self.decoder = decoder
+        self.config = config
+        self.details = details
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        lm: str | Path | None = None,
+        device: str = "auto",
+        config: TranscribeConfig | None = None,
+        decoding: dict[str, Any] | None = None,
+    ) -> Transcriber:
+        """Read a model and its language model.
+
+        Args:
+            model: an experiment or model folder of this toolkit, a folder of transformers' with a
+                CTC model, or the name of one on the hub.
+            lm: a language model's folder or ARPA file; None takes the one that lies in the model
+                folder, if any; ``"none"`` decodes greedily.
+            device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
+            decoding: settings of the beam search that differ from those tuned with the language
+                model (see `BeamSearchConfig`).
+        Raises:
+            InputError: a folder or file is missing or altered, or the language model is for
+                another alphabet.
+        """
+        config = config or TranscribeConfig()
+        opened = open_model(model)
+        beside = None if lm == "none" else (Path(lm) if lm else opened.language_model)
+        language_model = LanguageModel.load(beside) if beside else None
+        overrides = {**(opened.decoding if beside == opened.language_model else {}), **(decoding or {})}
+        if config.num_hypotheses > 1:
+            overrides["num_hypotheses"] = config.num_hypotheses
+        tokenizer = opened.model.tokenizer
+        decoder = build_decoder(
+            tokenizer.surfaces, tokenizer.blank, language_model, search_settings(language_model, overrides)
+        )
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        details = {"model": opened.source, "language_model": str(beside) if beside else "none"}
+        return cls(opened.model.to(device).eval(), decoder, config, details)
+
+    def transcribe(
+        self, path: str | Path, *, language: str = "", progress: Callable[[float], None] | None = None
+    ) -> Transcript:
+        """Transcribe one recording of any length, in memory that does not grow with it.
+
+        Args:
+            language: written into the transcript.
+            progress: called with the seconds of audio that are done.
+        Raises:
+            InputError: the recording cannot be read to its end.
+        """
+        path = Path(path)
+        info = probe(path)
+        wanted = channels(self.config.channel, info)
+        duration = 0.0
+        segments: list[TranscriptSegment] = []
+        gaps: list[Gap] = []
+        for channel in wanted:
+            clock = _Clock(progress)
+            speaker = f"channel {channel}" if len(wanted) > 1 else ""
+            for group in self._groups(
+                split_speech(clock.watch(stream(path, channel=channel)), self.config.segments)
+            ):
+                for segment, hypotheses in self._decode(group):
+                    row = self._segment(segment, hypotheses, speaker)
+                    if row.text:
+                        segments.append(row)
+                    else:
+                        gaps.append(Gap(start=segment.start, end=segment.end, reason="no words recognised"))
+            duration = max(duration, clock.seconds)
+        segments.sort(key=lambda segment: (segment.start, segment.speaker))
+        details = {**self.details, "sample_rate": str(info.sample_rate)}
+        if info.telephone:
+            details["telephone"] = "true"
+        return Transcript(
+            recording=path.stem,
+            audio=path,
+            duration=duration,
+            segments=tuple(segments),
+            gaps=tuple(account(segments, gaps, duration)),
+            language=language,
+            details=details,
+        )
+
+    def decode(self, waveforms: Sequence[FloatArray]) -> list[list[Hypothesis]]:
+        """Hypotheses of utterances that are cut already, (S,) each at 16 kHz; best first."""
+        grid = self.model.encoder.grid
+        long_enough = [
+            place for place, waveform in enumerate(waveforms) if grid.num_frames(len(waveform)) > 0
+        ]
+        decoded: list[list[Hypothesis]] = [
+            [Hypothesis(text="", words=(), score=0.0, confidence=0.0)] for _ in waveforms
+        ]
+        if long_enough:
+            emissions = self.model.emissions([waveforms[place] for place in long_enough])
+            for place, values in zip(long_enough, emissions, strict=True):
+                decoded[place] = self.decoder.decode(values)
+        return decoded
+
+    def _groups(self, speech: Iterable[Speech]) -> Iterator[list[Speech]]:
+        """Segments that go through the encoder together."""
+        on_gpu = self.model.head.weight.device.type == "cuda"
+        limit = self.config.batch_s or (120.0 if on_gpu else 0.0)
+        group: list[Speech] = []
+        for segment, waveform in speech:
+            longest = max([len(waveform), *(len(other) for _, other in group)])
+            if group and samples_to_seconds(longest) * (len(group) + 1) > limit:
+                yield group
+                group = []
+            group.append((segment, waveform))
+        if group:
+            yield group
+
+    def _decode(self, group: Sequence[Speech]) -> list[tuple[Segment, list[Hypothesis]]]:
+        hypotheses = self.decode([waveform for _, waveform in group])
+        return [(segment, found) for (segment, _), found in zip(group, hypotheses, strict=True)]
+
+    def _segment(self, segment: Segment, hypotheses: Sequence[Hypothesis], speaker: str) -> TranscriptSegment:
+        grid = self.model.encoder.grid
+        words = []
+        for span in hypotheses[0].words:
+            # The last frame's field can reach past the audio it was given.
+            start = max(segment.start, min(segment.start + grid.start_s(span.start_frame), segment.end))
+            end = max(start, min(segment.start + grid.start_s(span.end_frame), segment.end))
+            words.append(Word(text=span.text, start=start, end=end, confidence=span.confidence))
+        return TranscriptSegment(
+            start=segment.start,
+            end=segment.end,
+            text=hypotheses[0].text,
+            words=tuple(words),
+            confidence=hypotheses[0].confidence,
+            speaker=speaker,
+            alternatives=tuple(hypothesis.text for hypothesis in hypotheses[1:]),
+        )
+
+
+def account(segments: Sequence[TranscriptSegment], gaps: Sequence[Gap], duration: float) -> list[Gap]:
+    """The gaps of a recording, silence included, so that every second is in a segment or a gap."""
+    spans = sorted(
+        [(each.start, each.end, None) for each in segments] + [(gap.start, gap.end, gap) for gap in gaps],
+        key=lambda span: span[:2],
+    )
+    accounted: list[Gap] = []
+    reached = 0.0
+    for start, end, gap in spans:
+        if start > reached:
+            accounted.append(Gap(start=reached, end=start, reason="silence"))
+        if gap is not None and end > reached:
+            # Where channels overlap, what another channel says there is not a gap.
+            accounted.append(replace(gap, start=max(start, reached)))
+        reached = max(reached, end)
+    if duration > reached:
+        accounted.append(Gap(start=reached, end=duration, reason="silence"))
+    return accounted
+
+
+class _Clock:
+    """Counts the audio that passes."""
+
+    def __init__(self, progress: Callable[[float], None] | None) -> None:
+        self.samples = 0
+        self.progress = progress
+
+    @property
+    def seconds(self) -> float:
+        return samples_to_seconds(self.samples)
+
+    def watch(self, chunks: Iterable[FloatArray]) -> Iterator[FloatArray]:
+        for chunk in chunks:
+            self.samples += len(chunk)
+            yield chunk
+            if self.progress:
+                self.progress(self.seconds)
+
+
+def search_settings(
+    language_model: LanguageModel | None, overrides: Mapping[str, Any]
+) -> BeamSearchConfig | None:
+    """Settings of the beam search: those tuned with the language model, with what ``overrides`` changes.
+
+    None, for greedy decoding, where there is neither.
+    """
+    if language_model is None and not overrides:
+        return None
+    tuned = (language_model.decoding if language_model else None) or {}
+    return from_mapping(BeamSearchConfig, {**tuned, **overrides}, "decoding.")
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model ready for use, and the language model that belongs to it."""
+
+    model: CTCModel
+    source: str
+    language_model: Path | None = None
+    decoding: dict[str, Any] = field(default_factory=dict)
+    """Settings of the beam search that came with a published language model."""
+
+
+def open_model(name: str | Path) -> OpenedModel:
+    """A model by folder or hub name.
+
+    Raises:
+        InputError: there is no such model, or a file of it is missing or altered.
+    """
+    path = Path(name)
+    if (path / CARD).is_file() or (path / "model" / CARD).is_file():
+        folder = model_folder(path)
+        own = folder / "lm"
+        return OpenedModel(load_model(folder), str(folder), own if own.is_dir() else None)
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise InputError(
+            f"model {name}: neither {CARD} nor transformers' config.json in it. "
+            "Give the folder that training wrote."
+        )
+    model, beside = published_model(name)
+    if beside is None:
+        return OpenedModel(model, str(name))
+    # pyctcdecode's names for the same weights.
+    decoding = {
+        "lm_weight": beside.alpha,
+        "word_bonus": beside.beta,
+        "unknown_offset": beside.unk_score_offset,
+    }
+    return OpenedModel(model, str(name), beside.model, decoding)

@@ -1,0 +1,170 @@
+"""What every benchmark does alike: say where and how it measured, time fairly, end with one JSON line."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+QUICK = "under three minutes: fewer repeats and less data; not for quoting"
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """A command line with ``--quick``, which every benchmark takes."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--quick", action="store_true", help=QUICK)
+    return options
+
+
+def machine(*packages: str) -> dict[str, Any]:
+    """The machine and the versions that a figure depends on.
+
+    Args:
+        packages: distributions whose versions matter besides torch's and numpy's.
+    """
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "threads": os.environ.get("OMP_NUM_THREADS", "default"),
+        "load": round(os.getloadavg()[0], 2),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("torch", "numpy", *packages)},
+    }
+
+
+def start(title: str, protocol: str, *packages: str) -> dict[str, Any]:
+    """Print what is measured, on what machine and how; give the machine back for the JSON line."""
+    found = machine(*packages)
+    print(f"# {title}\n\nmachine:")
+    for name, value in found.items():
+        print(f"  {name}: {value}")
+    if found["load"] > found["cores"]:
+        print("  (busy with other work: trust the CPU times, not the wall clock)")
+    print(f"\nprotocol: {' '.join(protocol.split())}\n")
+    return found
+
+
+def finish(figures: Mapping[str, Any]) -> None:
+    """Print the last line: the figures as JSON, on one line."""
+    sys.stdout.flush()
+    print(json.dumps(figures, ensure_ascii=False, allow_nan=False))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table, the first column to the left and the others to the right."""
+    texts = [[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    shown = [list(header), *texts]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(header))]
+    for row in shown:
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        print("  ".join([row[0].ljust(widths[0]), *cells]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """The times of one competitor, one of each repeat, in seconds."""
+
+    wall: tuple[float, ...]
+    cpu: tuple[float, ...]
+    """Of this process and the children it waited for, all threads together."""
+
+    @property
+    def wall_median(self) -> float:
+        """The figure to quote."""
+        return statistics.median(self.wall)
+
+    @property
+    def cpu_median(self) -> float:
+        """Work done, whatever else the machine was doing."""
+        return statistics.median(self.cpu)
+
+    def figures(self) -> dict[str, float]:
+        """The medians and the spread, for the JSON line."""
+        return {
+            "wall_s": _rounded(self.wall_median),
+            "wall_min_s": _rounded(min(self.wall)),
+            "wall_max_s": _rounded(max(self.wall)),
+            "cpu_s": _rounded(self.cpu_median),
+            "repeats": len(self.wall),
+        }
+
+
+def interleave(
+    competitors: Mapping[str, Callable[[], object]], *, repeats: int, warm_up: int = 1
+) -> dict[str, Timing]:
+    """Time competitors in turns (A B A B ...), so that what the machine does meanwhile strikes all alike.
+
+    Every second round runs them in the opposite order: none always follows the same neighbour.
+
+    Args:
+        competitors: name -> what is timed; each must do the whole of the same work.
+        repeats: rounds that count.
+        warm_up: rounds before them that do not.
+    """
+    wall: dict[str, list[float]] = {name: [] for name in competitors}
+    cpu: dict[str, list[float]] = {name: [] for name in competitors}
+    for number in range(warm_up + repeats):
+        names = list(competitors)
+        for name in reversed(names) if number % 2 else names:
+            gc.collect()
+            began, worked = time.perf_counter(), _cpu_seconds()
+            competitors[name]()
+            took, work = time.perf_counter() - began, _cpu_seconds() - worked
+            if number >= warm_up:
+                wall[name].append(took)
+                cpu[name].append(work)
+        print(f"round {number + 1} of {warm_up + repeats}", file=sys.stderr)
+    return {name: Timing(wall=tuple(wall[name]), cpu=tuple(cpu[name])) for name in competitors}
+
+
+def ratio(ours: Timing, theirs: Timing) -> dict[str, float]:
+    """How many times faster we are: of the medians, and the worst and best of the rounds."""
+    rounds = [their / our for our, their in zip(ours.wall, theirs.wall, strict=True)]
+    return {
+        "wall": _rounded(theirs.wall_median / ours.wall_median),
+        "wall_min": _rounded(min(rounds)),
+        "wall_max": _rounded(max(rounds)),
+        "cpu": _rounded(theirs.cpu_median / max(ours.cpu_median, 1e-9)),
+    }
+
+
+def timing_table(timings: Mapping[str, Timing]) -> None:
+    """Print median, spread and CPU time of each competitor."""
+    rows = [(name, t.wall_median, min(t.wall), max(t.wall), t.cpu_median) for name, t in timings.items()]
+    table(("", "wall median s", "min", "max", "cpu median s"), rows)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _cpu_seconds() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):  # not Linux, or a processor that has no name there
+        return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,220 @@
+"""ARPA files: the text form of an n-gram model, written and read without kenlm."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import os
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TextIO, cast
+
+from lm.errors import InputError
+from lm.kneser_ney import BackoffModel
+
+DECIMALS = 5
+"""Decimals written: log10 values are then within 5e-6."""
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+_COUNT_LINE = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)\s*")
+_MAX_LINE = 1 << 20
+"""Longest line read, in characters: no n-gram is a megabyte, but a file without line ends may be."""
+
+
+def write_arpa(model: BackoffModel, path: str | Path) -> None:
+    """Write a model whole or not at all; a name that ends in ``.gz`` is compressed."""
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with _open_new(partial, compressed=path.suffix == ".gz") as out:
+            out.write("\\data\\\n")
+            out.writelines(f"ngram {n}={len(table.words)}\n" for n, table in enumerate(model.tables, 1))
+            for n, table in enumerate(model.tables, 1):
+                out.write(f"\n\\{n}-grams:\n")
+                rows = zip(
+                    table.words.tolist(), table.log10_prob.tolist(), table.log10_backoff.tolist(), strict=True
+                )
+                for words, prob, backoff in rows:
+                    gram = " ".join([model.vocabulary[word] for word in words])
+                    weight = f"\t{_number(backoff)}" if backoff and n < model.order else ""
+                    out.write(f"{_number(prob)}\t{gram}{weight}\n")
+            out.write("\n\\end\\\n")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class ArpaModel:
+    """An n-gram model in dictionaries: slow, plain, and independent of kenlm.
+
+    ``grams[k - 1]`` maps k words to (log10 probability, log10 backoff weight).
+    """
+
+    grams: tuple[dict[tuple[str, ...], tuple[float, float]], ...]
+
+    @property
+    def order(self) -> int:
+        """Words in the longest n-gram."""
+        return len(self.grams)
+
+    def log10_prob(self, history: Sequence[str], word: str) -> float:
+        """log10 p(word | history) by the definition of backoff; unknown words are ``<unk>``."""
+        known = [token if (token,) in self.grams[0] else "<unk>" for token in (*history, word)]
+        gram = tuple(known[-self.order :])
+        weight = 0.0
+        while gram not in self.grams[len(gram) - 1]:
+            if len(gram) == 1:
+                return -math.inf  # not even <unk>
+            context = gram[:-1]
+            weight += self.grams[len(context) - 1].get(context, (0.0, 0.0))[1]
+            gram = gram[1:]
+        return weight + self.grams[len(gram) - 1][gram][0]
+
+
+def read_arpa(path: str | Path) -> ArpaModel:
+    """Read a whole model.
+
+    Raises:
+        InputError: the file is missing or is not a whole ARPA file; names the line.
+    """
+    with open_arpa(path) as lines:
+        reader = _Reader(lines, f"ARPA {path}")
+        counts = reader.counts()
+        grams = tuple(dict(reader.section(n, count, n == len(counts))) for n, count in enumerate(counts, 1))
+        reader.expect("\\end\\")
+    return ArpaModel(grams)
+
+
+def read_counts(path: str | Path) -> list[int]:
+    """N-grams of each order, from the header.
+
+    Raises:
+        InputError: the file is missing or does not begin as an ARPA file does.
+    """
+    with open_arpa(path) as lines:
+        return _Reader(lines, f"ARPA {path}").counts()
+
+
+def read_vocabulary(path: str | Path) -> list[str]:
+    """The words that have a unigram, in the file's order.
+
+    Raises:
+        InputError: as `read_arpa`, for the part that is read.
+    """
+    with open_arpa(path) as lines:
+        reader = _Reader(lines, f"ARPA {path}")
+        counts = reader.counts()
+        return [gram[0] for gram, _ in reader.section(1, counts[0], len(counts) == 1)]
+
+
+@contextmanager
+def open_arpa(path: str | Path) -> Iterator[TextIO]:
+    """Open an ARPA file, gzipped or not, for reading; its faults become `InputError`."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            compressed = file.read(2) == GZIP_MAGIC
+        with cast(IO[bytes], gzip.open(path) if compressed else path.open("rb")) as raw:
+            yield io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"ARPA {path} is not UTF-8 ({error.reason}). Make it again from UTF-8 text."
+        ) from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"ARPA {path}: broken gzip ({error}). Copy or make it again.") from error
+    except OSError as error:
+        raise InputError(
+            f"ARPA {path}: {error.strerror or error}. Give an .arpa file that exists."
+        ) from error
+
+
+class _Reader:
+    """Walks an ARPA file; every complaint names the file, the line, and what to do."""
+
+    def __init__(self, lines: TextIO, where: str) -> None:
+        self.lines = lines
+        self.where = where
+        self.number = 0
+
+    def fail(self, why: str) -> InputError:
+        return InputError(f"{self.where}, line {self.number}: {why}. Copy or make the file again.")
+
+    def line(self) -> str:
+        """The next line that is not empty, without its end."""
+        while True:
+            line = self.lines.readline(_MAX_LINE)
+            self.number += 1
+            if not line:
+                raise self.fail("the file ends too early")
+            if line.strip(" \t\r\n"):
+                return line.rstrip("\r\n")
+
+    def expect(self, wanted: str) -> None:
+        got = self.line()
+        if got.strip() != wanted:
+            raise self.fail(f"{got[:40]!r} where {wanted} should be")
+
+    def counts(self) -> list[int]:
+        line = self.line()
+        while line.startswith("#"):
+            line = self.line()
+        if line.strip() != "\\data\\":
+            raise InputError(
+                f"{self.where}: begins with {line[:40]!r}, not \\data\\. Give an ARPA or kenlm binary file."
+            )
+        counts: list[int] = []
+        while True:  # an empty line ends the counts
+            line = self.lines.readline(_MAX_LINE)
+            self.number += 1
+            match = _COUNT_LINE.fullmatch(line.rstrip("\r\n"))
+            if match is None:
+                break
+            if int(match[1]) != len(counts) + 1 or len(match[2]) > 12:
+                raise self.fail(f"{line.strip()[:40]!r} is not the count of {len(counts) + 1}-grams")
+            counts.append(int(match[2]))
+        if not counts or line.strip():
+            raise self.fail(f"{line.strip()[:40]!r} where the count of {len(counts) + 1}-grams should be")
+        return counts
+
+    def section(
+        self, n: int, count: int, last: bool
+    ) -> Iterator[tuple[tuple[str, ...], tuple[float, float]]]:
+        self.expect(f"\\{n}-grams:")
+        for _ in range(count):
+            cells = self.line().split("\t")
+            # kenlm wants a tab between the parts; other tools write spaces or tabs throughout.
+            fields = [field for cell in cells for field in cell.split(" ") if field]
+            words = tuple(fields[1 : n + 1])
+            rest = fields[n + 1 :]
+            try:
+                prob = float(fields[0])
+                backoff = float(rest[0]) if rest else 0.0
+            except ValueError:
+                raise self.fail(f"{' '.join(fields)[:40]!r} is not a probability and {n} words") from None
+            if (
+                len(words) != n
+                or len(rest) > (0 if last else 1)
+                or not prob <= 0
+                or not math.isfinite(backoff)
+            ):
+                raise self.fail(f"{' '.join(fields)[:40]!r} is not a probability and {n} words")
+            yield words, (prob, backoff)
+
+
+def _open_new(path: Path, compressed: bool) -> TextIO:
+    # No time stamp: the same model gives the same bytes.
+    raw = gzip.GzipFile(path, "wb", mtime=0) if compressed else path.open("wb")
+    return io.TextIOWrapper(cast(IO[bytes], raw), encoding="utf-8", newline="\n")
+
+
+def _number(value: float) -> str:
+    """Shortest form within `DECIMALS`."""
+    text = f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text

@@ -1,0 +1,212 @@
+"""From sentences to an LM folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lm.arpa import read_counts, write_arpa
+from lm.binary import arpa_to_binary
+from lm.corpus import SentenceSet, alphabet_of, characters_of, repeated, words_of
+from lm.errors import InputError
+from lm.folder import write_description
+from lm.kneser_ney import FALLBACK_DISCOUNTS, check_options, estimate
+
+_FILES = {
+    "lm.json",
+    "training.hashes",
+    *(f"{unit}.{kind}" for unit in ("word", "character") for kind in ("arpa", "bin")),
+}
+"""What an LM folder holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildReport:
+    """What was built."""
+
+    folder: Path
+    sentences: int
+    repeated: int
+    """Sentences that are copies of an earlier one; they are counted like any other."""
+    words: int
+    characters: int
+    ngrams: dict[str, list[int]]
+    """N-grams of each order, by unit."""
+    bytes: dict[str, int]
+    """Size of each file."""
+
+
+def build_language_model(
+    sentences: Iterable[str],
+    out: str | Path,
+    *,
+    word_order: int = 3,
+    character_order: int = 6,
+    word_prune: Sequence[int] = (0,),
+    character_prune: Sequence[int] = (0,),
+    open_vocabulary: bool = True,
+    fallback: Sequence[float] | None = FALLBACK_DISCOUNTS,
+    binary: bool = False,
+    policy: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> BuildReport:
+    """Estimate a word and a character model and write their folder; ``lm.json`` comes last.
+
+    Args:
+        sentences: normalised text, one sentence each.
+        out: the folder; made where missing.
+        word_order, character_order: longest n-gram, 2 or more; 0 leaves the model out.
+        word_prune, character_prune: `lm.kneser_ney.estimate`'s ``prune``.
+        open_vocabulary: the word model gives ``<unk>`` all the mass that smoothing frees among
+            unigrams, as `LanguageModel.open_word_log_prob` needs; False gives it one word's
+            share, as lmplz does unless told otherwise.
+        fallback: discounts for text too small to estimate them; None makes that an error.
+        binary: write kenlm binaries, which load faster, in place of ARPA files.
+        policy: the text policy that normalised ``sentences``, to be saved.
+        overwrite: replace the language model that ``out`` holds.
+    Raises:
+        InputError: no text, impossible options, ``out`` holds something, or lmplz failed.
+    """
+    out = Path(out)
+    texts = list(sentences)
+    if not any(texts):
+        raise InputError(
+            "text: no sentence in it. Give text with at least one sentence that the text policy keeps."
+        )
+    if not word_order and not character_order:
+        raise InputError("word order 0 and character order 0 leave nothing to build. Give one of them.")
+    plans = {
+        "word": (word_order, word_prune, [words_of(text) for text in texts], not open_vocabulary),
+        "character": (character_order, character_prune, [characters_of(text) for text in texts], True),
+    }
+    for order, prune, _, _ in plans.values():
+        if order:
+            check_options(order, prune, fallback)
+    _clear(out, overwrite)
+    description: dict[str, Any] = {}
+    ngrams: dict[str, list[int]] = {}
+    for unit, (order, prune, tokens, interpolate) in plans.items():
+        if not order:
+            description[unit] = None
+            continue
+        arpa = out / f"{unit}.arpa"
+        estimate_arpa(
+            tokens, arpa, order=order, prune=prune, fallback=fallback, interpolate_unigrams=interpolate
+        )
+        ngrams[unit] = read_counts(arpa)
+        if binary:
+            arpa_to_binary(arpa, arpa.with_suffix(".bin"))
+            arpa.unlink()
+        description[unit] = {"file": f"{unit}.bin" if binary else arpa.name, "order": order}
+    _write(out / "training.hashes", SentenceSet.of(texts).to_bytes())
+    description |= {
+        "training": {
+            "file": "training.hashes",
+            "sentences": len(texts),
+            "words": sum(len(text.split()) for text in texts),
+        },
+        "alphabet": alphabet_of(texts),
+        "policy": dict(policy) if policy is not None else None,
+        "decoding": None,
+    }
+    write_description(out, description)
+    return BuildReport(
+        folder=out,
+        sentences=len(texts),
+        repeated=repeated(texts),
+        words=description["training"]["words"],
+        characters=sum(map(len, texts)),
+        ngrams=ngrams,
+        bytes={file.name: file.stat().st_size for file in sorted(out.iterdir()) if file.is_file()},
+    )
+
+
+def estimate_arpa(
+    sentences: Sequence[Sequence[str]],
+    path: Path,
+    *,
+    order: int,
+    prune: Sequence[int] = (0,),
+    fallback: Sequence[float] | None = FALLBACK_DISCOUNTS,
+    interpolate_unigrams: bool = True,
+) -> None:
+    """Write an ARPA file: by KenLM's lmplz where it is on PATH, by `estimate` otherwise.
+
+    Both give the same model; lmplz sorts on disk and so takes any amount of text.
+
+    Raises:
+        InputError: as `estimate`, or lmplz failed.
+    """
+    lmplz = shutil.which("lmplz")
+    if lmplz is None:
+        model = estimate(
+            sentences, order, prune=prune, fallback=fallback, interpolate_unigrams=interpolate_unigrams
+        )
+        write_arpa(model, path)
+        return
+    partial = path.with_name(path.name + ".partial")
+    with tempfile.TemporaryDirectory() as folder:
+        text = Path(folder, "text")
+        with text.open("w", encoding="utf-8", newline="\n") as out:
+            out.writelines(" ".join(sentence) + "\n" for sentence in sentences)
+        command = [
+            lmplz,
+            "--order",
+            str(order),
+            "--text",
+            str(text),
+            "--arpa",
+            str(partial),
+            "--memory",
+            "20%",
+        ]
+        command += ["--temp_prefix", f"{folder}/", "--interpolate_unigrams", str(int(interpolate_unigrams))]
+        command += ["--prune", *map(str, prune)]
+        if fallback is not None:
+            command += ["--discount_fallback", *map(str, fallback)]
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+            )
+            if done.returncode:
+                said = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                raise InputError(
+                    f"lmplz failed ({done.returncode}): {said[:200]}. Mend the text, or take lmplz off PATH."
+                )
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _clear(out: Path, overwrite: bool) -> None:
+    """Make the folder, and drop the language model it holds; what an interrupted build left is none."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file. Give a folder.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        held = {file.name for file in out.iterdir()}
+    except OSError as error:
+        raise InputError(f"--out {out}: {error.strerror}. Give a folder that can be written.") from error
+    ours = {name for name in held if name.removesuffix(".partial") in _FILES}
+    if held - ours:
+        raise InputError(
+            f"--out {out} holds {min(held - ours)!r}, no part of a language model. Give another folder."
+        )
+    if "lm.json" in held and not overwrite:
+        raise InputError(f"--out {out} holds a language model. Give --overwrite or another folder.")
+    for name in sorted(
+        ours, key=lambda name: name != "lm.json"
+    ):  # lm.json first: without it there is no model
+        (out / name).unlink()
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)

@@ -1,0 +1,133 @@
+"""How well a language model foresees a text: perplexity and unknown words."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lm.corpus import characters_of, repeated, words_of
+from lm.errors import InputError
+from lm.folder import LanguageModel
+from lm.ngram import NgramModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordScore:
+    """The word model on a text; ends of sentences count as tokens, as in kenlm's `query`."""
+
+    order: int
+    perplexity: float
+    """Unknown words included, each at p(<unk>): comparable only under the same vocabulary."""
+    perplexity_known: float
+    """Unknown words left out."""
+    bits_per_character: float | None
+    """Of the open vocabulary: unknown words are spelled by the character model; None without one."""
+    unknown_tokens: int
+    unknown_token_rate: float
+    """Of the words, ends of sentences not counted."""
+    unknown_types: int
+    unknown_type_rate: float
+    unknown_most_frequent: list[tuple[str, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CharacterScore:
+    """The character model on a text; the end of a sentence counts as one character."""
+
+    order: int
+    perplexity: float
+    bits_per_character: float
+    unknown_characters: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What `evaluate` found."""
+
+    sentences: int
+    words: int
+    characters: int
+    """Spaces included, ends of sentences not."""
+    repeated_sentences: int
+    """Copies of an earlier sentence of the same text."""
+    training_sentences: int | None
+    """Sentences that the model was trained on (a leak, or formulas); None where unknown."""
+    word: WordScore | None
+    character: CharacterScore | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+def evaluate(model: LanguageModel, sentences: Sequence[str], *, top: int = 10) -> Evaluation:
+    """Score a text that has been normalised by the model's own policy.
+
+    Args:
+        top: how many of the most frequent unknown words to name.
+    Raises:
+        InputError: there is no sentence.
+    """
+    if not sentences:
+        raise InputError(
+            "text: no sentence in it. Give text with at least one sentence that the text policy keeps."
+        )
+    return Evaluation(
+        sentences=len(sentences),
+        words=sum(len(words_of(sentence)) for sentence in sentences),
+        characters=sum(len(characters_of(sentence)) for sentence in sentences),
+        repeated_sentences=repeated(sentences),
+        training_sentences=sum(s in model.training for s in sentences) if model.training else None,
+        word=_score_words(model, model.word, sentences, top) if model.word else None,
+        character=_score_characters(model.character, sentences) if model.character else None,
+    )
+
+
+def _score_words(model: LanguageModel, words: NgramModel, sentences: Sequence[str], top: int) -> WordScore:
+    total = known = spelled = 0.0
+    num_tokens = num_characters = 0
+    seen: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    for sentence in sentences:
+        tokens = words_of(sentence)
+        seen.update(tokens)
+        num_tokens += len(tokens) + 1
+        num_characters += len(characters_of(sentence)) + 1
+        for token, log_prob in zip([*tokens, None], words.log_probs(tokens), strict=True):
+            total += log_prob
+            if token is None or token in words:
+                known += log_prob
+            else:
+                unknown[token] += 1
+                spelled += model.spelling_log_prob(token)
+    num_unknown = unknown.total()
+    return WordScore(
+        order=words.order,
+        perplexity=math.exp(-total / num_tokens),
+        perplexity_known=math.exp(-known / (num_tokens - num_unknown)),
+        bits_per_character=-(total + spelled) / num_characters / math.log(2) if model.character else None,
+        unknown_tokens=num_unknown,
+        unknown_token_rate=num_unknown / max(seen.total(), 1),
+        unknown_types=len(unknown),
+        unknown_type_rate=len(unknown) / max(len(seen), 1),
+        unknown_most_frequent=sorted(unknown.items(), key=lambda item: (-item[1], item[0]))[:top],
+    )
+
+
+def _score_characters(model: NgramModel, sentences: Sequence[str]) -> CharacterScore:
+    total, num_tokens = 0.0, 0
+    unknown: Counter[str] = Counter()
+    for sentence in sentences:
+        tokens = characters_of(sentence)
+        total += sum(model.log_probs(tokens))
+        num_tokens += len(tokens) + 1
+        unknown.update(token for token in tokens if token not in model)
+    return CharacterScore(
+        order=model.order,
+        perplexity=math.exp(-total / num_tokens),
+        bits_per_character=-total / num_tokens / math.log(2),
+        unknown_characters=dict(sorted(unknown.items())),
+    )

@@ -1,0 +1,240 @@
+"""A language model on disk: a folder with ``lm.json`` beside the n-gram files it names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from lm.corpus import SPACE, SPECIALS, SentenceSet, read_sentences
+from lm.errors import InputError
+from lm.ngram import NgramModel, State
+
+FORMAT = 1
+"""Version of the folder; a reader refuses a later one."""
+
+MODEL_SUFFIXES = (".arpa", ".arpa.gz", ".bin", ".binary", ".klm")
+"""Endings of bare model files in a folder without ``lm.json`` (as pyctcdecode writes them)."""
+
+Unit = Literal["word", "character"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModel:
+    """Word and character n-grams of one language, either of which may be missing."""
+
+    word: NgramModel | None
+    character: NgramModel | None
+    vocabulary: tuple[str, ...] = ()
+    """Words of the word model, sorted; empty without one."""
+    alphabet: str
+    """Characters of the training text, sorted; the space among them."""
+    policy: dict[str, Any] | None = None
+    """The text policy of the training text, as the recogniser's must be; None where unknown."""
+    decoding: dict[str, Any] | None = None
+    """Tuned settings of the beam search; None before tuning."""
+    training: SentenceSet | None = None
+    """Which sentences it was trained on; None where unknown."""
+    path: Path
+
+    @classmethod
+    def load(cls, path: str | Path, *, unit: Unit = "word") -> LanguageModel:
+        """Read an LM folder, or one bare ARPA or kenlm binary file.
+
+        Args:
+            path: the folder; or the file; or a folder without ``lm.json`` that holds one such file.
+            unit: what the tokens of a bare file are.
+        Raises:
+            InputError: something is missing, altered or not what it should be; names the file.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise InputError(f"language model {path} does not exist. Make one with `loquela lm build`.")
+        if path.is_dir() and not (path / "lm.json").exists():
+            found = sorted(file for file in path.iterdir() if file.name.endswith(MODEL_SUFFIXES))
+            if len(found) != 1:
+                raise InputError(
+                    f"language model {path}: no lm.json, and {len(found)} model files instead of one. "
+                    "Give a folder made by `loquela lm build`, or the path of one ARPA or binary file."
+                )
+            path = found[0]
+        return _load_folder(path) if path.is_dir() else _load_file(path, unit)
+
+    @property
+    def characters(self) -> frozenset[str]:
+        """The alphabet without the space."""
+        return frozenset(self.alphabet) - {" "}
+
+    def only(self, units: Literal["both", "word", "character"]) -> LanguageModel:
+        """This language model with only the word or only the character model.
+
+        Raises:
+            InputError: it has no such model.
+        """
+        if units == "both":
+            return self
+        if (self.word if units == "word" else self.character) is None:
+            raise InputError(
+                f"language model {self.path} has no {units} model. Build it with --{units}-order."
+            )
+        if units == "word":
+            return replace(self, character=None)
+        return replace(self, word=None, vocabulary=())
+
+    def open_word_log_prob(self, state: State, word: str) -> tuple[State, float]:
+        """The word model's state after ``word`` and its natural log-probability, whatever the word.
+
+        A word of the vocabulary has log p(word | history). Any other has
+
+            log p(<unk> | history) + log p_spelling(word)
+
+        with `spelling_log_prob` (0 without a character model). Models from `build` keep for
+        ``<unk>`` all the mass that new words deserve, so that the two parts make one distribution.
+
+        Raises:
+            InputError: there is no word model.
+        """
+        if self.word is None:
+            raise InputError(f"language model {self.path} has no word model. Build it with a word order.")
+        state, log_prob = self.word.score(state, word)
+        if word not in self.word:
+            log_prob += self.spelling_log_prob(word)
+        return state, log_prob
+
+    def spelling_log_prob(self, word: str) -> float:
+        """Natural log-probability that a word, once begun, is spelled so and ends there.
+
+        The sum over the characters c of ``word`` of log p(c | boundary and those before it), plus
+        log of p(boundary) + p(</s>) after the last: a word ends where the next begins or the
+        sentence ends. 0 without a character model.
+        """
+        model = self.character
+        if model is None:
+            return 0.0
+        state, _ = model.score(model.empty(), SPACE)
+        total = 0.0
+        for character in word:
+            state, log_prob = model.score(state, character)
+            total += log_prob
+        boundary, end = model.score(state, SPACE)[1], model.end(state)
+        return total + max(boundary, end) + math.log1p(math.exp(-abs(boundary - end)))
+
+
+def write_description(folder: Path, description: Mapping[str, Any]) -> None:
+    """Write ``lm.json`` with the checksums of the files it names, whole or not at all."""
+    files = [description[unit]["file"] for unit in ("word", "character", "training") if description.get(unit)]
+    whole = {"format": FORMAT, **description, "sha256": {name: _sha256(folder / name) for name in files}}
+    partial = folder / "lm.json.partial"
+    partial.write_text(json.dumps(whole, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, folder / "lm.json")
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What ``lm.json`` says; its files are not looked at.
+
+    Raises:
+        InputError: it is missing, is not such a description, or is of a later version.
+    """
+    path = folder / "lm.json"
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}. Give a folder made by `loquela lm build`.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}). Copy or build the language model again.") from error
+    version = description.get("format") if isinstance(description, dict) else None
+    if version != FORMAT:
+        raise InputError(f"{path}: format is {version!r}, not {FORMAT}. Update loquela, or build it again.")
+    shapes: dict[str, tuple[type, ...]] = {
+        "alphabet": (str,),
+        "sha256": (dict,),
+        "word": (dict, type(None)),
+        "character": (dict, type(None)),
+        "training": (dict, type(None)),
+        "policy": (dict, type(None)),
+        "decoding": (dict, type(None)),
+    }
+    for name, types in shapes.items():
+        if not isinstance(description.get(name), types):
+            raise InputError(
+                f"{path}: {name} is {str(description.get(name))[:40]!r}. Copy or build it again."
+            )
+    return dict(description)
+
+
+def set_decoding(folder: str | Path, decoding: Mapping[str, Any]) -> None:
+    """Save tuned settings of the beam search in an LM folder.
+
+    Raises:
+        InputError: it is no LM folder.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    write_description(folder, {**description, "decoding": dict(decoding)})
+
+
+def _load_folder(folder: Path) -> LanguageModel:
+    description = read_description(folder)
+    sums = description["sha256"]
+    files: dict[str, Path] = {}
+    for unit in ("word", "character", "training"):
+        if not description.get(unit):
+            continue
+        name = description[unit].get("file")
+        if not isinstance(name, str) or Path(name).name != name:
+            raise InputError(
+                f"{folder / 'lm.json'}: {name!r} is no name of a file in the folder. Copy or build it again."
+            )
+        files[unit] = folder / name
+        if not files[unit].is_file():
+            raise InputError(f"language model {folder}: its file {name} is missing. Copy or build it again.")
+        if _sha256(files[unit]) != sums.get(name):
+            raise InputError(
+                f"language model {folder}: its file {name} was altered (checksum). Copy or build it again."
+            )
+    word = NgramModel.load(files["word"]) if "word" in files else None
+    return LanguageModel(
+        word=word,
+        vocabulary=_words(word.vocabulary) if word else (),
+        character=NgramModel.load(files["character"]) if "character" in files else None,
+        alphabet=description["alphabet"],
+        policy=description["policy"],
+        decoding=description["decoding"],
+        training=SentenceSet.from_bytes(files["training"].read_bytes()) if "training" in files else None,
+        path=folder,
+    )
+
+
+def _load_file(path: Path, unit: Unit) -> LanguageModel:
+    model = NgramModel.load(path)
+    try:
+        tokens = _words(model.vocabulary)
+    except InputError:  # pyctcdecode's folders keep the words beside a binary without them
+        unigrams = path.with_name("unigrams.txt")
+        if not unigrams.is_file():
+            raise
+        tokens = _words(read_sentences([unigrams]))
+    characters = {character for token in tokens for character in token} - {
+        SPACE if unit == "character" else " "
+    }
+    return LanguageModel(
+        word=model if unit == "word" else None,
+        vocabulary=tokens if unit == "word" else (),
+        character=model if unit == "character" else None,
+        alphabet="".join(sorted(characters | {" "})),
+        path=path,
+    )
+
+
+def _words(tokens: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(tokens).difference(SPECIALS)))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,113 @@
+"""Decode a split with a CTC model: ``python -m recipes.decode_ctc MODEL MANIFEST --split test --out hyp.tsv``.
+
+Writes one row per utterance: id, text, confidence, score, and the further texts of the n-best
+list as JSON. ``loquela score`` reads it. Without ``--lm`` it decodes greedily.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asr.cli import guarded
+from asr.decode import build_decoder
+from asr.emissions import utterance_emissions
+from asr.manifest import read_manifest, total_hours
+from asr.transcribe import open_model, search_settings
+from lm.errors import InputError
+from lm.folder import LanguageModel
+
+
+def main() -> int:
+    """Parse, decode, write."""
+    parser = argparse.ArgumentParser(prog="python -m recipes.decode_ctc", description=__doc__)
+    parser.add_argument("model", help="experiment or model folder, or a published CTC model")
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--split", default="", help="rows to decode (default: all)")
+    parser.add_argument("--corpus", default="", help="folder that relative audio paths start from")
+    parser.add_argument("--lm", help="language model folder; its tuned settings are used")
+    parser.add_argument(
+        "--tuned", type=Path, help="what `loquela lm tune` printed, for settings that are not in the model"
+    )
+    parser.add_argument(
+        "--decoding", nargs="*", default=[], metavar="key=value", help="settings of the beam search"
+    )
+    parser.add_argument(
+        "--units",
+        choices=("both", "word", "character"),
+        default="both",
+        help="which of the language models to use",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="table to write")
+    args = parser.parse_args()
+
+    # Model and decoder.
+    model = open_model(args.model).model
+    surfaces, blank = model.tokenizer.surfaces, model.tokenizer.blank
+    language_model = LanguageModel.load(args.lm).only(args.units) if args.lm else None
+    config = search_settings(language_model, {**tuned(args.tuned), **settings_from(args.decoding)})
+    decoder = build_decoder(surfaces, blank, language_model, config)
+
+    # Emissions -> hypotheses.
+    utterances = read_manifest(args.manifest, split=args.split, corpus=args.corpus)
+    started = time.monotonic()
+    rows, failed = {}, False
+    for utterance, emissions in utterance_emissions(model, utterances):
+        if isinstance(emissions, InputError):
+            print(f"left out: {emissions}", file=sys.stderr)
+            failed = True
+            continue
+        hypotheses = decoder.decode(emissions)
+        best = hypotheses[0]
+        rows[utterance.id] = [
+            best.text,
+            f"{best.confidence:.4f}",
+            f"{best.score:.4f}",
+            json.dumps([h.text for h in hypotheses[1:]], ensure_ascii=False),
+        ]
+    seconds = time.monotonic() - started
+
+    # One table, in the manifest's order, whole or not at all.
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["id\ttext\tconfidence\tscore\talternatives"]
+    lines += ["\t".join([each.id, *rows[each.id]]) for each in utterances if each.id in rows]
+    partial = args.out.with_name(args.out.name + ".partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    os.replace(partial, args.out)
+    print(
+        f"{len(rows)} utterances, {total_hours(utterances):.3f} h in {seconds:.1f} s -> {args.out}",
+        file=sys.stderr,
+    )
+    return int(failed)
+
+
+def tuned(path: Path | None) -> dict[str, Any]:
+    """The settings in what ``loquela lm tune`` printed."""
+    if path is None:
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["decoding"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"--tuned {path} cannot be read ({error}). Give the output of `loquela lm tune`.") from error
+
+
+def settings_from(overrides: list[str]) -> dict[str, Any]:
+    """``key=value`` words as a mapping; values are YAML."""
+    values = {}
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        if not equals:
+            raise InputError(f"--decoding {override!r} has no '='. Write key=value.")
+        values[name] = yaml.safe_load(value)
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

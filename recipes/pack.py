@@ -1,0 +1,46 @@
+"""Pack a model for shipping: ``python -m recipes.pack EXP --lm EXP/lm --card CARD.md --out DIR``.
+
+Half-precision weights, the language model as ``lm/`` inside the folder, and the model card. The
+result is what ``loquela transcribe --model DIR`` takes, and is scored as it ships.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from asr.cli import guarded
+from asr.model import pack_model
+from lm.errors import InputError
+from lm.folder import LanguageModel
+
+
+def main() -> int:
+    """Parse, pack, print the size."""
+    parser = argparse.ArgumentParser(prog="python -m recipes.pack", description=__doc__)
+    parser.add_argument("model", help="experiment or model folder")
+    parser.add_argument("--lm", type=Path, help="language model folder to put inside")
+    parser.add_argument("--card", type=Path, help="model card in Markdown: data, licence, scores, limits")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; replaced if it exists")
+    args = parser.parse_args()
+    extras: dict[str, Path] = {}
+    if args.lm:
+        LanguageModel.load(args.lm)  # refuses a damaged one before it is shipped
+        extras["lm"] = args.lm
+    if args.card:
+        if not args.card.is_file():
+            raise InputError(
+                f"--card {args.card}: no such file. Write down where the data come from and what the model is good for."
+            )
+        extras["README.md"] = args.card
+    pack_model(args.model, args.out, extras)
+    for path in sorted(args.out.rglob("*")):
+        if path.is_file():
+            print(f"{path.stat().st_size:>10}  {path.relative_to(args.out)}")
+    print(f"{sum(path.stat().st_size for path in args.out.rglob('*')) / 1e6:.2f} MB in {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

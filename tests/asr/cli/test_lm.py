@@ -1,0 +1,126 @@
+"""`loquela lm` from its command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from asr.cli import lm
+from asr.manifest import Utterance, write_manifest
+from lm.errors import InputError
+from lm.folder import LanguageModel
+
+
+def run(*arguments: object) -> int:
+    """The command with its own parser, as `asr.cli` would call it."""
+    parser = argparse.ArgumentParser()
+    lm.add_arguments(parser)
+    return lm.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    texts = {
+        "train": ["Ñuka rini.", "¡Kan RINKI!", "", "Ñuka, kanmi."],
+        "dev": ["Ñuka rini", "pay rinmi, kan rinki"],
+    }
+    write_manifest(
+        [
+            Utterance(id=f"{split}{n}", audio=tmp_path / "none.wav", duration_s=1, text=text, split=split)
+            for split, lines in texts.items()
+            for n, text in enumerate(lines)
+        ],
+        tmp_path / "manifest.tsv",
+    )
+    return tmp_path / "manifest.tsv"
+
+
+def test_build_normalises_and_saves_the_policy(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "more.txt").write_text("AYLLU\n", encoding="utf-8")
+    out = tmp_path / "lm"
+    assert (
+        run(
+            "build", "--manifest", manifest, "--split", "train", "--text", tmp_path / "more.txt", "--out", out
+        )
+        == 0
+    )
+    model = LanguageModel.load(out)
+    assert model.vocabulary == ("ayllu", "kan", "kanmi", "rini", "rinki", "ñuka")
+    assert model.policy is not None
+    assert model.policy["case"] == "lower"
+    assert model.character is not None
+    assert model.character.order == 6
+    printed = capsys.readouterr().out
+    assert "4 sentences (0 repeated), 7 words" in printed
+    assert "word.arpa" in printed
+
+
+def test_build_takes_a_policy_from_a_file(manifest: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "tokenizer.json"
+    policy.write_text(json.dumps({"labels": [], "policy": {"case": "keep"}}), encoding="utf-8")
+    run(
+        "build",
+        "--manifest",
+        manifest,
+        "--split",
+        "train",
+        "--policy",
+        policy,
+        "--char-order",
+        0,
+        "--out",
+        tmp_path / "lm",
+    )
+    assert "RINKI" in LanguageModel.load(tmp_path / "lm").vocabulary
+
+
+def test_eval_prints_a_table_and_warns_of_training_sentences(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("build", "--manifest", manifest, "--split", "train", "--out", tmp_path / "lm")
+    capsys.readouterr()
+    assert run("eval", "--lm", tmp_path / "lm", "--manifest", manifest, "--split", "dev") == 0
+    printed = capsys.readouterr()
+    assert "33.33% of tokens (2), 33.33% of types (2)" in printed.out
+    assert "pay 1, rinmi 1" in printed.out
+    assert "1 of 2 sentences are in the training text" in printed.err
+
+
+def test_eval_prints_one_json_line(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("build", "--manifest", manifest, "--split", "train", "--prune", 0, 0, 1, "--out", tmp_path / "lm")
+    capsys.readouterr()
+    run("eval", "--lm", tmp_path / "lm", "--manifest", manifest, "--split", "dev", "--json", "--top", 1)
+    (line,) = capsys.readouterr().out.splitlines()
+    values = json.loads(line)
+    assert (values["sentences"], values["training_sentences"]) == (2, 1)
+    assert values["word"]["unknown_most_frequent"] == [["pay", 1]]
+    assert values["word"]["perplexity"] > 1
+    assert values["character"]["bits_per_character"] > 0
+    assert "case:lower" in values["policy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build", "--out", "lm"], "no text"),
+        (["build", "--text", "nowhere.txt", "--out", "lm"], r"nowhere\.txt"),
+        (["build", "--text", "pyproject.toml", "--policy", "nowhere.json", "--out", "lm"], r"nowhere\.json"),
+        (["eval", "--lm", "nowhere", "--text", "nowhere.txt"], "nowhere does not exist"),
+    ],
+)
+def test_mistakes_are_named(arguments: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run(*arguments)
+
+
+def test_a_command_is_needed() -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run()
+    assert stopped.value.code == 2

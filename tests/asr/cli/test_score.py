@@ -1,0 +1,167 @@
+"""`loquela score` from files to table, JSON, alignments and errors."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asr.cli import score
+from lm.errors import InputError
+
+Capture = pytest.CaptureFixture[str]
+EDITS = ("substitutions", "deletions", "insertions", "length")
+TEXTS = {f"u{number}": f"ari kan kayman shamuy {number}" for number in range(20)}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    rows = []
+    for number, (name, text) in enumerate(TEXTS.items()):
+        speaker, split = "xy"[number % 2], "test" if number < 16 else "dev"
+        cells = [name, f"{name}.wav", "1", f"{text.title()}!", speaker, split, f"r@{number}-{number + 1}"]
+        rows.append("\t".join(cells))
+    header = "id\taudio\tduration_s\ttext\tspeaker\tsplit\trecording"
+    (tmp_path / "manifest.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    good = [f"{name}\t{text}" for name, text in list(TEXTS.items())[:15]]
+    bad = [f"{name}\t{text.replace('kan', 'kam')}" for name, text in list(TEXTS.items())[:16]]
+    (tmp_path / "good.tsv").write_text("id\ttext\n" + "\n".join(good) + "\n", encoding="utf-8")
+    (tmp_path / "bad.tsv").write_text("\n".join(bad) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def run(folder: Path, *options: str) -> int:
+    parser = argparse.ArgumentParser()
+    score.add_arguments(parser)
+    reference = ["--reference", str(folder / "manifest.tsv")]
+    return score.run(parser.parse_args([*reference, *options]))
+
+
+def report_of(folder: Path, capsys: Capture, *options: str) -> dict[str, Any]:
+    assert run(folder, *options, "--json") == 0
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    report: dict[str, Any] = json.loads(out)
+    return report
+
+
+def test_json_is_one_line_with_every_figure(files: Path, capsys: Capture) -> None:
+    report = report_of(files, capsys, "--hypothesis", str(files / "bad.tsv"), "--split", "test")
+    words = report["all"]["wer"]
+    assert words["score"] == 20.0
+    assert words["interval"] == [20.0, 20.0]
+    assert [words[edit] for edit in EDITS] == [16, 0, 0, 80]
+    assert report["signature"]["wer"].startswith("wer|nrefs:1|unicode:NFC|case:lower|")
+    assert "spaces:counted" in report["signature"]["cer"]
+
+
+def test_the_table_shows_groups_comparison_and_signature(files: Path, capsys: Capture) -> None:
+    options = [
+        "--hypothesis",
+        str(files / "good.tsv"),
+        "--against",
+        str(files / "bad.tsv"),
+        "--split",
+        "test",
+    ]
+    assert run(files, *options, "--by", "speaker", "--by", "recording") == 0
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert lines[1].split() == ["all", "16", "WER", "6.25", "[0.00,", "18.75]", "0", "5", "0", "80"]
+    assert [line.split()[:3] for line in lines[3:8:2]] == [
+        ["speaker", "x", "8"],
+        ["speaker", "y", "8"],
+        ["recording", "r", "16"],
+    ]
+    assert any(line.startswith("  WER  -13.75") and "A is better" in line for line in lines)
+    assert any(line.startswith("signature  wer|") for line in lines)
+    assert "good.tsv: 1 without a hypothesis, counted as deletions: u15" in said.err
+
+
+def test_equal_systems_are_not_called_different(files: Path, capsys: Capture) -> None:
+    bad = str(files / "bad.tsv")
+    assert run(files, "--hypothesis", bad, "--against", bad, "--split", "test") == 0
+    assert "not shown: it covers zero" in capsys.readouterr().out
+
+
+def test_policy_options_change_the_score_and_the_signature(files: Path, capsys: Capture) -> None:
+    options = ["--hypothesis", str(files / "good.tsv"), "--split", "test"]
+    kept = report_of(files, capsys, *options, "--case", "keep", "--no-spaces")
+    assert kept["all"]["wer"]["score"] > 70
+    assert "case:keep" in kept["signature"]["wer"]
+    assert "spaces:ignored" in kept["signature"]["cer"]
+    (files / "tokenizer.json").write_text(json.dumps({"policy": {"case": "keep"}}), encoding="utf-8")
+    from_model = report_of(files, capsys, *options, "--policy", str(files))
+    assert from_model["all"]["wer"] == kept["all"]["wer"]
+
+
+def test_a_file_without_a_policy_is_an_error(files: Path) -> None:
+    for text in ("[]", "{", '{"policy": 3}', '{"kase": "lower"}'):
+        (files / "p.json").write_text(text, encoding="utf-8")
+        with pytest.raises(InputError):
+            run(files, "--hypothesis", str(files / "good.tsv"), "--policy", str(files / "p.json"))
+
+
+def test_alignments_are_written_and_an_existing_file_is_kept(files: Path, capsys: Capture) -> None:
+    path = files / "alignments.txt"
+    options = ["--hypothesis", str(files / "bad.tsv"), "--split", "test", "--alignments", str(path)]
+    assert run(files, *options) == 0
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("wer|nrefs:1|")
+    assert "REF: ari kan kayman shamuy 0\nHYP: ari kam kayman shamuy 0\n         S\n" in text
+    assert text.count("REF:") == 16
+    with pytest.raises(InputError, match="--overwrite"):
+        run(files, *options)
+    assert run(files, *options, "--overwrite") == 0
+    capsys.readouterr()
+
+
+def test_a_whole_recording_is_scored_under_any_name(files: Path, capsys: Capture) -> None:
+    """The transcript is cut elsewhere and has one word too many."""
+    words = " ".join(list(TEXTS.values())[:16]).split()
+    lines = [" ".join(words[first : first + 7]) for first in range(0, len(words), 7)]
+    (files / "out.txt").write_text("\n".join([*lines, "na"]), encoding="utf-8")
+    options = ["--hypothesis", str(files / "out.txt"), "--split", "test", "--recording-level"]
+    report = report_of(files, capsys, *options, "--by", "recording")
+    figures = report["all"]["wer"]
+    assert [figures[edit] for edit in EDITS] == [0, 0, 1, 80]
+    assert list(report["by"]["recording"]) == ["r"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--hypothesis", "nowhere.tsv"], "nowhere.tsv"),
+        (["--hypothesis", "good.tsv", "--split", "tset"], "no row with split 'tset'"),
+        (["--hypothesis", "bad.tsv", "--split", "dev"], "16 of 16 hypotheses have an id"),
+        (["--hypothesis", "good.tsv", "--by", "dialect"], "no column 'dialect'"),
+        (["--hypothesis", "good.tsv", "--tier", "A", "--recording-level"], "has no tiers"),
+        (["--hypothesis", "good.tsv", "--reference", "nowhere.tsv"], "nowhere.tsv"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(
+    files: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.chdir(files)
+    with pytest.raises(InputError, match=said) as raised:
+        run(files, *options)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("draws", ["99", "-5", "many", "1e4"])
+def test_too_few_draws_are_wrong_usage(files: Path, draws: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(files, "--hypothesis", str(files / "good.tsv"), "--resamples", draws)
+    assert stopped.value.code == 2
+    assert "number of draws" in capsys.readouterr().err
+
+
+def test_the_options_are_known_without_a_heavy_import() -> None:
+    tree = ast.parse(Path(score.__file__).read_text(encoding="utf-8"))
+    imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+    assert imported <= {"__future__", "argparse", "json", "sys", "pathlib", "typing"}

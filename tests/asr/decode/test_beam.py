@@ -1,0 +1,189 @@
+"""Prefix beam search against the sum over all paths, and under pruning."""
+
+from __future__ import annotations
+
+import gc
+import math
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from asr.decode import BeamDecoder, BeamSearchConfig, GreedyDecoder, LanguageModel, build_decoder, plain_text
+from asr.decode.fusion import components
+from lm.errors import InputError
+from tests.asr.decode.toy import every_text, peaky_emissions, random_emissions, toy_model
+
+LETTERS = ("", "a", " ", "b")
+PIECES = ("", "a", " a", "ab", "b", " ")
+WITH_SPECIAL = ("a", "", "", " ")  # label 2 is no blank but writes nothing
+EXACT = BeamSearchConfig(
+    beam_width=10**9,
+    beam_threshold=math.inf,
+    label_threshold=math.inf,
+    max_labels=10**9,
+    num_hypotheses=10**9,
+    lm_weight=0.7,
+    char_weight=0.4,
+    word_bonus=0.9,
+    unknown_offset=-0.3,
+    spelling_weight=0.6,
+)
+
+
+@lru_cache
+def truth(surfaces: tuple[str, ...], blank: int, num_frames: int) -> dict[str, float]:
+    return every_text(random_emissions(num_frames, len(surfaces), seed=num_frames), surfaces, blank)
+
+
+@pytest.mark.parametrize("score_end", [True, False])
+@pytest.mark.parametrize("kind", ["none", "word", "word+vocabulary", "character", "both"])
+@pytest.mark.parametrize(
+    ("surfaces", "blank", "num_frames"), [(LETTERS, 0, 6), (PIECES, 0, 4), (WITH_SPECIAL, 1, 5)]
+)
+def test_without_pruning_every_text_has_the_score_of_its_definition(
+    surfaces: tuple[str, ...], blank: int, num_frames: int, kind: str, score_end: bool
+) -> None:
+    emissions = random_emissions(num_frames, len(surfaces), seed=num_frames)
+    model = None if kind == "none" else toy_model(kind)
+    config = BeamSearchConfig(**{**EXACT.__dict__, "score_end": score_end})
+    by_definition = truth(surfaces, blank, num_frames)
+    scores = {
+        text: ctc
+        + (components(model, text, score_end=score_end).total(config) if model else 0.9 * len(text.split()))
+        for text, ctc in by_definition.items()
+    }
+
+    hypotheses = BeamDecoder(surfaces, blank, model, config).decode(emissions)
+
+    assert [hypothesis.text for hypothesis in hypotheses] == sorted(scores, key=lambda text: -scores[text])
+    for hypothesis in hypotheses:
+        assert hypothesis.score == pytest.approx(scores[hypothesis.text], abs=1e-4)
+        assert hypothesis.ctc_score == pytest.approx(by_definition[hypothesis.text], abs=1e-4)
+        assert " ".join(word.text for word in hypothesis.words) == hypothesis.text
+
+
+def test_the_probabilities_of_all_texts_sum_to_one() -> None:
+    emissions = random_emissions(6, len(LETTERS), seed=9)
+    hypotheses = BeamDecoder(LETTERS, 0, None, EXACT).decode(emissions)
+    assert sum(math.exp(hypothesis.ctc_score) for hypothesis in hypotheses) == pytest.approx(1, abs=1e-4)
+
+
+def test_an_unseen_word_is_written_when_the_audio_says_so() -> None:
+    emissions = peaky_emissions([(2, 1), (4, 3), (6, 3), (9, 2), (12, 3), (14, 1)], 18, 4, peak=0.9999)
+    model = toy_model("both")
+    assert model.word is not None
+    assert "abb" not in model.word
+    for kind in ("word", "word+vocabulary", "both"):
+        decoder = build_decoder(LETTERS, 0, toy_model(kind), BeamSearchConfig(lm_weight=0.5))
+        assert decoder.decode(emissions)[0].text == "abb ba"
+
+
+def test_the_language_model_decides_between_readings_the_audio_leaves_open() -> None:
+    emissions = np.log(np.array([[0.02, 0.49, 0.0, 0.49]]) + 1e-9).astype(np.float32)
+    for kind in ("word", "character", "both"):
+        model = toy_model(kind)
+        best = max(("a", "b"), key=lambda text: components(model, text).total(BeamSearchConfig()))
+        worse = "ab".replace(best, "")
+        tilted = emissions.copy()
+        tilted[0, LETTERS.index(worse)] += 0.01  # the audio alone would say the other
+        assert BeamDecoder(LETTERS, 0, model, BeamSearchConfig()).decode(tilted)[0].text == best
+        assert GreedyDecoder(LETTERS, 0).decode(tilted)[0].text == worse
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_beam_search_finds_a_text_at_least_as_probable_as_the_best_path(seed: int) -> None:
+    emissions = random_emissions(30, 8, seed, sharpness=2.5)
+    surfaces = ("", " ", *"abcdef")
+    config = BeamSearchConfig(word_bonus=0.0, num_hypotheses=64)
+    found = BeamDecoder(surfaces, 0, None, config).decode(emissions)
+    greedy = GreedyDecoder(surfaces, 0).decode(emissions)[0]
+    assert found[0].ctc_score >= greedy.score - 1e-6
+    assert all(one.score >= other.score for one, other in pairwise(found))
+    assert len({hypothesis.text for hypothesis in found}) == len(found)
+
+
+def test_default_pruning_finds_what_a_wide_open_search_finds() -> None:
+    surfaces = ("", " ", "a", "b")
+    same = 0
+    for seed in range(20):
+        emissions = random_emissions(25, 4, seed, sharpness=3.0)
+        wide = BeamSearchConfig(beam_width=1000, beam_threshold=40.0, label_threshold=math.inf, lm_weight=0.5)
+        narrow = BeamSearchConfig(beam_width=32, lm_weight=0.5)
+        texts = [
+            BeamDecoder(surfaces, 0, toy_model("both"), c).decode(emissions)[0].text for c in (wide, narrow)
+        ]
+        same += texts[0] == texts[1]
+    assert same >= 19
+
+
+def test_sharp_emissions_give_the_greedy_text_and_word_times() -> None:
+    emissions = peaky_emissions([(2, 1), (4, 3), (9, 2), (12, 3)], 18, len(LETTERS))
+    found = BeamDecoder(LETTERS, 0, None, BeamSearchConfig()).decode(emissions)[0]
+    greedy = GreedyDecoder(LETTERS, 0).decode(emissions)[0]
+    assert found.text == greedy.text == "ab b"
+    assert [(word.text, word.start_frame, word.end_frame) for word in found.words] == [
+        (word.text, word.start_frame, word.end_frame) for word in greedy.words
+    ]
+
+
+def test_no_frames_and_silence_give_one_empty_hypothesis() -> None:
+    for emissions in (np.zeros((0, 4), dtype=np.float32), peaky_emissions([], 50, 4)):
+        for decoder in (GreedyDecoder(LETTERS, 0), build_decoder(LETTERS, 0, toy_model("both"))):
+            hypotheses = decoder.decode(emissions)
+            assert [hypothesis.text for hypothesis in hypotheses] == [""]
+            assert hypotheses[0].words == ()
+            assert 0 <= hypotheses[0].confidence <= 1
+
+
+def test_impossible_labels_do_not_break_the_search() -> None:
+    emissions = np.full((5, 4), -np.inf, dtype=np.float32)
+    emissions[:, 0] = 0.0
+    emissions[2] = [-np.inf, 0.0, -np.inf, -np.inf]
+    hypothesis = BeamDecoder(LETTERS, 0, toy_model("both"), BeamSearchConfig()).decode(emissions)[0]
+    assert (hypothesis.text, hypothesis.ctc_score) == ("a", 0.0)
+
+
+def test_the_same_decoder_gives_the_same_result_again() -> None:
+    decoder = BeamDecoder(LETTERS, 0, toy_model("both"), BeamSearchConfig(num_hypotheses=5))
+    first = [decoder.decode(random_emissions(20, 4, seed)) for seed in range(3)]
+    assert [decoder.decode(random_emissions(20, 4, seed)) for seed in range(3)] == first
+
+
+def test_decoding_leaves_the_garbage_collector_as_it_was() -> None:
+    decoder = BeamDecoder(LETTERS, 0, None, BeamSearchConfig())
+    for switch in (gc.disable, gc.enable):
+        switch()
+        decoder.decode(random_emissions(5, 4, 0))
+        assert gc.isenabled() == (switch is gc.enable)
+
+
+def test_padding_is_refused_by_shape_and_nan_by_value() -> None:
+    decoder = BeamDecoder(LETTERS, 0, None, BeamSearchConfig())
+    with pytest.raises(ValueError, match=r"\(T, C\) with C = 4"):
+        decoder.decode(np.zeros((2, 5, 4), dtype=np.float32))
+    with pytest.raises(ValueError, match="NaN"):
+        decoder.decode(np.full((3, 4), np.nan, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("beam_width", 0), ("num_hypotheses", 0), ("lm_weight", -0.1), ("word_bonus", math.nan)],
+)
+def test_impossible_settings_are_refused_by_name(option: str, value: float) -> None:
+    with pytest.raises(InputError, match=option):
+        BeamSearchConfig(**{option: value})
+
+
+def test_label_tables_that_spell_no_words_are_refused() -> None:
+    with pytest.raises(ValueError, match="a space may only come first"):
+        GreedyDecoder(("", "a b"), 0)
+    with pytest.raises(ValueError, match="blank"):
+        GreedyDecoder(("a", ""), 0)
+    with pytest.raises(ValueError, match="`word`, `character`"):
+        LanguageModel()
+
+
+def test_plain_text_keeps_single_spaces() -> None:
+    assert plain_text([" ", "a", " ", " ", "b", " "]) == "a b"

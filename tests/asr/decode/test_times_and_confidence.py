@@ -1,0 +1,144 @@
+"""Forced alignment, word spans and confidence."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from asr.decode import BeamDecoder, BeamSearchConfig, FloatArray, GreedyDecoder, align_labels
+from asr.decode.confidence import hypothesis_posteriors, shared_places, word_posteriors
+from asr.decode.times import align_all, word_frames, words_of_labels
+from tests.asr.decode.toy import peaky_emissions, random_emissions, toy_model
+
+SURFACES = ("", "a", " ", "b")
+
+
+def best_path_that_writes(emissions: FloatArray, labels: list[int]) -> tuple[int, ...]:
+    """The most probable of all paths that collapse to ``labels`` (blank 0)."""
+    paths = []
+    for path in product(range(emissions.shape[1]), repeat=len(emissions)):
+        written = [label for place, label in enumerate(path) if place == 0 or label != path[place - 1]]
+        if [label for label in written if label] == labels:
+            paths.append(path)
+    return max(paths, key=lambda path: float(emissions[range(len(path)), path].sum()))
+
+
+@pytest.mark.parametrize("labels", [[1], [1, 1], [2, 1, 2], [1, 2, 2]])
+@pytest.mark.parametrize("seed", range(4))
+def test_alignment_is_the_most_probable_path_that_writes_the_labels(labels: list[int], seed: int) -> None:
+    emissions = random_emissions(6, 3, seed)
+    frames = align_labels(emissions, labels, blank=0)
+    path = np.zeros(6, dtype=int)
+    for label, (start, end) in zip(labels, frames, strict=True):
+        path[start:end] = label
+    assert tuple(path.tolist()) == best_path_that_writes(emissions, labels)
+
+
+def test_rows_aligned_together_come_out_as_alone() -> None:
+    emissions = random_emissions(12, 4, seed=3)
+    rows = [[1, 2, 3], [], [1, 1, 2, 2, 3], [3]]
+    for labels, frames in zip(rows, align_all(emissions, rows, blank=0), strict=True):
+        assert frames.tolist() == align_labels(emissions, labels, blank=0).tolist()
+
+
+def test_alignment_needs_a_blank_between_repeats() -> None:
+    emissions = random_emissions(2, 3, seed=0)
+    assert align_labels(emissions, [1, 2], blank=0).tolist() == [[0, 1], [1, 2]]
+    with pytest.raises(ValueError, match="2 frames; 2 labels with their repeats need 3"):
+        align_labels(emissions, [1, 1], blank=0)
+    assert align_labels(emissions, [], blank=0).shape == (0, 2)
+
+
+def test_words_come_from_spaces_and_from_pieces_that_begin_with_one() -> None:
+    surfaces = ("", " ka", "y", " ", "man", "")
+    assert words_of_labels([1, 2, 3, 3, 4, 5, 2, 1], surfaces) == [
+        ("kay", 0, 2),
+        ("many", 4, 7),
+        ("ka", 7, 8),
+    ]
+
+
+def test_words_grow_into_gaps_by_half_and_never_far() -> None:
+    words = [("a", 0, 1), ("b", 1, 2), ("c", 2, 3)]
+    frames = np.array([[5, 6], [9, 10], [30, 31]])
+    assert word_frames(words, frames, num_frames=32) == [(3, 8), (8, 12), (28, 32)]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_word_spans_are_ordered_disjoint_and_inside(seed: int) -> None:
+    emissions = random_emissions(40, 4, seed, sharpness=3.0)
+    for decoder in (
+        GreedyDecoder(SURFACES, 0),
+        BeamDecoder(SURFACES, 0, toy_model("both"), BeamSearchConfig()),
+    ):
+        words = decoder.decode(emissions)[0].words
+        assert words
+        edges = [frame for word in words for frame in (word.start_frame, word.end_frame)]
+        assert edges == sorted(edges)
+        assert edges[0] >= 0
+        assert edges[-1] <= 40
+        assert all(word.start_frame < word.end_frame for word in words)
+        assert all(0 <= word.confidence <= 1 for word in words)
+
+
+def test_greedy_confidence_is_the_geometric_mean_of_the_labels() -> None:
+    emissions = peaky_emissions([(2, 1), (4, 3)], 8, 4)
+    emissions[4] = np.log([0.1, 0.1, 0.1, 0.7])
+    word = GreedyDecoder(SURFACES, 0).decode(emissions)[0].words[0]
+    assert word.confidence == pytest.approx((0.95 * 0.7) ** 0.5, abs=1e-5)
+
+
+def test_a_doubtful_boundary_lowers_the_confidence_of_both_words() -> None:
+    emissions = peaky_emissions([(2, 1), (4, 2), (6, 3)], 9, 4)
+    sure = GreedyDecoder(SURFACES, 0).decode(emissions)[0].words
+    emissions[4] = np.log([0.4, 0.05, 0.5, 0.05])
+    doubtful = GreedyDecoder(SURFACES, 0).decode(emissions)[0].words
+    assert [word.text for word in doubtful] == ["a", "b"]
+    assert all(one.confidence < other.confidence - 0.1 for one, other in zip(doubtful, sure, strict=True))
+
+
+def test_word_posteriors_count_the_hypotheses_that_keep_the_word_in_its_place() -> None:
+    posteriors = hypothesis_posteriors(np.log([0.5, 0.3, 0.2]).tolist())
+    assert posteriors == pytest.approx([0.5, 0.3, 0.2])
+    others = [(["kay", "man"], posteriors[1]), (["kay", "wasi", "man"], posteriors[2])]
+    assert word_posteriors(["kay", "wawa", "man"], others, posteriors[0]) == pytest.approx([1.0, 0.5, 1.0])
+
+
+def test_a_word_that_stands_elsewhere_is_not_shared() -> None:
+    assert shared_places(["a", "b"], ["b", "c"]) in ([1], [])
+    assert shared_places(["x", "a", "y"], ["a", "z", "w"]) == []
+    assert shared_places([], ["a"]) == []
+    assert shared_places(["a", "a"], ["a"]) == [0]
+
+
+def test_right_words_are_surer_than_wrong_ones() -> None:
+    """Noisy emissions of known texts: the mean confidence of right words is clearly the higher."""
+    rng = np.random.default_rng(5)
+    right: dict[str, list[float]] = {"greedy": [], "beam": []}
+    wrong: dict[str, list[float]] = {"greedy": [], "beam": []}
+    decoders = {
+        "greedy": GreedyDecoder(SURFACES, 0),
+        "beam": BeamDecoder(SURFACES, 0, toy_model("both"), BeamSearchConfig(word_bonus=0.5)),
+    }
+    for _ in range(80):
+        words = [rng.choice(["a", "ab", "b"]) for _ in range(5)]
+        labels = [SURFACES.index(letter) for letter in " ".join(words)]
+        emissions = peaky_emissions(
+            [(3 * place + 1, label) for place, label in enumerate(labels)], 3 * len(labels) + 2, 4
+        )
+        for place, label in enumerate(labels):
+            if label != 2 and rng.random() < 0.4:  # blur a letter into its rival
+                share = rng.uniform(0.15, 0.85)
+                row = np.full(4, 0.02)
+                row[label], row[4 - label] = share, 1 - share
+                emissions[3 * place + 1] = np.log(row / row.sum())
+        for name, decoder in decoders.items():
+            found = decoder.decode(emissions)[0].words
+            if len(found) == len(words):
+                for word, truth in zip(found, words, strict=True):
+                    (right if word.text == truth else wrong)[name].append(word.confidence)
+    for name in decoders:
+        assert len(wrong[name]) > 20
+        assert np.mean(right[name]) > np.mean(wrong[name]) + 0.1

@@ -1,0 +1,79 @@
+"""Small models and emissions for the tests of decoding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import product
+
+import numpy as np
+
+from asr.decode import FloatArray, LanguageModel, plain_text
+
+
+class ToyNgram:
+    """A bigram model with made-up numbers for pairs and a fixed price for whatever it has not seen."""
+
+    order = 2
+
+    def __init__(self, tokens: Iterable[str], seed: int, unknown: float = -6.0) -> None:
+        self.tokens = tuple(tokens)
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(len(self.tokens) + 1, len(self.tokens) + 1))
+        rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
+        self._rows = rows
+        self._unknown = unknown
+
+    def __contains__(self, token: str) -> bool:
+        return token in self.tokens
+
+    def start(self) -> int:
+        return len(self.tokens)
+
+    def score(self, state: int, token: str) -> tuple[int, float]:
+        if token not in self.tokens:
+            return len(self.tokens), self._unknown
+        place = self.tokens.index(token)
+        return place, float(self._rows[state, place])
+
+    def end(self, state: int) -> float:
+        return float(self._rows[state, -1])
+
+
+def random_emissions(num_frames: int, num_labels: int, seed: int, sharpness: float = 1.0) -> FloatArray:
+    """Normalised log-probabilities, (T, C)."""
+    logits = sharpness * np.random.default_rng(seed).normal(size=(num_frames, num_labels))
+    return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
+
+
+def every_text(emissions: FloatArray, surfaces: tuple[str, ...], blank: int) -> dict[str, float]:
+    """log p_CTC of every text by its definition: the sum over all paths that write it."""
+    masses: dict[str, float] = {}
+    num_frames, num_labels = emissions.shape
+    frames = np.arange(num_frames)
+    for path in product(range(num_labels), repeat=num_frames):
+        labels = [label for place, label in enumerate(path) if place == 0 or label != path[place - 1]]
+        text = plain_text(surfaces[label] for label in labels if label != blank)
+        probability = math.exp(float(emissions[frames, list(path)].astype(np.float64).sum()))
+        masses[text] = masses.get(text, 0.0) + probability
+    return {text: math.log(mass) for text, mass in masses.items()}
+
+
+def peaky_emissions(
+    labels: Iterable[tuple[int, int]], num_frames: int, num_labels: int, peak: float = 0.95
+) -> FloatArray:
+    """Blank (label 0) at 0.99 everywhere but where (frame, label) says so, at ``peak``."""
+    probabilities = np.full((num_frames, num_labels), 0.01 / (num_labels - 1))
+    probabilities[:, 0] = 0.99
+    for frame, label in labels:
+        probabilities[frame] = (1 - peak) / (num_labels - 1)
+        probabilities[frame, label] = peak
+    return np.log(probabilities).astype(np.float32)
+
+
+def toy_model(kind: str) -> LanguageModel:
+    """A word model, a character model, or "both", over the letters a and b."""
+    words = ToyNgram(("a", "ab", "b"), seed=1) if kind in ("word", "word+vocabulary", "both") else None
+    characters = ToyNgram(("a", "b", "▁"), seed=2) if kind in ("character", "both") else None
+    vocabulary = ("<unk>", "<s>", "</s>", "a", "ab", "b") if kind == "word+vocabulary" else ()
+    return LanguageModel(word=words, character=characters, vocabulary=vocabulary, alphabet="ab")

@@ -1,0 +1,260 @@
+"""Published CTC folders as transformers writes them: the same emissions and text through both."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
+
+from asr.encoder.export import export_transformers
+from asr.encoder.hub import ModelFiles
+from asr.encoder.pretrained import load_pretrained
+from asr.encoder.published import load_published
+from asr.encoder.transformers_encoder import FAMILIES
+from lm.errors import InputError
+from tests.asr.encoder.tiny import TINY, batch, tiny_encoder, waveforms
+
+SURFACES = ("", " ", "a", "k", "ñ", "sh", "'", "")
+EXPORTED = ["wav2vec2 base", "wav2vec2 large", "hubert large", "wavlm base", "wav2vec2-bert adapter",
+            "wav2vec2-conformer rotary", "unispeech-sat", "data2vec-audio"]  # fmt: skip
+
+
+def write_json(folder: Path, **files: Any) -> None:
+    for name, value in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
+
+
+def published_folder(folder: Path, name: str = "wav2vec2 base", **options: Any) -> Any:
+    """A model saved by transformers with a vocabulary of eight; returns transformers' model."""
+    torch.manual_seed(3)
+    kind, config = TINY[name]
+    settings = getattr(transformers, f"{FAMILIES[kind]}Config")(**{**config, "vocab_size": 8, **options})
+    model = getattr(transformers, f"{FAMILIES[kind]}ForCTC")(settings).eval()
+    model.save_pretrained(folder)
+    write_json(
+        folder,
+        vocab={"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, "A": 5, "Ñ": 6, "'": 7},
+        tokenizer_config={
+            "tokenizer_class": "Wav2Vec2CTCTokenizer",
+            "pad_token": "<pad>",
+            "word_delimiter_token": "|",
+        },
+        preprocessor_config={"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True},
+    )
+    return model
+
+
+def logits_of(parts: Any, wave: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        out = parts.encoder.eval()(*batch([wave]))
+        logits: torch.Tensor = parts.head(out.hidden)[0]
+        return logits
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_an_exported_folder_gives_the_same_emissions_through_transformers_and_back(
+    name: str, tmp_path: Path
+) -> None:
+    encoder, head = tiny_encoder(name), torch.nn.Linear(32, len(SURFACES))
+    folder = export_transformers(encoder, head, SURFACES, 0, tmp_path / "exported")
+    wave = waveforms()[6]
+    with torch.no_grad():
+        expected = head(encoder(*batch([wave])).hidden)[0]
+
+        tokenizer, extractor = (
+            AutoTokenizer.from_pretrained(folder),
+            AutoFeatureExtractor.from_pretrained(folder),
+        )
+        model = AutoModelForCTC.from_pretrained(folder).eval()
+        inputs = extractor(wave.numpy(), sampling_rate=16000, return_tensors="pt")
+        theirs = model(**{key: value for key, value in inputs.items() if key != "attention_mask"}).logits[0]
+    torch.testing.assert_close(theirs, expected, atol=1e-4, rtol=0)
+    assert tokenizer.decode([2, 2, 0, 2, 1, 1, 4, 5]) == "aa ñsh"
+
+    again = load_published(folder)
+    torch.testing.assert_close(logits_of(again, wave), expected, atol=1e-5, rtol=0)
+    assert (again.surfaces, again.blank, again.case) == (SURFACES, 0, "lower")
+
+
+def test_the_asr_pipeline_of_transformers_opens_an_exported_folder(tmp_path: Path) -> None:
+    encoder, head = tiny_encoder("wav2vec2 large"), torch.nn.Linear(32, len(SURFACES))
+    folder = export_transformers(encoder, head, SURFACES, 0, tmp_path / "exported")
+    wave = waveforms()[4]
+    text = transformers.pipeline("automatic-speech-recognition", model=str(folder))(wave.numpy())["text"]
+    with torch.no_grad():
+        path = head(encoder(*batch([wave])).hidden)[0].argmax(dim=-1).unique_consecutive().tolist()
+    assert text == "".join(SURFACES[label] for label in path if label != 7).strip()
+    assert text
+
+
+def test_exporting_refuses_what_transformers_cannot_hold(tmp_path: Path) -> None:
+    encoder, head = tiny_encoder("hubert base"), torch.nn.Linear(32, 3)
+    with pytest.raises(InputError, match=r"'a'.*twice"):
+        export_transformers(encoder, head, ("", "a", "a"), 0, tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match="exists"):
+        export_transformers(encoder, head, ("", "a", "b"), 0, tmp_path)
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_published_model_is_used_as_it_is(pickled: bool, tmp_path: Path) -> None:
+    model = published_folder(tmp_path)
+    if pickled:  # with weight normalisation by its older name, as on the hub
+        state = load_file(tmp_path / "model.safetensors")
+        names = {
+            "parametrizations.weight.original0": "weight_g",
+            "parametrizations.weight.original1": "weight_v",
+        }
+        for new, old in names.items():
+            state = {name.replace(new, old): value for name, value in state.items()}
+        torch.save(state, tmp_path / "pytorch_model.bin")
+        (tmp_path / "model.safetensors").unlink()
+    published, wave = load_published(tmp_path), waveforms()[2]
+    normal = (wave - wave.mean()) / wave.std(correction=0)
+    torch.testing.assert_close(logits_of(published, wave), model(normal[None]).logits[0], atol=1e-4, rtol=0)
+    assert published.surfaces == ("", "", "", "", " ", "A", "Ñ", "'")
+    assert published.labels[6] == "Ñ"
+    assert (published.blank, published.case, published.language_model) == (0, "upper", None)
+    with torch.no_grad():
+        assert torch.equal(
+            load_pretrained(tmp_path).eval()(*batch([wave])).hidden, published.encoder(*batch([wave])).hidden
+        )
+
+
+def test_a_tokenizer_that_lowers_and_pads_by_another_name_is_followed(tmp_path: Path) -> None:
+    published_folder(tmp_path)
+    write_json(
+        tmp_path,
+        vocab={"A": 0, "B": 1, "_": 2, "[UNK]": 6, "[PAD]": 7},
+        tokenizer_config={"word_delimiter_token": "_", "do_lower_case": True, "unk_token": "[UNK]"},
+        special_tokens_map={"pad_token": {"content": "[PAD]"}},
+        added_tokens={"<s>": 8, "</s>": 9},
+    )
+    published = load_published(tmp_path)
+    assert published.surfaces == ("a", "b", " ", "", "", "", "", "")
+    assert published.blank == 7
+
+
+def test_the_language_model_folder_comes_along(tmp_path: Path) -> None:
+    published_folder(tmp_path)
+    folder = tmp_path / "language_model"
+    folder.mkdir()
+    (folder / "5gram.bin").write_bytes(b"")
+    (folder / "unigrams.txt").write_text("wasi\n")
+    write_json(folder, attrs={"alpha": 0.7, "beta": 2.0, "unk_score_offset": -5.0, "score_boundary": True})
+    write_json(tmp_path, alphabet={"labels": ["", " ", "a"], "is_bpe": False})
+    published = load_published(tmp_path)
+    found = published.language_model
+    assert found is not None
+    assert (found.model, found.unigrams) == (folder / "5gram.bin", folder / "unigrams.txt")
+    assert (found.alpha, found.beta, found.unk_score_offset) == (0.7, 2.0, -5.0)
+    assert published.alphabet == ("", " ", "a")
+
+
+def test_each_language_of_mms_has_its_adapter_head_and_vocabulary(tmp_path: Path) -> None:
+    model = published_folder(tmp_path, "mms")
+    write_json(
+        tmp_path,
+        vocab={"eng": {"<pad>": 0, "a": 1}, "que": {"<pad>": 0, "|": 1, "ñ": 2}},
+        tokenizer_config={"target_lang": "eng"},
+    )
+    model.lm_head = torch.nn.Linear(32, 3)
+    model.init_adapter_layers()
+    adapter = {
+        name: value.detach() + torch.randn_like(value) for name, value in model._get_adapters().items()
+    }
+    save_file(adapter, tmp_path / "adapter.que.safetensors")
+    model.load_state_dict(adapter, strict=False)
+
+    published, wave = load_published(tmp_path, language="que"), waveforms()[2]
+    normal = (wave - wave.mean()) / wave.std(correction=0)
+    expected = model(normal[None]).logits[0].detach()
+    torch.testing.assert_close(logits_of(published, wave), expected, atol=1e-4, rtol=0)
+    assert published.surfaces == ("", " ", "ñ")
+    assert published.language == "que"
+    same = load_pretrained(tmp_path, language="que").eval()
+    with torch.no_grad():
+        assert torch.equal(same(*batch([wave])).hidden, published.encoder(*batch([wave])).hidden)
+        assert not torch.equal(
+            load_pretrained(tmp_path).eval()(*batch([wave])).hidden, same(*batch([wave])).hidden
+        )
+
+    with pytest.raises(InputError, match=r"vocabulary for each language.*eng, que"):
+        load_published(tmp_path)
+    with pytest.raises(InputError, match=r"no language 'xyz'.*eng, que"):
+        load_published(tmp_path, language="xyz")
+    with pytest.raises(InputError, match=r"no adapter for language 'eng'.*que"):
+        load_published(tmp_path, language="eng")
+
+
+def test_options_change_the_configuration_of_a_published_encoder(tmp_path: Path) -> None:
+    published_folder(tmp_path, mask_time_prob=0.0)
+    encoder = load_pretrained(
+        tmp_path, options={"mask_time_prob": 0.3, "layerdrop": 0.0, "hidden_dropout": 0.0}
+    )
+    assert encoder.model.config.mask_time_prob == 0.3
+    assert encoder.model.masked_spec_embed.isfinite().all()
+    with pytest.raises(InputError, match="did you mean 'layerdrop'"):
+        load_pretrained(tmp_path, options={"layer_drop": 0.0})
+
+
+def test_what_is_missing_or_wrong_is_named_in_one_line(tmp_path: Path) -> None:
+    def refused(message: str, source: Any = tmp_path, **options: Any) -> None:
+        with pytest.raises(InputError, match=message) as caught:
+            load_published(source, **options)
+        assert "\n" not in str(caught.value)
+
+    refused("no such folder", "./nowhere")
+    refused("no such folder", tmp_path / "nowhere")
+    refused("cannot get vocab.json: it has no such file")
+    published_folder(tmp_path)
+    whole = load_file(tmp_path / "model.safetensors")
+
+    def with_weights(state: dict[str, torch.Tensor]) -> None:
+        save_file(state, tmp_path / "model.safetensors")
+
+    with_weights({name: value for name, value in whole.items() if "lm_head" not in name})
+    refused("no CTC head")
+    with_weights({name: value for name, value in whole.items() if "layers.1.final_layer_norm" not in name})
+    refused(r"2 missing \(encoder.layers.1.final_layer_norm.bias")
+    with_weights({**whole, "wav2vec2.encoder.odd": torch.ones(2)})
+    refused(r"1 unknown \(encoder.odd\)")
+    with_weights({**whole, "wav2vec2.masked_spec_embed": torch.ones(2)})
+    refused(r"must be \(32,\); got \(2,\)")
+    with_weights(whole)
+    write_json(tmp_path, vocab={"a": 99, "<pad>": 0})
+    refused("label 'a' is number 99")
+    write_json(tmp_path, vocab={"a": 1}, tokenizer_config={"pad_token": "_"})
+    config = json.loads((tmp_path / "config.json").read_text())
+    write_json(tmp_path, config={**config, "pad_token_id": None})
+    refused("the pad token '_', is not in vocab.json")
+    write_json(tmp_path, config={**config, "model_type": "whisper"})
+    refused("of type 'whisper'; choose")
+    (tmp_path / "config.json").write_text("{")
+    refused("config.json is not JSON")
+    (tmp_path / "model.safetensors").write_bytes(b"\0" * 50)
+    write_json(tmp_path, config=config, vocab={"<pad>": 0})
+    refused("model.safetensors.*Fetch the file again")
+
+
+def test_a_pickle_that_could_run_code_is_refused(tmp_path: Path) -> None:
+    published_folder(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save({"x": np.float64, "y": Path("x")}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"pytorch_model\.bin"):
+        ModelFiles(tmp_path).weights()
+
+
+def test_a_hub_name_without_network_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for name in ("someone/some-model", "wav2vec2-base"):
+        with pytest.raises(InputError, match="local folder") as caught:
+            load_published(name)
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,116 @@
+"""What all importers have in common: forms found out, ids, durations, splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from asr.importers import IMPORTERS, ImportConfig, assign_splits, detect_form, import_corpus
+from asr.importers.base import safe_id
+from asr.manifest import Utterance, read_manifest, write_manifest
+from lm.errors import InputError
+
+
+def _utterances(sizes: dict[str, float], *, per_speaker: int = 1) -> list[Utterance]:
+    return [
+        Utterance(id=name, audio=Path(f"{name}.wav"), duration_s=seconds, speaker=f"s{number // per_speaker}")
+        for number, (name, seconds) in enumerate(sizes.items())
+    ]
+
+
+def test_every_form_of_the_design_is_there() -> None:
+    assert set(IMPORTERS) == {
+        "manifest", "kaldi", "fairseq", "commonvoice", "elan", "textgrid", "table", "folder",
+    }  # fmt: skip
+
+
+def test_a_source_of_two_forms_or_none_asks_for_the_form(tmp_path: Path, make_audio, make_eaf) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match="no form"):
+        detect_form(tmp_path)
+    make_audio(tmp_path / "a.wav")
+    make_eaf(tmp_path / "a.eaf", [("main", "", [(0, 900, "hola")])])
+    assert detect_form(tmp_path) == "elan"
+    (tmp_path / "a.txt").write_text("hola")
+    with pytest.raises(InputError, match=r"elan and folder.*--form"):
+        detect_form(tmp_path)
+    with pytest.raises(InputError, match="does not exist"):
+        detect_form(tmp_path / "gone")
+
+
+def test_a_manifest_is_copied_with_measured_durations_and_its_spans(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+    whole = make_audio(tmp_path / "a.wav", 1.25)
+    parts = make_audio(tmp_path / "b.wav", 3.0)
+    rows = [
+        Utterance(id="whole", audio=whole, duration_s=9.0, text="uno", extra={"notes": "kept"}),
+        Utterance(id="first", audio=parts, duration_s=1.0, text="dos"),
+        Utterance(id="second", audio=parts, offset_s=1.0, duration_s=1.5, text="tres"),
+    ]
+    write_manifest(rows, tmp_path / "manifest.tsv")
+    utterances = import_corpus(tmp_path).utterances
+    assert [each.duration_s for each in utterances] == [1.25, 1.0, 1.5]
+    write_manifest(utterances, tmp_path / "copy" / "manifest.tsv")
+    copied = read_manifest(tmp_path / "copy" / "manifest.tsv")
+    assert [each.id for each in copied] == ["whole", "first", "second"]
+    assert copied[0].extra == {"notes": "kept"}
+    assert all(each.audio.resolve().is_file() for each in copied)
+
+
+def test_a_trusted_header_is_not_decoded(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+    data = make_audio(tmp_path / "a.flac", 2.0).read_bytes()
+    (tmp_path / "a.flac").write_bytes(data[: len(data) // 2])
+    (tmp_path / "a.txt").write_text("hola")
+    assert import_corpus(tmp_path).utterances == []
+    (trusted,) = import_corpus(tmp_path, config=ImportConfig(trust_header=True)).utterances
+    assert trusted.duration_s == pytest.approx(2.0)
+
+
+def test_equal_names_get_different_ids(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+    for number, name in enumerate(("x?", "x!", "X_")):
+        make_audio(tmp_path / f"{name}.wav", seed=number)
+        (tmp_path / f"{name}.txt").write_text("hola")
+    ids = [each.id for each in import_corpus(tmp_path).utterances]
+    assert len({each.casefold() for each in ids}) == 3
+    assert ids == [each.id for each in import_corpus(tmp_path).utterances]
+
+
+@given(some.text())
+def test_ids_are_safe_as_file_names_whatever_the_name(name: str) -> None:
+    made = safe_id(name)
+    assert made
+    assert not set(made) & set("/\\ \t\n\0:*?\"<>|")
+    assert not made.startswith((".", "-"))
+    assert len(made.encode("utf-8", "surrogatepass")) <= 200
+    assert safe_id(made) == made
+
+
+def test_splits_come_near_their_shares_and_share_no_group() -> None:
+    utterances = _utterances({f"u{i:03}": 1 + i % 7 for i in range(400)}, per_speaker=4)
+    for by in ("speaker", "recording", "utterance"):
+        dealt = assign_splits(utterances, {"train": 80, "dev": 10, "test": 10}, by=by, seed=1)  # type: ignore[arg-type]
+        total = sum(each.duration_s for each in dealt)
+        for split, share in (("train", 0.8), ("dev", 0.1), ("test", 0.1)):
+            assert sum(each.duration_s for each in dealt if each.split == split) / total == pytest.approx(share, abs=0.03)
+        if by == "speaker":
+            assert all(len({each.split for each in dealt if each.speaker == f"s{i}"}) == 1 for i in range(100))
+        assert dealt == assign_splits(utterances, {"train": 80, "dev": 10, "test": 10}, by=by, seed=1)  # type: ignore[arg-type]
+    first, second = (assign_splits(utterances, {"a": 1, "b": 1}, seed=seed) for seed in (0, 1))
+    assert first != second
+
+
+@given(some.lists(some.floats(0.1, 1e4), min_size=3, max_size=20), some.integers(0, 9))
+def test_no_split_stays_empty(seconds: list[float], seed: int) -> None:
+    utterances = _utterances({f"u{i}": value for i, value in enumerate(seconds)})
+    dealt = assign_splits(utterances, {"train": 0.8, "dev": 0.1, "test": 0.1}, seed=seed)
+    assert {each.split for each in dealt} == {"train", "dev", "test"}
+
+
+def test_too_few_groups_or_no_speakers_are_told() -> None:
+    two = _utterances({"a": 1.0, "b": 1.0}, per_speaker=2)
+    with pytest.raises(InputError, match=r"1 speaker\(s\) cannot"):
+        assign_splits(two, {"train": 1, "test": 1}, by="speaker")
+    nobody = [Utterance(id="a", audio=Path("a"), duration_s=1)]
+    with pytest.raises(InputError, match="no speaker"):
+        assign_splits(nobody, {"train": 1}, by="speaker")

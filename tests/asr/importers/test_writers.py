@@ -1,0 +1,66 @@
+"""Manifests written in other forms and read back."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from asr.importers import import_corpus
+from asr.importers.writers import export_corpus
+from asr.manifest import Utterance
+from lm.errors import InputError
+
+
+def test_kaldi_directories_read_back_and_are_sorted_by_bytes(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+    talk = make_audio(tmp_path / "talk.wav", 3.0)
+    utterances = [
+        Utterance(
+            id=f"u{i}", audio=talk, offset_s=i / 2, duration_s=0.5, text=f"ñuka {i}", speaker=speaker, gender="F", split="train",
+            language="qu",
+        )
+        for i, speaker in enumerate(("é", "b", "B"))
+    ]  # fmt: skip
+    (folder,) = export_corpus(utterances, "kaldi", tmp_path / "out")
+    names = [line.split()[0] for line in (folder / "utt2spk").read_text(encoding="utf-8").splitlines()]
+    assert names == ["B-u2", "b-u1", "é-u0"]
+    assert (folder / "spk2utt").read_text(encoding="utf-8") == "B B-u2\nb b-u1\né é-u0\n"
+    back = {each.id: each for each in import_corpus(tmp_path / "out").utterances}
+    assert set(back) == set(names) | {name for name in back if name.casefold() in {"b-u2", "b-u1"}}
+    for each in utterances:
+        (same,) = [other for other in back.values() if other.text == each.text]
+        assert (same.offset_s, same.speaker, same.gender, same.language, same.split) == (
+            each.offset_s, each.speaker, "F", "qu", "train",
+        )  # fmt: skip
+        assert same.duration_s == pytest.approx(each.duration_s)
+
+
+def test_fairseq_files_read_back(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+    paths = [make_audio(tmp_path / "wav" / name, 1.0) for name in ("x/a.wav", "b.wav")]
+    utterances = [
+        Utterance(id=path.stem, audio=path, duration_s=1.0, text=text, split="train")
+        for path, text in zip(paths, ("ñuka wasi", ""), strict=True)
+    ]
+    export_corpus(utterances, "fairseq", tmp_path / "out")
+    assert (tmp_path / "out" / "train.ltr").read_text(encoding="utf-8") == "ñ u k a | w a s i |\n\n"
+    assert "a 2\n" in (tmp_path / "out" / "dict.ltr.txt").read_text(encoding="utf-8")
+    back = import_corpus(tmp_path / "out").utterances
+    assert [(each.audio.name, each.text, each.split) for each in back] == [("a.wav", "ñuka wasi", "train"), ("b.wav", "", "train")]
+
+
+def test_fairseq_has_no_parts_of_files(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+    talk = make_audio(tmp_path / "talk.wav", 3.0)
+    with pytest.raises(InputError, match="whole files only"):
+        export_corpus([Utterance(id="a", audio=talk, offset_s=1.0, duration_s=1.0)], "fairseq", tmp_path / "out")
+
+
+def test_csv_is_quoted_for_spreadsheets(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+    talk = make_audio(tmp_path / "talk.wav")
+    each = Utterance(id="a", audio=talk, duration_s=1.0, text='he said, "no"', extra={"notes": "n"})
+    export_corpus([each], "csv", tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["text"], row["notes"]) == ('he said, "no"', "n")
+    (back,) = import_corpus(tmp_path / "out.csv").utterances
+    assert (back.id, back.text) == ("a", 'he said, "no"')

@@ -1,0 +1,42 @@
+"""Augmentation does what it says, the same for the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from asr.augment import AugmentConfig, augment, shortest_factor
+
+TONE = (0.1 * np.sin(2 * np.pi * 1_000 * np.arange(16_000) / 16_000)).astype(np.float32)
+STILL = AugmentConfig(speeds=(), noise_probability=0, gain_db=0)
+
+
+def test_no_augmentation_changes_nothing() -> None:
+    np.testing.assert_array_equal(augment(TONE, STILL, np.random.default_rng(0)), TONE)
+
+
+@pytest.mark.parametrize("speed", [0.9, 1.1])
+def test_speed_changes_length_and_pitch(speed: float) -> None:
+    played = augment(
+        TONE, AugmentConfig(speeds=(speed,), noise_probability=0, gain_db=0), np.random.default_rng(0)
+    )
+    assert len(played) == pytest.approx(len(TONE) / speed, abs=2)
+    peak = np.abs(np.fft.rfft(played)).argmax() * 16_000 / len(played)
+    assert peak == pytest.approx(1_000 * speed, abs=2)
+
+
+def test_noise_has_the_ratio_that_was_asked_for() -> None:
+    config = AugmentConfig(speeds=(), noise_probability=1, noise_snr_db=(10, 10), gain_db=0)
+    noise = augment(TONE, config, np.random.default_rng(0)) - TONE
+    assert 10 * np.log10(np.mean(TONE**2) / np.mean(noise**2)) == pytest.approx(10, abs=0.1)
+
+
+def test_the_seed_decides() -> None:
+    first, again, other = (augment(TONE, AugmentConfig(), np.random.default_rng(seed)) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert len(first) != len(other) or not np.array_equal(first, other)
+
+
+def test_the_shortest_factor_is_that_of_the_fastest_speed() -> None:
+    assert shortest_factor(AugmentConfig()) == pytest.approx(1 / 1.1)
+    assert shortest_factor(STILL) == 1

@@ -1,0 +1,59 @@
+"""Batches: bounded, complete, and the same for the same seed."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as strategies
+
+from asr.batches import epoch_batches, prefetch
+
+
+@given(
+    strategies.lists(strategies.floats(0.1, 30), min_size=1, max_size=60),
+    strategies.floats(5, 60),
+    strategies.integers(0, 5),
+)
+def test_every_utterance_is_in_one_batch_of_bounded_size(
+    lengths: list[float], limit: float, epoch: int
+) -> None:
+    batches = epoch_batches(lengths, batch_s=limit, seed=1, epoch=epoch)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or max(lengths[index] for index in batch) * len(batch) <= limit
+    assert batches == epoch_batches(lengths, batch_s=limit, seed=1, epoch=epoch)
+
+
+def test_epochs_differ() -> None:
+    lengths = [1 + index / 100 for index in range(100)]
+    assert epoch_batches(lengths, batch_s=10, seed=1, epoch=0) != epoch_batches(
+        lengths, batch_s=10, seed=1, epoch=1
+    )
+
+
+def test_prefetch_keeps_the_order() -> None:
+    def slow(number: int) -> int:
+        time.sleep(0.001 * (number % 3))
+        return number * 2
+
+    assert list(prefetch(iter(range(50)), slow, threads=4)) == [number * 2 for number in range(50)]
+
+
+def test_prefetch_hands_on_an_error_where_it_happened() -> None:
+    def fail(number: int) -> int:
+        if number == 3:
+            raise ValueError("three")
+        return number
+
+    made = prefetch(iter(range(10)), fail, threads=2)
+    assert [next(made) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="three"):
+        next(made)
+
+
+def test_prefetch_stops_when_its_reader_does() -> None:
+    made = prefetch(iter(range(10**9)), lambda number: number)
+    assert next(made) == 0
+    made.close()  # type: ignore[attr-defined]

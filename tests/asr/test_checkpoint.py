@@ -1,0 +1,65 @@
+"""A folder is whole or not there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr.checkpoint import is_whole, save_checkpoint, whole_checkpoints, write_folder
+
+
+def test_a_crash_while_writing_leaves_the_old_folder(tmp_path: Path) -> None:
+    with write_folder(tmp_path / "model") as partial:
+        (partial / "a").write_text("old")
+    with pytest.raises(RuntimeError), write_folder(tmp_path / "model") as partial:
+        (partial / "a").write_text("new")
+        raise RuntimeError("power cut")
+    assert (tmp_path / "model" / "a").read_text() == "old"
+    with write_folder(tmp_path / "model") as partial:
+        (partial / "b").write_text("newer")
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["b"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_an_altered_or_cut_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    for update in (1, 2, 3):
+        save_checkpoint(
+            tmp_path / f"update_{update:07d}",
+            {"weights": {"w": torch.full((9,), update)}},
+            {"update": update},
+        )
+    assert len(whole_checkpoints(tmp_path)) == 3
+    newest = tmp_path / "update_0000003" / "weights.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-4])
+    (tmp_path / "update_0000002" / "state.json").unlink()
+    assert [path.name for path in whole_checkpoints(tmp_path)] == ["update_0000001"]
+    assert not is_whole(tmp_path / "none")
+
+
+def test_kill_at_any_moment_leaves_whole_checkpoints(tmp_path: Path) -> None:
+    code = (
+        "import sys, torch; from pathlib import Path; from asr.checkpoint import save_checkpoint\n"
+        "for update in range(10**6):\n"
+        "    save_checkpoint(Path(sys.argv[1]) / f'update_{update % 3:07d}', {'weights': {'w': torch.full((20000,), update)}}, {'update': update})\n"
+        "    print(update, flush=True)\n"
+    )
+    for wait in (0.0, 0.013, 0.031):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        while int(process.stdout.readline()) < 4:
+            pass
+        time.sleep(wait)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        found = [path for path in tmp_path.glob("update_*") if path.suffix == ""]
+        assert len(found) >= 2
+        assert whole_checkpoints(tmp_path) == sorted(found)

@@ -1,0 +1,64 @@
+"""YAML and key=value to dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from asr.config import from_mapping, load_config, save_config
+from lm.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    rate: float = 1e-3
+    layers: tuple[int, ...] = ()
+    mode: Literal["a", "b"] = "a"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    path: Path
+    inner: Inner = field(default_factory=Inner)
+    name: str | None = None
+    on: bool = False
+
+
+def test_overrides_come_after_the_file(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("path: x\ninner: {rate: 2e-4}\n")
+    config = load_config(Outer, tmp_path / "c.yaml", ["inner.layers=[1, 2]", "on=true", "inner.mode=b"])
+    assert config == Outer(path=Path("x"), inner=Inner(rate=2e-4, layers=(1, 2), mode="b"), on=True)
+    save_config(config, tmp_path / "saved.yaml")
+    assert load_config(Outer, tmp_path / "saved.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"path": "x", "iner": {}}, "unknown key iner. Did you mean inner"),
+        ({"path": "x", "inner": {"rat": 1}}, r"unknown key inner.rat. Did you mean inner.rate"),
+        ({}, "path is missing"),
+        ({"path": "x", "inner": {"rate": "fast"}}, "inner.rate is 'fast'. Give a float"),
+        ({"path": "x", "inner": {"mode": "c"}}, "inner.mode is 'c'. Give one of a, b"),
+        ({"path": "x", "on": 1}, "on is 1. Give a bool"),
+        ({"path": "x", "inner": 3}, "Give a group of settings"),
+        ({"path": "x", "inner": {"layers": 3}}, "Give a list"),
+    ],
+)
+def test_mistakes_are_named(values: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_mapping(Outer, values)
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        load_config(Outer, tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [1")
+    with pytest.raises(InputError, match="not YAML"):
+        load_config(Outer, tmp_path / "bad.yaml")
+    with pytest.raises(InputError, match="has no '='"):
+        (tmp_path / "good.yaml").write_text("path: x")
+        load_config(Outer, tmp_path / "good.yaml", ["on"])

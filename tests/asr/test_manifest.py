@@ -1,0 +1,77 @@
+"""The manifest, there and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as strategies
+
+from asr.manifest import Utterance, read_manifest, total_hours, with_text, write_manifest
+from lm.errors import InputError
+
+CELL = strategies.text(
+    strategies.characters(exclude_characters="\t\n\r", exclude_categories=["Cs"]), max_size=12
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=CELL,
+    translation=CELL,
+    note=CELL,
+    offset=strategies.integers(0, 10**6),
+    duration=strategies.integers(1, 10**6),
+)
+def test_rows_survive(
+    tmp_path: Path, text: str, translation: str, note: str, offset: int, duration: int
+) -> None:
+    row = Utterance(
+        id="a", audio=tmp_path / "a b.wav", offset_s=offset / 1000, duration_s=duration / 1000,
+        text=text, translation=translation, extra={"note": note},
+    )  # fmt: skip
+    write_manifest([row], tmp_path / "m.tsv")
+    assert read_manifest(tmp_path / "m.tsv") == [row]
+
+
+def test_quotes_are_letters(tmp_path: Path) -> None:
+    (tmp_path / "m.tsv").write_text('id\taudio\tduration_s\ttext\na\ta.wav\t1\t"so', encoding="utf-8")
+    assert read_manifest(tmp_path / "m.tsv")[0].text == '"so'
+
+
+def test_splits_hours_and_texts(tmp_path: Path) -> None:
+    rows = [
+        Utterance(id=f"u{n}", audio=tmp_path / "a.wav", duration_s=1800, split=split, text=text)
+        for n, (split, text) in enumerate([("train", "a"), ("dev", ""), ("train", " ")])
+    ]
+    write_manifest(rows, tmp_path / "m.tsv")
+    train = read_manifest(tmp_path / "m.tsv", split="train")
+    assert total_hours(train) == 1.0
+    assert [row.id for row in with_text(train)] == ["u0"]
+    with pytest.raises(InputError, match="no row with split 'test'"):
+        read_manifest(tmp_path / "m.tsv", split="test")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("id\taudio\na\tb\n", "no column duration_s"),
+        ("id\taudio\tduration_s\na\tb\n", "line 2: 2 cells for 3 columns"),
+        ("id\taudio\tduration_s\na\tb\tlong\n", "duration_s is 'long'"),
+        ("id\taudio\tduration_s\na\tb\t-1\n", "Give a positive span"),
+        ("id\taudio\tduration_s\na\tb\tnan\n", "Give a positive span"),
+        ("id\taudio\tduration_s\na\tb\t1\na\tb\t1\n", "occurs twice"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, content: str | bytes, message: str) -> None:
+    (tmp_path / "m.tsv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=message):
+        read_manifest(tmp_path / "m.tsv")
+
+
+def test_a_cell_that_would_break_the_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="tab or line break"):
+        write_manifest([Utterance(id="a", audio=Path("a"), duration_s=1, text="x\ty")], tmp_path / "m.tsv")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,101 @@
+"""Text policy and tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as strategies
+
+from asr.text import TextPolicy
+from asr.tokenizer import Tokenizer, character_tokenizer, code_point, piece_tokenizer
+from lm.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("given_text", "normal"),
+    [
+        ("Ñukanchik, ¡SHAMUY!", "ñukanchik shamuy"),
+        ("e\N{COMBINING ACUTE ACCENT}", "é"),
+        ("\N{GREEK SMALL LETTER EPSILON}\N{COMBINING ACUTE ACCENT}", "έ"),
+        ("don't 'quote' mama-papa - x", "don't quote mama-papa x"),
+        ("कि ताब\N{DEVANAGARI SIGN VIRAMA}", "कि ताब\N{DEVANAGARI SIGN VIRAMA}"),
+        ("क्\N{ZERO WIDTH JOINER}ष", "क्\N{ZERO WIDTH JOINER}ष"),
+        ("ɔ̀\N{COMBINING TILDE BELOW}", "ɔ\N{COMBINING TILDE BELOW}\N{COMBINING GRAVE ACCENT}"),
+        (" a\t b\n", "a b"),
+        ("", ""),
+    ],
+)
+def test_the_default_policy(given_text: str, normal: str) -> None:
+    assert TextPolicy()(given_text) == normal
+
+
+@given(strategies.text())
+def test_normalising_twice_is_normalising_once(text: str) -> None:
+    policy = TextPolicy()
+    assert policy(policy(text)) == policy(text)
+
+
+@given(strategies.text())
+def test_marks_are_never_stripped(text: str) -> None:
+    import unicodedata
+
+    policy = TextPolicy(unicode_form="NFD", case="keep")
+    kept = [c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c)[0] in "LM"]
+    assert [c for c in policy(text) if unicodedata.category(c)[0] in "LM"] == kept
+
+
+def test_a_policy_survives_saving() -> None:
+    policy = TextPolicy(case="keep", replace={"[UNK]": ""}, unicode_form="NFD")
+    assert TextPolicy.from_dict(policy.to_dict()) == policy
+    with pytest.raises(InputError, match="unknown colour"):
+        TextPolicy.from_dict({"colour": "red"})
+    with pytest.raises(InputError, match="NFX"):
+        TextPolicy(unicode_form="NFX")  # type: ignore[arg-type]
+
+
+def test_characters_go_there_and_back(tmp_path: Path) -> None:
+    texts = ["Allimanta ripashun", "ñuka wasi"]
+    tokenizer = character_tokenizer(texts, TextPolicy())
+    tokenizer.save(tmp_path / "tokenizer.json")
+    again = Tokenizer.load(tmp_path / "tokenizer.json")
+    assert again == tokenizer
+    for text in texts:
+        assert again.decode(again.encode(text)) == TextPolicy()(text)
+    assert tokenizer.blank not in tokenizer.encode("allimanta ripashun")
+
+
+def test_characters_that_training_never_saw_are_counted() -> None:
+    tokenizer = character_tokenizer(["abc"], TextPolicy())
+    assert tokenizer.unknown(["abż ż c"]) == {"ż": 2}
+    assert tokenizer.decode(tokenizer.encode("abżc")) == "abc"
+
+
+def test_pieces_go_there_and_back(tmp_path: Path) -> None:
+    texts = ["kaypika wasi tiyan", "chaypika runa tiyan", "wasipi runakuna tiyan"] * 5
+    tokenizer = piece_tokenizer(texts, TextPolicy(), num_pieces=18)
+    tokenizer.save(tmp_path / "tokenizer.json")
+    again = Tokenizer.load(tmp_path / "tokenizer.json")
+    assert len(again) == 18
+    for text in texts:
+        assert again.decode(again.encode(text)) == text
+    with pytest.raises(InputError, match="num_pieces"):
+        piece_tokenizer(["a"], TextPolicy(), num_pieces=5000)
+
+
+def test_a_damaged_tokenizer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text('{"surfaces": 3}')
+    with pytest.raises(InputError, match="tokenizer"):
+        Tokenizer.load(tmp_path / "tokenizer.json")
+    with pytest.raises(InputError, match="No such file"):
+        Tokenizer.load(tmp_path / "none.json")
+
+
+def test_texts_without_letters_are_refused() -> None:
+    with pytest.raises(InputError, match="no letters"):
+        character_tokenizer(["?!"], TextPolicy())
+
+
+def test_a_code_point_shows_a_mark_on_a_circle() -> None:
+    assert code_point("\N{COMBINING GRAVE ACCENT}") == "◌̀ (U+0300 COMBINING GRAVE ACCENT)"

@@ -1,0 +1,68 @@
+"""Small generated fixtures: no audio, model or corpus is fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from asr.encoder.conformer import ConformerConfig, ConformerEncoder
+from asr.manifest import Utterance, write_manifest
+from asr.model import CTCModel
+from asr.text import TextPolicy
+from asr.tokenizer import character_tokenizer
+
+LETTERS = "abcdef"
+TINY = ConformerConfig(width=32, num_layers=2, num_heads=2, stem_channels=8, kernel=5)
+
+
+def spoken(text: str, seed: int, rate: int = 16_000) -> NDArray[np.float32]:
+    """A "speech" of tones: each letter 0.16 s of its own pitch, the space silence, a little noise."""
+    generator = np.random.default_rng(seed)
+    clock = np.arange(int(0.16 * rate)) / rate
+    parts = [
+        np.zeros_like(clock) if c == " " else np.sin(2 * np.pi * (400 + 500 * LETTERS.index(c)) * clock)
+        for c in text
+    ]
+    waveform = 0.3 * np.concatenate([np.zeros(rate // 10), *parts, np.zeros(rate // 10)])
+    return (waveform + 0.003 * generator.standard_normal(len(waveform))).astype(np.float32)
+
+
+def tone_texts(count: int, seed: int) -> list[str]:
+    """Random two- and three-word texts."""
+    generator = np.random.default_rng(seed)
+    return [
+        " ".join(
+            "".join(generator.choice(list(LETTERS), generator.integers(2, 4)))
+            for _ in range(generator.integers(2, 4))
+        )
+        for _ in range(count)
+    ]
+
+
+@pytest.fixture(scope="session")
+def tone_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of a corpus of tones: 48 training and 8 dev utterances."""
+    folder = tmp_path_factory.mktemp("tones")
+    rows = []
+    for split, count, seed in (("train", 48, 1), ("dev", 8, 2)):
+        for number, text in enumerate(tone_texts(count, seed)):
+            waveform = spoken(text, seed * 1000 + number)
+            path = folder / f"{split}{number:02d}.wav"
+            soundfile.write(path, waveform, 16_000)
+            rows.append(
+                Utterance(id=path.stem, audio=path, duration_s=len(waveform) / 16_000, text=text, split=split)
+            )
+    write_manifest(rows, folder / "manifest.tsv")
+    return folder / "manifest.tsv"
+
+
+@pytest.fixture
+def tiny_model() -> CTCModel:
+    """An untrained two-layer model over the letters of the tone corpus."""
+    torch.manual_seed(0)
+    return CTCModel(ConformerEncoder(TINY), character_tokenizer([f"{LETTERS} "], TextPolicy())).eval()

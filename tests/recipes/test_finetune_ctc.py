@@ -1,0 +1,197 @@
+"""Training: it learns, it resumes to the same bits, it says what is wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from asr.checkpoint import whole_checkpoints
+from asr.config import load_config
+from asr.manifest import read_manifest, write_manifest
+from asr.model import CTCModel, load_model, save_model
+from asr.trainer import TrainerConfig, learning_rate
+from lm.errors import InputError
+from recipes.finetune_ctc import FinetuneConfig, finetune
+
+CONFIG = """
+encoder: {kind: conformer, width: 48, num_layers: 2, num_heads: 2, stem_channels: 8, kernel: 7, layer_drop: 0.1,
+          dropout: 0.0, freq_width: 4, time_masks_per_s: 0.2, time_width: 8}
+ctc: {batch_s: 12, cache_gb: 0.1, augment: {noise_probability: 0.2, speeds: [0.95, 1.0, 1.05]}}
+trainer: {updates: 12, lr: 3.0e-3, evaluate_every: 4, ema_decay: 0.9, keep_checkpoints: 9, precision: float32, threads: 1}
+"""
+
+
+def configure(tmp_path: Path, manifest: Path, *overrides: str) -> FinetuneConfig:
+    """The small configuration with changes."""
+    (tmp_path / "conf.yaml").write_text(CONFIG)
+    return load_config(
+        FinetuneConfig,
+        tmp_path / "conf.yaml",
+        [f"manifest={manifest}", f"exp={tmp_path / 'exp'}", *overrides],
+    )
+
+
+def test_a_small_model_learns_the_tones(tmp_path: Path, tone_corpus: Path) -> None:
+    best = finetune(
+        configure(
+            tmp_path,
+            tone_corpus,
+            "trainer.updates=260",
+            "trainer.evaluate_every=65",
+            "trainer.ema_decay=0.95",
+        )
+    )
+    assert best["cer"] < 0.15
+    model = load_model(tmp_path / "exp" / "model")
+    assert model.tokenizer.surfaces == ("", " ", *"abcdef")
+    assert list((tmp_path / "exp" / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("views", ["ctc.consistency_weight=0", "ctc.consistency_weight=0.2"])
+def test_a_resumed_run_reaches_the_same_bits(tmp_path: Path, tone_corpus: Path, views: str) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    finetune(configure(whole, tone_corpus, views))
+    # As if the process had died between update 8 and 12: later checkpoints are gone.
+    finetune(configure(parts, tone_corpus, views))
+    for checkpoint in whole_checkpoints(parts / "exp" / "checkpoints")[2:]:
+        for path in checkpoint.iterdir():
+            path.unlink()
+    finetune(configure(parts, tone_corpus, views))
+    first, second = (whole_checkpoints(folder / "exp" / "checkpoints")[-1] for folder in (whole, parts))
+    assert first.name == second.name == "update_0000012"
+    for name in ("weights", "ema", "optimizer"):
+        one, other = load_file(first / f"{name}.safetensors"), load_file(second / f"{name}.safetensors")
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_kill_during_training_and_resume(tmp_path: Path, tone_corpus: Path) -> None:
+    configure(tmp_path, tone_corpus)
+    command = [
+        sys.executable, "-m", "recipes.finetune_ctc", str(tmp_path / "conf.yaml"), f"manifest={tone_corpus}",
+        f"exp={tmp_path / 'exp'}", "trainer.evaluate_every=2",
+    ]  # fmt: skip
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not whole_checkpoints(tmp_path / "exp" / "checkpoints") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert whole_checkpoints(tmp_path / "exp" / "checkpoints")
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert "best on dev" in done.stdout
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    finetune(configure(whole, tone_corpus, "trainer.evaluate_every=2"))
+    first, second = (
+        whole_checkpoints(folder / "exp" / "checkpoints")[-1] / "weights.safetensors"
+        for folder in (whole, tmp_path)
+    )
+    assert all(torch.equal(value, load_file(second)[name]) for name, value in load_file(first).items())
+
+
+def test_a_loss_that_is_not_a_number_names_the_utterances(
+    tmp_path: Path, tone_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asr.ctc.ctc_loss", lambda emissions, *rest: emissions.sum(dim=(1, 2)) * float("nan"))
+    with pytest.raises(InputError, match=r"loss is nan on the utterances train\d\d.*Lower trainer.lr"):
+        finetune(configure(tmp_path, tone_corpus))
+
+
+def test_texts_too_long_for_their_audio_are_left_out_and_named(
+    tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = read_manifest(tone_corpus)
+    short = tmp_path / "short.wav"
+    soundfile.write(short, np.zeros(4_000, np.float32), 16_000)
+    broken = [type(rows[0])(id="short", audio=short, duration_s=0.25, text="abcdefabcdef", split="train")]
+    write_manifest([*rows, *broken], tmp_path / "manifest.tsv")
+    finetune(configure(tmp_path, tmp_path / "manifest.tsv", "trainer.updates=1", "trainer.evaluate_every=1"))
+    assert "left out short: 4 frames of speech, its text needs 12" in capsys.readouterr().err
+
+
+def test_an_all_blank_model_raises_an_alarm(
+    tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finetune(
+        configure(
+            tmp_path,
+            tone_corpus,
+            "trainer.lr=1e-9",
+            "trainer.updates=2",
+            "trainer.evaluate_every=1",
+            "ctc.blank_alarm=-1",
+            "ctc.blank_alarm_after=0",
+        )
+    )
+    assert "blank" in capsys.readouterr().err
+
+
+def test_pieces_can_be_labels(tmp_path: Path, tone_corpus: Path) -> None:
+    finetune(
+        configure(
+            tmp_path,
+            tone_corpus,
+            "tokenizer.unit=piece",
+            "tokenizer.num_pieces=16",
+            "trainer.updates=1",
+            "trainer.evaluate_every=1",
+        )
+    )
+    assert len(load_model(tmp_path / "exp" / "model").tokenizer) == 16
+
+
+def test_early_stopping(tmp_path: Path, tone_corpus: Path) -> None:
+    finetune(
+        configure(
+            tmp_path,
+            tone_corpus,
+            "trainer.lr=1e-12",
+            "trainer.patience=2",
+            "trainer.evaluate_every=1",
+            "trainer.ema_decay=0",
+        )
+    )
+    assert len((tmp_path / "exp" / "history.jsonl").read_text().splitlines()) == 3
+
+
+def test_the_schedule_has_three_stages() -> None:
+    config = TrainerConfig(updates=100, lr=1.0, warmup=0.1, hold=0.4, final_lr_scale=0.05)
+    rates = [learning_rate(config, update) for update in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9:50] == [1.0] * 41
+    assert rates[75] == pytest.approx(0.05**0.5)
+    assert rates[99] == pytest.approx(0.05, rel=0.07)
+
+
+def test_a_model_folder_with_a_missing_or_altered_file_is_refused(
+    tmp_path: Path, tiny_model: CTCModel
+) -> None:
+    save_model(tiny_model, tmp_path / "model", half=True)
+    again = load_model(tmp_path / "model")
+    noise = np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
+    np.testing.assert_allclose(again.emissions([noise])[0], tiny_model.emissions([noise])[0], atol=0.02)
+    weights = tmp_path / "model" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(InputError, match="not the one that was saved"):
+        load_model(tmp_path / "model")
+    weights.unlink()
+    with pytest.raises(InputError, match="missing"):
+        load_model(tmp_path / "model")
+    with pytest.raises(InputError, match="no such folder"):
+        load_model(tmp_path / "none")
