@@ -15,7 +15,11 @@ def __getattr__(name: str) -> Any:
     # `import asr`, and with it `loquela --help`, must not wait for torch.
     import importlib
 
-    module = {"Transcriber": "asr.transcribe", "TranscribeConfig": "asr.transcribe", "Transcript": "asr.transcript"}.get(name)
+    module = {
+        "Transcriber": "asr.transcribe",
+        "TranscribeConfig": "asr.transcribe",
+        "Transcript": "asr.transcript",
+    }.get(name)
     if module is None:
         raise AttributeError(f"module 'asr' has no attribute {name!r}")
     return getattr(importlib.import_module(module), name)

@@ -60,6 +60,7 @@ class Transcriber:
         model: str | Path,
         *,
         lm: str | Path | None = None,
+        language: str = "",
         device: str = "auto",
         config: TranscribeConfig | None = None,
         decoding: dict[str, Any] | None = None,
@@ -71,6 +72,7 @@ class Transcriber:
                 CTC model, or the name of one on the hub.
             lm: a language model's folder or ARPA file; None takes the one that lies in the model
                 folder, if any; ``"none"`` decodes greedily.
+            language: of a published model that has several (MMS), by its own code.
             device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
             decoding: settings of the beam search that differ from those tuned with the language
                 model (see `BeamSearchConfig`).
@@ -79,7 +81,7 @@ class Transcriber:
                 another alphabet.
         """
         config = config or TranscribeConfig()
-        opened = open_model(model)
+        opened = open_model(model, language)
         beside = None if lm == "none" else (Path(lm) if lm else opened.language_model)
         language_model = LanguageModel.load(beside) if beside else None
         overrides = {**(opened.decoding if beside == opened.language_model else {}), **(decoding or {})}
@@ -253,8 +255,11 @@ class OpenedModel:
     """Settings of the beam search that came with a published language model."""
 
 
-def open_model(name: str | Path) -> OpenedModel:
+def open_model(name: str | Path, language: str = "") -> OpenedModel:
     """A model by folder or hub name.
+
+    Args:
+        language: for published models with adapters or a vocabulary for each language (MMS).
 
     Raises:
         InputError: there is no such model, or a file of it is missing or altered.
@@ -269,7 +274,7 @@ def open_model(name: str | Path) -> OpenedModel:
             f"model {name}: neither {CARD} nor transformers' config.json in it. "
             "Give the folder that training wrote."
         )
-    model, beside = published_model(name)
+    model, beside = published_model(name, language)
     if beside is None:
         return OpenedModel(model, str(name))
     # pyctcdecode's names for the same weights.

@@ -22,6 +22,7 @@ def check_manifest(
     *,
     labels: Labels | None = None,
     listen: bool = True,
+    jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Finding]:
     """Everything that is wrong with a corpus or worth knowing, errors first.
@@ -31,11 +32,12 @@ def check_manifest(
     Args:
         labels: the tokenizer that will be trained with; the characters of the normalised text if None.
         listen: check the audio too; without it only the manifest is read.
+        jobs: audio files heard at once.
         progress: called with the number of audio files heard and the number of all.
     """
     config = config or CheckConfig()
     findings = [
-        *(check_sound(utterances, config, progress) if listen else ()),
+        *(check_sound(utterances, config, progress, jobs) if listen else ()),
         *check_length(utterances, config, labels or config.policy),
         *check_splits(utterances, config),
         *check_characters(utterances, config),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,21 +74,21 @@ def check_sound(
     utterances: Sequence[Utterance],
     config: CheckConfig,
     progress: Callable[[int, int], None] | None = None,
+    jobs: int = 1,
 ) -> Iterator[Finding]:
     """Findings about the audio, file by file; progress is called with files done and all."""
     by_file: dict[Path, list[Utterance]] = defaultdict(list)
     for utterance in utterances:
         by_file[utterance.audio].append(utterance)
     same: dict[tuple[bytes, int, int], list[Utterance]] = defaultdict(list)
-    for number, (path, members) in enumerate(by_file.items(), start=1):
+    for number, (path, sound) in enumerate(_listen_to_all(list(by_file), config, jobs), start=1):
+        members = by_file[path]
         ids = tuple(each.id for each in members)
-        try:
-            sound = listen(path, config)
-        except InputError as error:
+        if isinstance(sound, InputError):
             yield Finding(
                 kind="unreadable-audio",
                 severity="error",
-                message=str(error),
+                message=str(sound),
                 remedy="Mend or replace the file, or remove its rows from the manifest.",
                 utterance_ids=ids,
                 where=str(path),
@@ -101,6 +102,28 @@ def check_sound(
         if progress is not None:
             progress(number, len(by_file))
     yield from _check_duplicates(same.values())
+
+
+def _listen_to_all(
+    paths: Sequence[Path], config: CheckConfig, jobs: int
+) -> Iterator[tuple[Path, Sound | InputError]]:
+    """Each file and its sound, or why it has none, in order; only a few are held at once."""
+
+    def one(path: Path) -> Sound | InputError:
+        try:
+            return listen(path, config)
+        except InputError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=jobs) as pool:  # the decoders work outside the interpreter's lock
+        waiting: deque[tuple[Path, Future[Sound | InputError]]] = deque()
+        for path in paths:
+            waiting.append((path, pool.submit(one, path)))
+            if len(waiting) > 2 * jobs:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()
 
 
 def _check_header(path: Path, ids: tuple[str, ...], sound: Sound, config: CheckConfig) -> Iterator[Finding]:

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--no-audio", action="store_true", help="check the manifest and its texts, not the recordings"
     )
+    check.add_argument("--jobs", type=int, default=1, metavar="N", help="files heard at once (default 1)")
     check.add_argument(
         "--all", action="store_true", help=f"print every finding, not the first {EXAMPLES_SHOWN} of a kind"
     )
@@ -203,7 +204,9 @@ def _check(args: argparse.Namespace) -> int:
     utterances = _read(args)
     config: CheckConfig = CheckConfig(grid=FrameGrid(hop_samples=hop, window_samples=hop))
     with _Progress("heard") as progress:
-        findings = check_manifest(utterances, config, listen=not args.no_audio, progress=progress)
+        findings = check_manifest(
+            utterances, config, listen=not args.no_audio, jobs=max(1, args.jobs), progress=progress
+        )
     if args.json:
         for finding in findings:
             print(json.dumps(asdict(finding), ensure_ascii=False))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr.cli import lm_tune
+
 if TYPE_CHECKING:
     from asr.text import TextPolicy
     from lm.evaluate import Evaluation
@@ -149,6 +151,7 @@ class _Command:
 COMMANDS = {
     "build": _Command("estimate word and character n-grams from text", add_build_arguments, build),
     "eval": _Command("perplexity and unknown words of a text", add_eval_arguments, evaluate),
+    "tune": _Command(lm_tune.HELP, lm_tune.add_arguments, lm_tune.run),
 }
 """Subcommands; another one is another entry."""
 

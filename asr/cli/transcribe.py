@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     audio.add_argument(
         "--channel",
         default="mix",
+        type=_channel,
         metavar="C",
         help="mix, a channel number from 1, or split: each channel a speaker (default: mix)",
     )
@@ -90,7 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument(
         "--format",
-        default="",
+        default=[],
+        type=_formats,
         metavar="F,F",
         help="txt, json, srt, vtt, tsv, ctm, stm, TextGrid, eaf; without it segments go to stdout as JSON lines",
     )
@@ -101,17 +103,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="replace files that exist; they are kept otherwise"
     )
     output.add_argument(
-        "--language", default="", metavar="CODE", help="language to write into the transcripts"
+        "--language",
+        default="",
+        metavar="CODE",
+        help="language of the recordings: written into the transcripts, and chosen in models that have several",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Transcribe every input that can be; 1 when one could not."""
-    from asr.formats import format_named
     from asr.names import shown
 
-    formats = [format_named(name) for name in args.format.split(",") if name]
-    if args.out and not formats:
+    if args.out and not args.format:
         raise InputError(
             f"--out {shown(args.out)} is given without --format. Add, for example, --format eaf,srt."
         )
@@ -123,16 +126,31 @@ def run(args: argparse.Namespace) -> int:
         else:
             jobs.append(job)
     transcriber = _load(args)
-    for job, targets in plan_outputs(jobs, formats, args.out):
+    for job, targets in plan_outputs(jobs, args.format, args.out):
         try:
             _check_targets(job, targets, args.overwrite)
             transcript = _with_progress(transcriber, job.recording, args.language)
             for target in targets:
                 _write(transcript, job, target, args.overwrite)
-            _print(transcript, quiet=bool(formats))
+            _print(transcript, quiet=bool(args.format))
         except InputError as error:
             failed |= _report(error)
     return int(failed)
+
+
+def _formats(words: str) -> list[str]:
+    from asr.formats import format_named
+
+    try:
+        return [format_named(name.strip()) for name in words.split(",")]
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _channel(word: str) -> str:
+    if word not in ("mix", "split") and not (word.isascii() and word.isdigit() and int(word)):
+        raise argparse.ArgumentTypeError(f"{word!r} is no channel. Give mix, split, or a number from 1.")
+    return word
 
 
 @dataclass(frozen=True)
@@ -256,6 +274,7 @@ def _load(args: argparse.Namespace) -> Transcriber:
     return Transcriber.load(
         args.model,
         lm=args.lm,
+        language=args.language,
         device=args.device,
         config=TranscribeConfig(channel=args.channel, segments=segments, num_hypotheses=args.nbest),
         decoding={name: value for name, value in named.items() if value is not None},

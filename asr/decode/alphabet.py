@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from asr.decode.fusion import LanguageModel
+from asr.decode.fusion import BOUNDARY, LanguageModel
 from lm.errors import InputError
 
 MAX_FOREIGN = 0.5
@@ -32,7 +32,7 @@ def check_alphabet(surfaces: Sequence[str], language_model: LanguageModel) -> No
         InputError: names each differing character with its code point and counterpart.
     """
     heard = frozenset("".join(surfaces)) - {" "}
-    read = language_model.characters
+    read = language_model.characters - {BOUNDARY}
     if not read or not heard:
         return
     unwritable, unread = sorted(read - heard), sorted(heard - read)

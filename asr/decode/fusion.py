@@ -37,28 +37,28 @@ class Ngram(Protocol):
     def __contains__(self, token: str) -> bool: ...
 
 
-@dataclass(frozen=True)
-class LanguageModel:
-    """A word model, a character model, or both."""
+class LanguageModel(Protocol):
+    """A word model, a character model, or both. `lm.folder.LanguageModel` is one."""
 
-    word: Ngram | None = None
-    character: Ngram | None = None
-    """Its tokens are single characters, the space as ``▁``."""
-    vocabulary: tuple[str, ...] = ()
-    """Words of the word model. Lets the search judge a half-written word by the best word it can become;
-    without it the character model alone guides, or nothing does until the word closes."""
-    alphabet: str = ""
-    """Characters of the text the models were made from; taken from ``vocabulary`` where empty."""
+    @property
+    def word(self) -> Ngram | None:
+        """Its tokens are words."""
+        ...
 
-    def __post_init__(self) -> None:
-        if self.word is None and self.character is None:
-            raise ValueError("a `LanguageModel` needs `word`, `character` or both; got neither.")
+    @property
+    def character(self) -> Ngram | None:
+        """Its tokens are single characters, the space as ``▁``."""
+        ...
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Words of the word model, to judge a half-written word by what it can become; may be empty."""
+        ...
 
     @property
     def characters(self) -> frozenset[str]:
-        """The alphabet without spaces."""
-        letters = self.alphabet or "".join(word for word in self.vocabulary if word not in RESERVED)
-        return frozenset(letters) - {" ", BOUNDARY}
+        """Characters of the text the models were made from, without the space; empty where unknown."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -51,5 +51,5 @@ class Encoder(nn.Module, ABC):
     def config(self) -> dict[str, Any]:
         """What `build_encoder` needs to make this encoder again, without its weights; JSON values."""
 
-    def freeze_features(self) -> None:  # noqa: B027  a filterbank has nothing to freeze
+    def freeze_features(self) -> None:
         """Stop training the convolutional feature extractor, where there is one."""

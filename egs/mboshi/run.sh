@@ -27,7 +27,7 @@ if at 3 "train: tokenizer of the training split, conformer, CTC"; then
 fi
 if at 4 "language models of the training texts"; then
     loquela lm build --manifest "$manifest" --split train --policy "$exp/tokenizer.json" \
-        --word-order 3 --character-order 8 --out "$exp/lm" --overwrite
+        --word-order 3 --character-order 6 --out "$exp/lm" --overwrite
     loquela lm eval --lm "$exp/lm" --manifest "$manifest" --split dev
 fi
 if at 5 "tune the decoder on dev"; then tune_decoder "$exp" "$manifest"; fi

@@ -24,7 +24,7 @@ if at 3 "train"; then
 fi
 if at 4 "language model"; then
     loquela lm build --manifest "$data/manifest.tsv" --split train --policy "$exp/tokenizer.json" \
-        --word-order 3 --character-order 6 --out "$exp/lm" --overwrite
+        --word-order 3 --character-order 5 --character-prune 0 0 0 1 --binary --out "$exp/lm" --overwrite
     loquela lm eval --lm "$exp/lm" --manifest "$data/manifest.tsv" --split dev
 fi
 if at 5 "tune the decoder on dev"; then

@@ -59,8 +59,8 @@ def test_bits_per_character_of_words_spell_the_unknown_ones(model: LanguageModel
     total = 0.0
     for sentence in TEST:
         state = model.word.start()
-        for word in sentence.split():
-            state, log_prob = model.open_word_log_prob(state, word)
+        for token in sentence.split():
+            state, log_prob = model.open_word_log_prob(state, token)
             total += log_prob
         total += model.word.end(state)
     word = evaluate(model, TEST).word

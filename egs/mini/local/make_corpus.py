@@ -69,7 +69,7 @@ def make_corpus(out: Path, seed: int) -> list[Utterance]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         speech = dict(zip((line.id for line in lines), pool.map(speak, lines), strict=True))
         babble = [speech[line.id] for line in lines if line.split == "train"]
-        groups = pool.map(lambda item: _pack(*item, speech, babble, seed), packed.items())
+        groups = pool.map(lambda path: _pack(path, packed[path], speech, babble, seed), packed)
         corpus = [row for group in groups for row in group]
     write_manifest(corpus, out / "data" / "manifest.tsv")
     talk = _talk(out / "demo" / "talk.ogg", demo, speech, seed)

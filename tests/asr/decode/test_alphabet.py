@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from asr.decode import LanguageModel, build_decoder, check_alphabet
+from asr.decode import build_decoder, check_alphabet
 from lm.errors import InputError
-from tests.asr.decode.toy import ToyNgram
+from tests.asr.decode.toy import ToyModel, ToyNgram
 
 
-def model(alphabet: str) -> LanguageModel:
-    return LanguageModel(word=ToyNgram(("a",), seed=0), alphabet=alphabet)
+def model(alphabet: str) -> ToyModel:
+    return ToyModel(word=ToyNgram(("a",), seed=0), characters=frozenset(alphabet) - {" "})
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,6 @@ def test_alphabets_of_another_policy_are_refused_by_code_point(
     assert "\n" not in str(caught.value)
 
 
-def test_the_alphabet_is_taken_from_the_vocabulary_when_not_given() -> None:
-    words = LanguageModel(word=ToyNgram(("a",), seed=0), vocabulary=("<unk>", "<s>", "</s>", "XYZ"))
-    assert words.characters == frozenset("XYZ")
+def test_a_decoder_is_not_built_with_a_model_that_does_not_fit() -> None:
     with pytest.raises(InputError, match=r"X U\+0058"):
-        build_decoder(("", " ", "x", "y", "z"), 0, words)
+        build_decoder(("", " ", "x", "y", "z"), 0, model("XYZ"))

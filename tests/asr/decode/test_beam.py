@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from asr.decode import BeamDecoder, BeamSearchConfig, GreedyDecoder, LanguageModel, build_decoder, plain_text
+from asr.decode import BeamDecoder, BeamSearchConfig, GreedyDecoder, build_decoder, plain_text
 from asr.decode.fusion import components
 from lm.errors import InputError
 from tests.asr.decode.toy import every_text, peaky_emissions, random_emissions, toy_model
@@ -181,8 +181,6 @@ def test_label_tables_that_spell_no_words_are_refused() -> None:
         GreedyDecoder(("", "a b"), 0)
     with pytest.raises(ValueError, match="blank"):
         GreedyDecoder(("a", ""), 0)
-    with pytest.raises(ValueError, match="`word`, `character`"):
-        LanguageModel()
 
 
 def test_plain_text_keeps_single_spaces() -> None:

@@ -6,9 +6,9 @@ from itertools import product
 
 import pytest
 
-from asr.decode import BeamSearchConfig, LanguageModel
+from asr.decode import BeamSearchConfig
 from asr.decode.fusion import CachedNgram, Fusion, components
-from tests.asr.decode.toy import ToyNgram, toy_model
+from tests.asr.decode.toy import ToyModel, ToyNgram, toy_model
 
 CONFIG = BeamSearchConfig(
     lm_weight=0.8, char_weight=0.3, word_bonus=1.1, unknown_offset=-2.0, spelling_weight=0.4
@@ -30,7 +30,7 @@ def test_a_text_grown_by_letters_scores_as_its_components_say(kind: str) -> None
 
 def test_components_by_hand() -> None:
     words, characters = ToyNgram(("a", "ab"), seed=3), ToyNgram(("a", "b", "▁"), seed=4)
-    model = LanguageModel(word=words, character=characters)
+    model = ToyModel(word=words, character=characters)
     found = components(model, "ab ba")
 
     state, known = words.score(words.start(), "ab")
@@ -59,7 +59,7 @@ def test_spaces_at_the_start_or_in_a_row_change_nothing() -> None:
 
 def test_an_open_word_is_estimated_by_the_best_word_it_can_become() -> None:
     words = ToyNgram(("a", "ab", "b"), seed=1, unknown=-30.0)
-    model = LanguageModel(word=words, vocabulary=("<unk>", "a", "ab", "b"), alphabet="ab")
+    model = ToyModel(word=words, vocabulary=("<unk>", "a", "ab", "b"))
     config = BeamSearchConfig(lm_weight=1.0, word_bonus=0.0, spelling_weight=0.0)
     fusion = Fusion(model, config)
     context, _ = words.score(words.start(), "unseen")

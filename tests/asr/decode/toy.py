@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
-from asr.decode import FloatArray, LanguageModel, plain_text
+from asr.decode import FloatArray, plain_text
+
+
+@dataclass(frozen=True)
+class ToyModel:
+    """What `lm.folder.LanguageModel` is to the decoder."""
+
+    word: ToyNgram | None = None
+    character: ToyNgram | None = None
+    vocabulary: tuple[str, ...] = ()
+    characters: frozenset[str] = frozenset("ab")
 
 
 class ToyNgram:
@@ -71,9 +82,9 @@ def peaky_emissions(
     return np.log(probabilities).astype(np.float32)
 
 
-def toy_model(kind: str) -> LanguageModel:
+def toy_model(kind: str) -> ToyModel:
     """A word model, a character model, or "both", over the letters a and b."""
     words = ToyNgram(("a", "ab", "b"), seed=1) if kind in ("word", "word+vocabulary", "both") else None
     characters = ToyNgram(("a", "b", "▁"), seed=2) if kind in ("character", "both") else None
     vocabulary = ("<unk>", "<s>", "</s>", "a", "ab", "b") if kind == "word+vocabulary" else ()
-    return LanguageModel(word=words, character=characters, vocabulary=vocabulary, alphabet="ab")
+    return ToyModel(word=words, character=characters, vocabulary=vocabulary)

@@ -28,7 +28,11 @@ def make_audio() -> MakeAudio:
 
 @pytest.fixture
 def make_eaf() -> MakeEaf:
-    """Write an ELAN file: tiers of (name, participant, [(start ms, end ms, text)]), and children by their parent."""
+    """Write an ELAN file.
+
+    Tiers are (name, participant, [(start ms, end ms, text)]), children (name, parent tier,
+    [(place of the parent annotation, text)]).
+    """
 
     def make(
         path: Path,
@@ -41,12 +45,13 @@ def make_eaf() -> MakeEaf:
         body: list[str] = []
         ids: dict[str, list[str]] = {}
         number = 0
-        for name, participant, annotations in tiers:
+        for name, participant, members in tiers:
             body.append(f'<TIER TIER_ID="{name}" PARTICIPANT="{participant}" LINGUISTIC_TYPE_REF="main">')
-            for start, end, text in annotations:
+            for start, end, text in members:
                 first = len(slots) + 1
                 slots += [
-                    f'<TIME_SLOT TIME_SLOT_ID="ts{first + i}" TIME_VALUE="{time}"/>' for i, time in enumerate((start, end))
+                    f'<TIME_SLOT TIME_SLOT_ID="ts{first + i}" TIME_VALUE="{time}"/>'
+                    for i, time in enumerate((start, end))
                 ]
                 number += 1
                 ids.setdefault(name, []).append(f"a{number}")
@@ -56,27 +61,29 @@ def make_eaf() -> MakeEaf:
                     "</ALIGNABLE_ANNOTATION></ANNOTATION>"
                 )
             body.append("</TIER>")
-        for name, parent, members in children:
+        for name, parent, below in children:
             body.append(f'<TIER TIER_ID="{name}" PARENT_REF="{parent}" LINGUISTIC_TYPE_REF="below">')
             previous: dict[int, str] = {}
-            for place, text in members:
+            for place, text in below:
                 number += 1
                 before = f' PREVIOUS_ANNOTATION="{previous[place]}"' if place in previous else ""
                 previous[place] = f"a{number}"
                 ids.setdefault(name, []).append(f"a{number}")
                 body.append(
-                    f'<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="a{number}" ANNOTATION_REF="{ids[parent][place]}"{before}>'
+                    f'<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="a{number}" '
+                    f'ANNOTATION_REF="{ids[parent][place]}"{before}>'
                     f"<ANNOTATION_VALUE>{text}</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION>"
                 )
             body.append("</TIER>")
         path.write_text(
-            '<?xml version="1.0" encoding="UTF-8"?><ANNOTATION_DOCUMENT AUTHOR="" DATE="2024-01-01T00:00:00Z" '
+            '<?xml version="1.0" encoding="UTF-8"?><ANNOTATION_DOCUMENT AUTHOR="" DATE="" '
             'FORMAT="3.0" VERSION="3.0"><HEADER TIME_UNITS="milliseconds">'
             f'<MEDIA_DESCRIPTOR MEDIA_URL="file:///home/someone/{media}" MIME_TYPE="video/mp4" '
             f'RELATIVE_MEDIA_URL="./{media}"/></HEADER>'
             f"<TIME_ORDER>{''.join(slots)}</TIME_ORDER>{''.join(body)}"
             '<LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="main" TIME_ALIGNABLE="true"/>'
-            '<LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="below" TIME_ALIGNABLE="false" CONSTRAINTS="Symbolic_Subdivision"/>'
+            '<LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="below" TIME_ALIGNABLE="false" '
+            'CONSTRAINTS="Symbolic_Subdivision"/>'
             "</ANNOTATION_DOCUMENT>",
             encoding="utf-8",
         )

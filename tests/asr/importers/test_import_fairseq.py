@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from asr.importers import ImportConfig, import_corpus
 
+Make = Callable[..., Path]
 
-def test_letters_are_joined_to_words(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+
+def test_letters_are_joined_to_words(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "wav" / "x" / "a.wav", 1.25)
     make_audio(tmp_path / "wav" / "x" / "b.wav")
     (tmp_path / "train.tsv").write_text(f"{tmp_path / 'wav'}\nx/a.wav\t20000\nx/b.wav\t16000\n")
@@ -17,7 +20,7 @@ def test_letters_are_joined_to_words(tmp_path: Path, make_audio) -> None:  # typ
     assert second.text == ""  # an empty line keeps its place
 
 
-def test_files_of_different_length_are_refused(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+def test_files_of_different_length_are_refused(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "a.wav")
     for split, texts in (("train", "one\n"), ("dev", "one\ntwo\n")):
         (tmp_path / f"{split}.tsv").write_text("/another/machine\na.wav\t16000\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,16 +10,26 @@ import pytest
 from asr.importers import ImportConfig, import_corpus
 from lm.errors import InputError
 
+Make = Callable[..., Path]
+
 
 def _write(path: Path, tiers: dict[str, list[tuple[float, float, str]]]) -> None:
-    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "0", "4", "<exists>", str(len(tiers))]
+    lines = [
+        'File type = "ooTextFile"',
+        'Object class = "TextGrid"',
+        "",
+        "0",
+        "4",
+        "<exists>",
+        str(len(tiers)),
+    ]
     for name, intervals in tiers.items():
         lines += ['"IntervalTier"', f'"{name}"', "0", "4", str(len(intervals))]
         lines += [f'{start}\n{end}\n"{text}"' for start, end, text in intervals]
     path.write_text("\n".join(lines) + "\n", encoding="utf-16")
 
 
-def test_intervals_with_text_of_the_chosen_tier_are_utterances(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+def test_intervals_with_text_of_the_chosen_tier_are_utterances(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "talk.wav", 4.0)
     _write(
         tmp_path / "talk.TextGrid",
@@ -29,8 +40,15 @@ def test_intervals_with_text_of_the_chosen_tier_are_utterances(tmp_path: Path, m
     )
     with pytest.raises(InputError, match=r"'ipa' \(1\), 'en' \(1\)"):
         import_corpus(tmp_path)
-    (only,) = import_corpus(tmp_path, config=ImportConfig(tiers=("ipa",), translation_tiers=("en",))).utterances
-    assert (only.text, only.translation, only.offset_s, only.duration_s) == ('ɲuka "wasi"', "my house", 1.0, 1.5)
+    (only,) = import_corpus(
+        tmp_path, config=ImportConfig(tiers=("ipa",), translation_tiers=("en",))
+    ).utterances
+    assert (only.text, only.translation, only.offset_s, only.duration_s) == (
+        'ɲuka "wasi"',
+        "my house",
+        1.0,
+        1.5,
+    )
     (alone,) = import_corpus(tmp_path, config=ImportConfig(translation_tiers=("en",))).utterances
     assert alone.text == only.text
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from asr.importers import ImportConfig, import_corpus
 
+Make = Callable[..., Path]
 
-def test_pairs_are_read_and_lone_files_are_reported(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+
+def test_pairs_are_read_and_lone_files_are_reported(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "día 1" / "a.wav", 1.5)
     (tmp_path / "día 1" / "a.txt").write_text("\ufeffñuka\nwasi \n", encoding="utf-8")
     make_audio(tmp_path / "b.flac")
@@ -24,7 +27,7 @@ def test_pairs_are_read_and_lone_files_are_reported(tmp_path: Path, make_audio) 
     assert len(imported.problems) == 2
 
 
-def test_a_text_that_is_not_utf8_is_reported_and_the_rest_goes_on(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+def test_a_text_that_is_not_utf8_is_reported_and_the_rest_goes_on(tmp_path: Path, make_audio: Make) -> None:
     for name in "ab":
         make_audio(tmp_path / f"{name}.wav")
     (tmp_path / "a.txt").write_bytes("ñ".encode("latin-1"))
@@ -34,7 +37,7 @@ def test_a_text_that_is_not_utf8_is_reported_and_the_rest_goes_on(tmp_path: Path
     assert "UTF-8" in imported.problems[0]
 
 
-def test_a_bad_recording_is_reported_with_its_reason(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+def test_a_bad_recording_is_reported_with_its_reason(tmp_path: Path, make_audio: Make) -> None:
     whole = make_audio(tmp_path / "a.flac").read_bytes()
     (tmp_path / "a.flac").write_bytes(whole[: len(whole) // 2])
     make_audio(tmp_path / "b.flac")
@@ -46,7 +49,7 @@ def test_a_bad_recording_is_reported_with_its_reason(tmp_path: Path, make_audio)
     assert "a.flac" in imported.problems[0]
 
 
-def test_speakers_come_from_the_path_by_a_pattern(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+def test_speakers_come_from_the_path_by_a_pattern(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "maria" / "1.wav")
     (tmp_path / "maria" / "1.txt").write_text("text", encoding="utf-8")
     imported = import_corpus(tmp_path, config=ImportConfig(speaker_pattern=r"^(\w+)/"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,15 +10,19 @@ import pytest
 from asr.importers import ImportConfig, import_corpus
 from lm.errors import InputError
 
+Make = Callable[..., Path]
 
-def test_usual_column_names_are_guessed_and_others_kept(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+
+def test_usual_column_names_are_guessed_and_others_kept(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "audio" / "a.wav")
-    (tmp_path / "data.csv").write_text('File,Sentence,Sex,mood\na.wav,"one, two ""three""",female,calm\n', encoding="utf-8")
+    (tmp_path / "data.csv").write_text(
+        'File,Sentence,Sex,mood\na.wav,"one, two ""three""",female,calm\n', encoding="utf-8"
+    )
     (only,) = import_corpus(tmp_path).utterances
     assert (only.text, only.gender, only.extra) == ('one, two "three"', "F", {"mood": "calm"})
 
 
-def test_quotes_in_a_tsv_are_literal(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+def test_quotes_in_a_tsv_are_literal(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "a.wav")
     make_audio(tmp_path / "b.wav")
     (tmp_path / "data.tsv").write_text('path\ttext\na.wav\t"he said\nb.wav\tshe said"\n', encoding="utf-8")
@@ -25,7 +30,7 @@ def test_quotes_in_a_tsv_are_literal(tmp_path: Path, make_audio) -> None:  # typ
     assert texts == ['"he said', 'she said"']
 
 
-def test_chosen_columns_win_and_spans_are_cut_from_one_file(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+def test_chosen_columns_win_and_spans_are_cut_from_one_file(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "talk.wav", 3.0)
     (tmp_path / "data.csv").write_text(
         "talk;begin;end;orth;ipa\ntalk.wav;0.5;1.25;uno;u\ntalk;2;2.5;dos;d\n", encoding="utf-8"
@@ -53,9 +58,16 @@ def test_a_column_that_cannot_be_found_is_told_with_those_there(
         import_corpus(tmp_path / "data.csv", "table", ImportConfig(columns=columns))
 
 
-def test_rows_that_are_wrong_are_left_out_one_by_one(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+def test_rows_that_are_wrong_are_left_out_one_by_one(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "a.wav")
-    rows = ["a.wav,0,0.5,good", "gone.wav,0,1,no file", "a.wav,x,1,no number", "a.wav,0", "a.wav,0,9,too long", "a.wav,0.5,0.5,empty"]
+    rows = [
+        "a.wav,0,0.5,good",
+        "gone.wav,0,1,no file",
+        "a.wav,x,1,no number",
+        "a.wav,0",
+        "a.wav,0,9,too long",
+        "a.wav,0.5,0.5,empty",
+    ]
     (tmp_path / "data.csv").write_text("\n".join(["path,start,end,text", *rows]) + "\n", encoding="utf-8")
     imported = import_corpus(tmp_path / "data.csv", "table")
     assert [each.text for each in imported.utterances] == ["good"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,14 @@ import pytest
 from asr.importers import ImportConfig, import_corpus
 from lm.errors import InputError
 
+Make = Callable[..., Path]
+
 UTTERANCES = [(500, 1500, "ñuka wasi"), (1600, 1800, " "), (2000, 3000, "sumak")]
 
 
-def test_dependent_tiers_become_columns_and_one_the_translation(tmp_path: Path, make_audio, make_eaf) -> None:  # type: ignore[no-untyped-def]
+def test_dependent_tiers_become_columns_and_one_the_translation(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
     make_audio(tmp_path / "talk.wav", 4.0)
     children = [
         ("words", "main", [(0, "ñuka"), (0, "wasi"), (2, "sumak")]),
@@ -32,27 +37,38 @@ def test_dependent_tiers_become_columns_and_one_the_translation(tmp_path: Path, 
     assert second.extra["tier_text"] == "a column of ours"
 
 
-def test_several_candidate_tiers_are_listed_with_their_counts(tmp_path: Path, make_audio, make_eaf) -> None:  # type: ignore[no-untyped-def]
+def test_several_candidate_tiers_are_listed_with_their_counts(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
     make_audio(tmp_path / "talk.wav", 4.0)
     tiers = [("A_text", "Ana", UTTERANCES), ("B_text", "Bo", [(100, 900, "hola")]), ("empty", "", [])]
     make_eaf(tmp_path / "talk.eaf", tiers)
     with pytest.raises(InputError, match=r"--tier.*'A_text' \(2\), 'B_text' \(1\), 'empty' \(0\)"):
         import_corpus(tmp_path)
     both = import_corpus(tmp_path, config=ImportConfig(tiers=("*_text",))).utterances
-    assert [(each.speaker, each.text) for each in both] == [("Bo", "hola"), ("Ana", "ñuka wasi"), ("Ana", "sumak")]
+    assert [(each.speaker, each.text) for each in both] == [
+        ("Bo", "hola"),
+        ("Ana", "ñuka wasi"),
+        ("Ana", "sumak"),
+    ]
     assert len({each.id for each in both}) == 3
     with pytest.raises(InputError, match="no tier 'C_text'"):
         import_corpus(tmp_path, config=ImportConfig(tiers=("C_text",)))
 
 
-def test_a_translation_in_a_tier_of_its_own_is_matched_by_time(tmp_path: Path, make_audio, make_eaf) -> None:  # type: ignore[no-untyped-def]
+def test_a_translation_in_a_tier_of_its_own_is_matched_by_time(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
     make_audio(tmp_path / "talk.wav", 4.0)
-    make_eaf(tmp_path / "talk.eaf", [("main", "", UTTERANCES), ("es", "", [(480, 1510, "mi casa"), (3200, 3900, "nada")])])
+    make_eaf(
+        tmp_path / "talk.eaf",
+        [("main", "", UTTERANCES), ("es", "", [(480, 1510, "mi casa"), (3200, 3900, "nada")])],
+    )
     utterances = import_corpus(tmp_path, config=ImportConfig(translation_tiers=("es",))).utterances
     assert [each.translation for each in utterances] == ["mi casa", ""]
 
 
-def test_recordings_are_found_elsewhere_or_reported(tmp_path: Path, make_audio, make_eaf) -> None:  # type: ignore[no-untyped-def]
+def test_recordings_are_found_elsewhere_or_reported(tmp_path: Path, make_audio: Make, make_eaf: Make) -> None:
     make_audio(tmp_path / "sound" / "one.ogg", 4.0)
     for name in ("one", "two"):
         make_eaf(tmp_path / f"{name}.eaf", [("main", "", UTTERANCES)], media=f"{name}.mp4")
@@ -64,7 +80,9 @@ def test_recordings_are_found_elsewhere_or_reported(tmp_path: Path, make_audio, 
     assert len(by_file.utterances) == 2
 
 
-def test_an_annotation_past_the_end_is_cut_or_left_out(tmp_path: Path, make_audio, make_eaf) -> None:  # type: ignore[no-untyped-def]
+def test_an_annotation_past_the_end_is_cut_or_left_out(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
     make_audio(tmp_path / "talk.wav", 2.0)
     make_eaf(tmp_path / "talk.eaf", [("main", "", [(1000, 2300, "cut"), (2600, 3000, "gone")])])
     imported = import_corpus(tmp_path)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from asr.importers import import_corpus
 
+Make = Callable[..., Path]
 
-def test_official_splits_are_read_with_literal_quotes(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+
+def test_official_splits_are_read_with_literal_quotes(tmp_path: Path, make_audio: Make) -> None:
     header = "client_id\tpath\tsentence\tup_votes\tage\tgender\tlocale"
     for number, split in enumerate(("train", "dev", "test", "validated")):
         make_audio(tmp_path / "clips" / f"cv_{number}.mp3", seed=number)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from asr.importers import import_corpus
 
+Make = Callable[..., Path]
 
-def test_segments_speakers_and_an_open_end(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+
+def test_segments_speakers_and_an_open_end(tmp_path: Path, make_audio: Make) -> None:
     folder = tmp_path / "data" / "train"
     make_audio(folder / "r1.wav", 4.0)
     (folder / "wav.scp").write_text(f"r1 {folder / 'r1.wav'}\n")
@@ -27,7 +30,7 @@ def test_segments_speakers_and_an_open_end(tmp_path: Path, make_audio) -> None: 
     assert (first.speaker, first.gender, first.language, first.split) == ("s1", "F", "qu", "train")
 
 
-def test_commands_in_wav_scp_are_refused_and_never_run(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+def test_commands_in_wav_scp_are_refused_and_never_run(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "ok.wav")
     witness = tmp_path / "ran"
     entries = [f"bad1 touch {witness} |", f"bad2 touch {witness}|", f"bad3 | touch {witness}", "ok ok.wav"]

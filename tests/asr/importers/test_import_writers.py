@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,15 @@ from asr.importers.writers import export_corpus
 from asr.manifest import Utterance
 from lm.errors import InputError
 
+Make = Callable[..., Path]
 
-def test_kaldi_directories_read_back_and_are_sorted_by_bytes(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+
+def test_kaldi_directories_read_back_and_are_sorted_by_bytes(tmp_path: Path, make_audio: Make) -> None:
     talk = make_audio(tmp_path / "talk.wav", 3.0)
     utterances = [
         Utterance(
-            id=f"u{i}", audio=talk, offset_s=i / 2, duration_s=0.5, text=f"ñuka {i}", speaker=speaker, gender="F", split="train",
-            language="qu",
+            id=f"u{i}", audio=talk, offset_s=i / 2, duration_s=0.5, text=f"ñuka {i}",
+            speaker=speaker, gender="F", split="train", language="qu",
         )
         for i, speaker in enumerate(("é", "b", "B"))
     ]  # fmt: skip
@@ -27,7 +30,7 @@ def test_kaldi_directories_read_back_and_are_sorted_by_bytes(tmp_path: Path, mak
     assert names == ["B-u2", "b-u1", "é-u0"]
     assert (folder / "spk2utt").read_text(encoding="utf-8") == "B B-u2\nb b-u1\né é-u0\n"
     back = {each.id: each for each in import_corpus(tmp_path / "out").utterances}
-    assert set(back) == set(names) | {name for name in back if name.casefold() in {"b-u2", "b-u1"}}
+    assert set(back) == set(names)
     for each in utterances:
         (same,) = [other for other in back.values() if other.text == each.text]
         assert (same.offset_s, same.speaker, same.gender, same.language, same.split) == (
@@ -36,7 +39,7 @@ def test_kaldi_directories_read_back_and_are_sorted_by_bytes(tmp_path: Path, mak
         assert same.duration_s == pytest.approx(each.duration_s)
 
 
-def test_fairseq_files_read_back(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+def test_fairseq_files_read_back(tmp_path: Path, make_audio: Make) -> None:
     paths = [make_audio(tmp_path / "wav" / name, 1.0) for name in ("x/a.wav", "b.wav")]
     utterances = [
         Utterance(id=path.stem, audio=path, duration_s=1.0, text=text, split="train")
@@ -46,16 +49,21 @@ def test_fairseq_files_read_back(tmp_path: Path, make_audio) -> None:  # type: i
     assert (tmp_path / "out" / "train.ltr").read_text(encoding="utf-8") == "ñ u k a | w a s i |\n\n"
     assert "a 2\n" in (tmp_path / "out" / "dict.ltr.txt").read_text(encoding="utf-8")
     back = import_corpus(tmp_path / "out").utterances
-    assert [(each.audio.name, each.text, each.split) for each in back] == [("a.wav", "ñuka wasi", "train"), ("b.wav", "", "train")]
+    assert [(each.audio.name, each.text, each.split) for each in back] == [
+        ("a.wav", "ñuka wasi", "train"),
+        ("b.wav", "", "train"),
+    ]
 
 
-def test_fairseq_has_no_parts_of_files(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+def test_fairseq_has_no_parts_of_files(tmp_path: Path, make_audio: Make) -> None:
     talk = make_audio(tmp_path / "talk.wav", 3.0)
     with pytest.raises(InputError, match="whole files only"):
-        export_corpus([Utterance(id="a", audio=talk, offset_s=1.0, duration_s=1.0)], "fairseq", tmp_path / "out")
+        export_corpus(
+            [Utterance(id="a", audio=talk, offset_s=1.0, duration_s=1.0)], "fairseq", tmp_path / "out"
+        )
 
 
-def test_csv_is_quoted_for_spreadsheets(tmp_path: Path, make_audio) -> None:  # type: ignore[no-untyped-def]
+def test_csv_is_quoted_for_spreadsheets(tmp_path: Path, make_audio: Make) -> None:
     talk = make_audio(tmp_path / "talk.wav")
     each = Utterance(id="a", audio=talk, duration_s=1.0, text='he said, "no"', extra={"notes": "n"})
     export_corpus([each], "csv", tmp_path / "out.csv")

@@ -1,0 +1,149 @@
+"""``loquela corpus`` from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.cli import main
+from asr.cli.corpus import FORMS
+from asr.importers import IMPORTERS
+from asr.manifest import read_manifest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six recordings of two speakers with their texts."""
+    folder = tmp_path / "corpus"
+    for number in range(6):
+        path = folder / f"speaker{number % 2}" / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.random.default_rng(number).normal(0, 0.1, 16_000), 16_000)
+        path.with_suffix(".txt").write_text(f"sumak wasi {'bcdefg'[number]}", encoding="utf-8")
+    return folder
+
+
+def test_the_forms_offered_are_the_importers() -> None:
+    assert set(FORMS) == {"auto", *IMPORTERS}
+
+
+def test_a_folder_is_imported_split_by_speaker_checked_and_counted(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "data" / "manifest.tsv"
+    options = [
+        "--language",
+        "qu",
+        "--speaker-pattern",
+        "(speaker.)",
+        "--split",
+        "train=0.5,test=0.5",
+        "--split-by",
+        "speaker",
+    ]
+    assert main(["corpus", "import", str(folder), "--out", str(manifest), *options]) == 0
+    assert "6 utterances, 0.00 hours" in capsys.readouterr().out
+    utterances = read_manifest(manifest)
+    assert {each.language for each in utterances} == {"qu"}
+    assert len({(each.speaker, each.split) for each in utterances}) == 2
+    assert main(["corpus", "check", str(manifest)]) == 0
+    shown = capsys.readouterr().out
+    assert "unseen-character: 3 utterance(s)" in shown
+    assert "-> " in shown
+    assert main(["corpus", "stats", str(manifest), "--json"]) == 0
+    stats = json.loads(capsys.readouterr().out)
+    assert stats["splits"]["all"]["utterances"] == 6
+    assert stats["splits"]["test"]["oov_rate"] == pytest.approx(1 / 3)
+    assert main(["corpus", "stats", str(manifest)]) == 0
+    assert "words unseen in training" in capsys.readouterr().out
+
+
+def test_what_is_left_out_is_told_on_stderr_with_status_1(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "speaker0" / "0.wav").write_bytes(b"text, not sound")
+    (folder / "speaker0" / "2.txt").unlink()
+    manifest = tmp_path / "manifest.tsv"
+    assert main(["corpus", "import", str(folder), "--out", str(manifest)]) == 1
+    out, err = capsys.readouterr()
+    told = [line for line in err.split("\n") if line.startswith("left out: ")]
+    assert len(told) == 2
+    assert "0.wav" in err
+    assert "2.txt" in err
+    assert "4 utterances" in out
+    assert len(read_manifest(manifest)) == 4
+
+
+def test_check_fails_on_errors_and_prints_json_lines(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "manifest.tsv"
+    assert main(["corpus", "import", str(folder), "--out", str(manifest), "--split", "train"]) == 0
+    soundfile.write(folder / "speaker1" / "1.wav", np.zeros(16_000), 16_000)
+    capsys.readouterr()
+    assert main(["corpus", "check", str(manifest), "--json"]) == 1
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(each["kind"], each["utterance_ids"]) for each in found if each["severity"] == "error"] == [
+        ("silence", ["speaker1_1"])
+    ]
+    assert main(["corpus", "check", str(manifest), "--no-audio"]) == 0
+    assert main(["corpus", "check", str(manifest), "--no-audio", "--frames-per-second", "5"]) == 1
+    shown = capsys.readouterr().out
+    assert "text-too-long-for-ctc: 6 utterance(s)" in shown
+    assert "and 3 more (--all shows them)" in shown
+
+
+def test_export_writes_a_kaldi_directory_per_split(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "manifest.tsv"
+    assert main(["corpus", "import", str(folder), "--out", str(manifest), "--split", "train=2,dev=1"]) == 0
+    capsys.readouterr()
+    assert main(["corpus", "export", str(manifest), "--form", "kaldi", "--out", str(tmp_path / "kaldi")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert (tmp_path / "kaldi" / "train" / "wav.scp").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["import", "GONE", "--out", "m.tsv"], "does not exist"),
+        (["import", "EMPTY", "--out", "m.tsv"], "no form"),
+        (["import", "FOLDER", "--out", "m.tsv", "--split", "train=x"], "--split"),
+        (["import", "FOLDER", "--out", "m.tsv", "--split", "train=1,dev=-1"], "positive"),
+        (["import", "FOLDER", "--out", "m.tsv", "--audio", "GONE"], "--audio"),
+        (["import", "FOLDER", "--out", "m.tsv", "--speaker-pattern", "("], "--speaker-pattern"),
+        (["check", "GONE"], "manifest"),
+    ],
+)
+def test_mistakes_are_one_line_that_names_them(
+    arguments: list[str], told: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {
+        "GONE": tmp_path / "gone",
+        "EMPTY": tmp_path / "empty",
+        "FOLDER": folder,
+        "m.tsv": tmp_path / "m.tsv",
+    }
+    assert main(["corpus", *(str(places.get(each, each)) for each in arguments)]) == 1
+    err = capsys.readouterr().err
+    assert told in err
+    assert len(err.strip().split("\n")) == 1
+    assert not (tmp_path / "m.tsv").exists()
+
+
+def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (
+        ["corpus"],
+        ["corpus", "import", "x"],
+        ["corpus", "import", "x", "--out", "y", "--columns", "audio"],
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+    capsys.readouterr()

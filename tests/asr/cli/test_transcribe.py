@@ -1,0 +1,330 @@
+"""``loquela transcribe`` as a person uses it: what works, and what each mistake says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from asr.cli import main
+from asr.encoder.conformer import ConformerConfig, ConformerEncoder
+from asr.formats import FORMAT_NAMES, read_transcript
+from asr.formats.eaf import read_eaf
+from asr.model import CTCModel, save_model
+from asr.text import TextPolicy
+from asr.tokenizer import character_tokenizer
+from asr.transcribe import Transcriber, account
+from asr.transcript import Gap, TranscriptSegment
+from lm.build import build_language_model
+
+SPEECH_S = 3.0
+
+
+def babble(seconds: float = SPEECH_S, rate: int = 16_000) -> NDArray[np.float32]:
+    """Pulses through a resonance, with a syllable's rhythm: enough like speech for the detector."""
+    clock = np.arange(int(seconds * rate)) / rate
+    pulses = np.sign(np.sin(2 * np.pi * 120 * clock)) * np.sin(2 * np.pi * 700 * clock)
+    return (0.3 * pulses * (0.55 + 0.45 * np.sin(2 * np.pi * 4 * clock))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model; it writes nonsense, but it writes."""
+    torch.manual_seed(1)
+    encoder = ConformerEncoder(ConformerConfig(width=32, num_layers=1, num_heads=2, stem_channels=8))
+    untrained = CTCModel(encoder, character_tokenizer(["ab c"], TextPolicy()))
+    with torch.no_grad():
+        untrained.head.bias[0] -= 3  # fewer blanks, so that there is text
+    folder = tmp_path_factory.mktemp("model") / "model"
+    save_model(untrained, folder)
+    return folder
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Path:
+    """A good recording: speech between silences."""
+    path = tmp_path / "talk.wav"
+    silence = np.zeros(16_000, np.float32)
+    soundfile.write(path, np.concatenate([silence, babble(), silence]), 16_000)
+    return path
+
+
+def transcribe(model: Path, *words: object) -> int:
+    """Run the command in this process; returns the exit status."""
+    return main(["transcribe", "--model", str(model), *map(str, words)])
+
+
+def one_line(captured: str) -> str:
+    """The single line that a mistake gives."""
+    lines = [line for line in captured.splitlines() if line.startswith("loquela: ")]
+    assert len(lines) == 1, captured
+    assert "Traceback" not in captured
+    return lines[0]
+
+
+# --- what works ---------------------------------------------------------------------------------
+
+
+def test_every_format_is_written_and_read_back(model: Path, talk: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert transcribe(model, talk, "--format", ",".join(FORMAT_NAMES), "--out", out) == 0
+    whole = read_transcript(out / "talk.json")
+    assert whole.segments
+    assert whole.duration == pytest.approx(5.0)
+    for name in FORMAT_NAMES:
+        words = " ".join(segment.text for segment in read_transcript(out / f"talk.{name}").segments).split()
+        assert words == " ".join(segment.text for segment in whole.segments).split()
+
+
+def test_segments_go_to_stdout_as_json_lines(model: Path, talk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert transcribe(model, talk, "--nbest", "2") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows
+    assert {"recording", "start", "end", "text", "confidence", "alternatives"} <= rows[0].keys()
+
+
+def test_every_second_is_in_a_segment_or_a_gap(model: Path, talk: Path) -> None:
+    transcript = Transcriber.load(model).transcribe(talk)
+    spans = sorted((each.start, each.end) for each in (*transcript.segments, *transcript.gaps))
+    assert spans[0][0] == 0
+    assert spans[-1][1] == transcript.duration
+    assert all(first[1] == pytest.approx(second[0]) for first, second in zip(spans, spans[1:], strict=False))
+    for segment in transcript.segments:
+        assert all(segment.start <= word.start < word.end <= segment.end for word in segment.words)
+        assert " ".join(word.text for word in segment.words) == segment.text
+
+
+def test_gaps_of_channels_that_overlap_are_counted_once() -> None:
+    segments = [TranscriptSegment(start=1, end=3, text="a"), TranscriptSegment(start=2, end=4, text="b")]
+    gaps = [Gap(start=2.5, end=5, reason="no words recognised")]
+    assert account(segments, gaps, 6) == [
+        Gap(start=0, end=1, reason="silence"),
+        Gap(start=4, end=5, reason="no words recognised"),
+        Gap(start=5, end=6, reason="silence"),
+    ]
+
+
+def test_batches_do_not_change_the_transcript(model: Path, tmp_path: Path) -> None:
+    from asr.transcribe import TranscribeConfig
+
+    pause = np.zeros(20_000, np.float32)
+    parts = [part for seconds in (1.0, 2.5, 0.8, 1.7) for part in (babble(seconds), pause)]
+    soundfile.write(tmp_path / "long.wav", np.concatenate(parts), 16_000)
+    texts = {
+        batch_s: Transcriber.load(model, config=TranscribeConfig(batch_s=batch_s)).transcribe(tmp_path / "long.wav").text
+        for batch_s in (0.0, 6.0, 100.0)
+    }
+    assert len(set(texts.values())) == 1
+    assert texts[0.0]
+
+
+def test_a_folder_keeps_its_shape_and_twins_keep_their_endings(model: Path, talk: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "day"
+    (folder / "morning").mkdir(parents=True)
+    soundfile.write(folder / "morning" / "a.wav", babble(), 16_000)
+    soundfile.write(folder / "a.wav", babble(), 16_000)
+    soundfile.write(folder / "a.flac", babble(), 16_000)
+    assert transcribe(model, folder, "--format", "srt", "--out", tmp_path / "out") == 0
+    written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.srt"))
+    assert written == ["a.flac.srt", "a.wav.srt", "morning/a.srt"]
+
+
+def test_an_elan_file_gains_tiers_and_loses_nothing(model: Path, talk: Path, tmp_path: Path) -> None:
+    assert transcribe(model, talk, "--format", "eaf") == 0
+    first = talk.with_suffix(".eaf")
+    assert transcribe(model, talk, first, "--format", "eaf", "--out", tmp_path / "out") == 0
+    old, new = read_eaf(first), read_eaf(tmp_path / "out" / "talk.eaf")
+    assert [tier.id for tier in new.tiers][: len(old.tiers)] == [tier.id for tier in old.tiers]
+    assert len(new.tiers) == 2 * len(old.tiers)
+
+
+def test_a_language_model_that_lies_with_the_model_is_used(model: Path, talk: Path, tmp_path: Path) -> None:
+    build_language_model(["abc cab", "ab c"], tmp_path / "lm", policy=TextPolicy().to_dict())
+    transcript = Transcriber.load(model, lm=tmp_path / "lm").transcribe(talk)
+    assert transcript.details["language_model"] == str(tmp_path / "lm")
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_other_rates_and_channels(model: Path, tmp_path: Path, rate: int) -> None:
+    stereo = np.stack([babble(rate=rate), np.zeros(int(SPEECH_S * rate), np.float32)], axis=1)
+    soundfile.write(tmp_path / "talk.wav", stereo, rate)
+    transcript = Transcriber.load(model).transcribe(tmp_path / "talk.wav")
+    assert transcript.duration == pytest.approx(SPEECH_S, abs=1e-3)
+    assert transcript.details.get("telephone") == ("true" if rate == 8_000 else None)
+    assert transcribe(model, tmp_path / "talk.wav", "--channel", "split", "--format", "json") == 0
+    split = read_transcript(tmp_path / "talk.json")
+    assert {segment.speaker for segment in split.segments} == {"channel 1"}
+
+
+def test_names_with_spaces_newlines_and_other_letters(model: Path, tmp_path: Path) -> None:
+    names = ["a b.wav", "línea\nnueva.wav", "ñandú-ωε-हिन्दी.wav", "-dash.wav", "100%.wav"]
+    for name in names:
+        soundfile.write(str(tmp_path / name), babble(), 16_000)
+    assert transcribe(model, tmp_path, "--format", "srt,eaf", "--out", tmp_path / "out") == 0
+    assert {path.stem + ".wav" for path in (tmp_path / "out").glob("*.srt")} == set(names)
+
+
+# --- mistakes: one line, the rest is done -------------------------------------------------------
+
+
+def truncated_flac(path: Path) -> None:
+    soundfile.write(path, babble(20), 16_000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def truncated_mp4(path: Path) -> None:
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("aac", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(babble(20)[None], format="fltp", layout="mono")
+        frame.rate, frame.pts, frame.time_base = 16_000, 0, Fraction(1, 16_000)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def not_numbers(path: Path) -> None:
+    waveform = babble()
+    waveform[20_000] = np.nan
+    soundfile.write(path, waveform, 16_000, subtype="FLOAT")
+
+
+BAD = {
+    "folder.wav": (lambda path: path.mkdir(), "no recording in this folder"),
+    "empty.wav": (lambda path: path.touch(), "is empty"),
+    "text.wav": (lambda path: path.write_text("these are words\n" * 99), "text.wav"),
+    "cut.flac": (truncated_flac, "cut short or damaged"),
+    "cut.mp4": (truncated_mp4, "cut.mp4"),
+    "nan.wav": (not_numbers, r"NaN or infinite sample at 1.250 s"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_named_and_the_others_are_done(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    make, message = BAD[name]
+    make(tmp_path / name)
+    assert transcribe(model, tmp_path / name, talk, "--format", "srt", "--out", tmp_path / "out") == 1
+    line = one_line(capsys.readouterr().err)
+    assert name in line
+    assert message in line
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["talk.srt"]
+
+
+def test_a_missing_file(model: Path, talk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert transcribe(model, talk.with_name("none.wav"), talk) == 1
+    captured = capsys.readouterr()
+    assert "none.wav: no such file" in one_line(captured.err)
+    assert captured.out
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.1])
+def test_a_hundredth_of_a_second_is_silence(model: Path, tmp_path: Path, seconds: float) -> None:
+    soundfile.write(tmp_path / "click.wav", babble(seconds), 16_000)
+    transcript = Transcriber.load(model).transcribe(tmp_path / "click.wav")
+    assert not transcript.segments
+    assert sum(gap.end - gap.start for gap in transcript.gaps) == pytest.approx(seconds)
+
+
+def test_an_hour_of_silence_is_one_gap(model: Path, tmp_path: Path) -> None:
+    with soundfile.SoundFile(tmp_path / "hour.flac", "w", 8_000, 1) as stream:
+        for _ in range(60):
+            stream.write(np.zeros(60 * 8_000, np.float32))
+    transcript = Transcriber.load(model).transcribe(tmp_path / "hour.flac")
+    assert not transcript.segments
+    assert transcript.gaps == (Gap(start=0, end=3600, reason="silence"),)
+
+
+def test_an_output_that_exists_is_kept(model: Path, talk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = talk.with_suffix(".srt")
+    target.write_text("mine")
+    assert transcribe(model, talk, "--format", "srt") == 1
+    assert "exists and is kept. Give --overwrite" in one_line(capsys.readouterr().err)
+    assert target.read_text() == "mine"
+    assert transcribe(model, talk, "--format", "srt", "--overwrite") == 0
+    assert target.read_text() != "mine"
+
+
+def test_a_folder_that_cannot_be_written(model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert transcribe(model, talk, "--format", "srt", "--out", tmp_path / "file" / "out") == 1
+    assert "Give --out a folder that can be written" in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [("--format", "srtt", "Did you mean 'srt'"), ("--channel", "left", "'left' is no channel"), ("--nonsense", "1", "--nonsense")],
+)
+def test_wrong_usage_ends_with_2(
+    model: Path, talk: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, message: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        transcribe(model, talk, option, value)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_channel_that_is_not_there(model: Path, talk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert transcribe(model, talk, "--channel", "3") == 1
+    assert "has no channel 3" in one_line(capsys.readouterr().err)
+
+
+def test_a_model_that_is_not_there_or_not_one(talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert transcribe(tmp_path / "empty", talk) == 1
+    assert "loquela.json" in one_line(capsys.readouterr().err)
+
+
+def test_a_language_model_of_another_alphabet(model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build_language_model(["привет мир", "добрый день"], tmp_path / "lm", policy=TextPolicy().to_dict())
+    assert transcribe(model, talk, "--lm", tmp_path / "lm") == 1
+    assert "U+0434" in one_line(capsys.readouterr().err)
+
+
+def test_control_c_leaves_whole_files(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(200):
+        soundfile.write(folder / f"{number:03d}.wav", babble(6), 16_000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "asr", "transcribe", str(folder), "--model", str(model), "--format", "json", "--out", str(tmp_path / "out")],
+        cwd=Path(__file__).parents[3],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "out").glob("*.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    stderr = process.communicate()[1]
+    assert process.returncode == 130
+    assert "stopped; what is done stays" in stderr
+    assert "Traceback" not in stderr
+    done = sorted((tmp_path / "out").iterdir())
+    assert 2 <= len(done) < 200
+    assert all(path.suffix == ".json" and read_transcript(path).duration == pytest.approx(6) for path in done)
+
+
+def test_help_is_quick_and_imports_no_torch() -> None:
+    code = "import sys, asr.cli; asr.cli.main(['--version']); print('torch' in sys.modules or 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "False"
+    spent = []
+    for _ in range(3):
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-m", "asr", "--help"], capture_output=True, check=True, cwd=Path(__file__).parents[3])
+        spent.append(time.monotonic() - started)
+    assert min(spent) < 0.7
