@@ -1,4 +1,4 @@
-"""Reading by FFmpeg's libraries: m4a, mp4, webm and whatever libsndfile cannot read whole."""
+"""Reading by FFmpeg's libraries: mp3, m4a, mp4, webm and whatever libsndfile cannot read whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
-from asr.audio.header import xing_bytes
+from asr.audio.header import mp3_counts_itself
 from asr.audio.reader import (
     HEADER_TOLERANCE_S,
     PREROLL_S,
@@ -86,7 +86,7 @@ class AvReader:
                 stream = container.streams.audio[0]
                 if target is not None:
                     container.seek(target, stream=stream, backward=True)
-                for frame in self._unbroken(container.decode(stream)):
+                for frame in self._unbroken(_decoded(container, stream)):
                     position += frame.samples
                     if position <= start:
                         continue
@@ -170,6 +170,23 @@ def _joined(held: list[FloatArray], info: AudioInfo, end: int) -> FloatArray:
     return block
 
 
+def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+    """Decoded frames; of an MP3, not minding tags and padding behind the last of them."""
+    if container.format.name != "mp3":
+        yield from container.decode(stream)
+        return
+    failed: Exception | None = None
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except AV_ERRORS as error:
+            failed = failed or error
+            continue
+        if frames and failed is not None:
+            raise failed  # not behind the sound but within it
+        yield from frames
+
+
 def _frame_grid(container: Any, stream: Any, first: list[Any]) -> tuple[int, int, int] | None:
     """(first time stamp, samples of the first frame, samples of the next), where stamps count samples.
 
@@ -186,7 +203,7 @@ def _frame_grid(container: Any, stream: Any, first: list[Any]) -> tuple[int, int
 def _promised_s(path: Path, container: Any, stream: Any) -> float | None:
     """Seconds that the container promises for this stream, where its word is good."""
     kind = container.format.name
-    if not any(name in kind for name in EXACT_LENGTH) and not (kind == "mp3" and xing_bytes(path)):
+    if not any(name in kind for name in EXACT_LENGTH) and not (kind == "mp3" and mp3_counts_itself(path)):
         return None
     if stream.duration:
         return float(stream.duration * stream.time_base)

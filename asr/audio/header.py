@@ -1,7 +1,8 @@
 """What an audio file's own bytes promise, where the decoders would pass over a broken promise.
 
 libsndfile reads what it finds: a WAV whose end is missing, the first of several chained Ogg
-streams, an MP3 up to its guessed length. Each would lose sound without a word.
+streams, an MP3 up to a length guessed from its first frame. Each would lose sound without a word,
+so the first is refused and the others are left to FFmpeg's libraries.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ SOUNDFILE_MAGIC = (
     b"NIST_1A",
     b"Creative",
 )
+"""How the files begin that libsndfile reads; not MP3, whose length it guesses and whose places it misses."""
 STREAMED_WAV = (0x7FFFF000, 0xFFFFF000)
 """Sizes from here to the next power of two were written by a program that could not seek back."""
 
@@ -43,12 +45,7 @@ def soundfile_reads_whole(path: Path) -> bool:
         check_wav(path)
     if head.startswith(b"OggS"):
         return not ogg_is_chained(path)
-    if head.startswith(SOUNDFILE_MAGIC):
-        return True
-    declared = xing_bytes(path)
-    # Without this header libsndfile guesses the number of samples from the first frame's bit rate
-    # and stops there; where two files were joined it stops after the first.
-    return declared is not None and abs(declared[0] / declared[1] - 1) < 0.01
+    return head.startswith(SOUNDFILE_MAGIC)
 
 
 def check_wav(path: Path) -> None:
@@ -118,25 +115,15 @@ def ogg_is_chained(path: Path) -> bool:
     return page[14:18] != first[14:18]
 
 
-def xing_bytes(path: Path) -> tuple[int, int] | None:
-    """Bytes of MP3 frames that the Xing or Info header promises, and bytes that the file has.
-
-    None where there is no such header, or the file is no MP3.
-    """
-    size = path.stat().st_size
+def mp3_counts_itself(path: Path) -> bool:
+    """Whether an MP3 has the Xing or Info header that counts its frames; else its length is a guess."""
     with open(path, "rb") as file:
         head = file.read(10)
-        start = 0
         if head.startswith(b"ID3") and len(head) == 10:  # length in four bytes of seven bits
-            start = 10 + sum(
-                (byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)
-            )
-        file.seek(start)
+            size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+            file.seek(10 + size)
+        else:
+            file.seek(0)
         frame = file.read(64)
-    if len(frame) < 64 or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0:
-        return None
     at = max(frame.find(b"Xing"), frame.find(b"Info"))
-    # Flags 1 and 2: the numbers of frames and of bytes are there.
-    if at < 0 or len(frame) < at + 16 or frame[at + 7] & 3 != 3:
-        return None
-    return int.from_bytes(frame[at + 12 : at + 16], "big"), size - start
+    return at >= 0 and len(frame) > at + 7 and bool(frame[at + 7] & 1)

@@ -1,4 +1,4 @@
-"""Reading by libsndfile: wav, flac, Ogg Vorbis and Opus, most mp3, aiff, au, sphere."""
+"""Reading by libsndfile: wav, flac, Ogg Vorbis and Opus, aiff, au, sphere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from asr.audio.reader import (
     no_samples,
 )
 
-LOSSY = ("ogg", "mp3")
 UNKNOWN_LENGTH = 1 << 50
 """libsndfile's number of samples of a FLAC written to a pipe is greater."""
 
@@ -63,8 +62,10 @@ class SoundfileReader:
     def blocks(self, start: int) -> Iterator[FloatArray]:
         """Samples (S, C) from ``start``; see `Reader`."""
         info, rate = self.info, self.info.sample_rate
-        lossy = info.container in LOSSY
+        lossy = info.container == "ogg"
         position = max(0, min(start, self._promised) - (round(PREROLL_S * rate) if lossy else 0))
+        if info.codec == "vorbis":  # libsndfile 1.2 seeks to a wrong place near the end: read up to it
+            position = 0
         try:
             self._file.seek(position)
             while len(block := self._file.read(info.block_samples, dtype="float32", always_2d=True)):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lm.errors import InputError
 
 if TYPE_CHECKING:
-    from asr.check import CheckConfig, Finding
+    from asr.check import Finding
     from asr.manifest import Utterance
 
 HELP = "import, check, count and export a corpus"
@@ -202,7 +202,7 @@ def _check(args: argparse.Namespace) -> int:
         )
     hop = round(SAMPLE_RATE / args.frames_per_second)
     utterances = _read(args)
-    config: CheckConfig = CheckConfig(grid=FrameGrid(hop_samples=hop, window_samples=hop))
+    config = CheckConfig(grid=FrameGrid(hop_samples=hop, window_samples=hop))
     with _Progress("heard") as progress:
         findings = check_manifest(
             utterances, config, listen=not args.no_audio, jobs=max(1, args.jobs), progress=progress

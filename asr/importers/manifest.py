@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asr.importers.base import Draft, ImportConfig, Importer, Reading, find_audio
+from asr.importers.base import Draft, ImportConfig, Importer, Reading
 from asr.manifest import read_manifest
 
 
@@ -27,7 +27,7 @@ def read(source: Path, config: ImportConfig) -> Reading:
         rows_of[utterance.audio] = rows_of.get(utterance.audio, 0) + 1
     drafts, problems = [], []
     for each in utterances:
-        if find_audio(str(each.audio), [Path()]) is None:
+        if not each.audio.is_file():
             problems.append(
                 f"{each.audio}: no such file, for {each.id}. Say where the audio lies with --audio FOLDER."
             )

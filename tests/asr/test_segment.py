@@ -20,13 +20,14 @@ RATE = 16_000
 def speech(seconds: float, seed: int = 0) -> FloatArray:
     """Something that webrtcvad takes for speech: a buzz of 120 Hz through three formants, in syllables."""
     rng = np.random.default_rng(seed)
-    time = np.arange(round(seconds * RATE)) / RATE
+    time = np.arange(RATE) / RATE
     harmonics = sum(
         np.sin(2 * np.pi * 120 * k * time + rng.uniform(0, 6)) * np.exp(-(((120 * k - f) / 150) ** 2))
         for k in range(1, 30)
         for f in (500, 1500, 2500)
     )
-    return (0.1 * harmonics * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * time))).astype(np.float32)
+    second = 0.1 * harmonics * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * time))
+    return np.resize(second.astype(np.float32), round(seconds * RATE))  # it repeats each second
 
 
 def silence(seconds: float) -> FloatArray:
@@ -169,7 +170,7 @@ def test_segments_come_as_soon_as_they_are_closed() -> None:
     assert given_s <= 6
 
 
-def test_an_hour_needs_no_more_memory_than_two_minutes() -> None:
+def test_long_recordings_need_no_more_memory_than_short_ones() -> None:
     pattern = lay(speech(25), silence(5))
 
     def peak(times: int) -> int:
@@ -180,7 +181,7 @@ def test_an_hour_needs_no_more_memory_than_two_minutes() -> None:
         tracemalloc.stop()
         return highest
 
-    assert peak(30) < 1.1 * peak(3)
+    assert peak(20) < 1.1 * peak(2)
 
 
 def test_fixed_windows_cover_everything_evenly() -> None:
