@@ -43,6 +43,33 @@ def epoch_batches(
     return [batches[place] for place in generator.permutation(len(batches))]
 
 
+def joined(
+    durations_s: Sequence[float], *, probability: float, max_s: float, pause_s: float, seed: int, epoch: int
+) -> list[tuple[int, ...]]:
+    """Every utterance once, some alone and some in rows that will be laid end to end.
+
+    A model that has only heard single sentences loses words in a segment that holds several.
+
+    Args:
+        durations_s: seconds of each utterance.
+        probability: that an utterance begins a row rather than standing alone.
+        max_s: longest row; each row draws its own length below it.
+        pause_s: seconds to reckon with between two utterances.
+    """
+    generator = np.random.default_rng([seed, epoch, 1])
+    waiting = generator.permutation(len(durations_s)).tolist()
+    rows: list[tuple[int, ...]] = []
+    while waiting:
+        row = [waiting.pop()]
+        length = durations_s[row[0]]
+        wanted = generator.uniform(0, max_s) if generator.random() < probability else 0.0
+        while waiting and length + pause_s + durations_s[waiting[-1]] <= wanted:
+            row.append(waiting.pop())
+            length += pause_s + durations_s[row[-1]]
+        rows.append(tuple(row))
+    return rows
+
+
 def prefetch(
     items: Iterator[Item], make: Callable[[Item], Made], *, threads: int = 1, ahead: int = 4
 ) -> Iterator[Made]:

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from asr.audio import load
 from asr.augment import AugmentConfig, augment, shortest_factor
-from asr.batches import epoch_batches, prefetch
+from asr.batches import epoch_batches, joined, prefetch
 from asr.decode import GreedyDecoder
 from asr.edits import Counts, error_counts
 from asr.frames import samples_to_seconds, seconds_to_samples
@@ -25,6 +26,9 @@ from asr.model import CTCModel, save_model
 from asr.trainer import StepOutput
 
 FloatArray = NDArray[np.float32]
+
+PAUSE_S = 0.4
+"""Mean pause between utterances that are laid end to end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,10 @@ class CtcConfig:
     """Weight of the divergence between two masked views (Yao et al. 2025: 0.2); 0 trains on one view."""
     consistency_start: float = 0.0
     """Share of the training after which the second view is added; early on it only costs time."""
+    join_probability: float = 0.0
+    """Share of the training items that are several utterances in a row, as a segment of a recording is."""
+    join_max_s: float = 20.0
+    """Longest such row; the detector's longest segment."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     cache_gb: float = 4.0
     """Memory for decoded audio; recordings beyond it are decoded anew in each epoch."""
@@ -104,7 +112,6 @@ class CtcTask:
         self.dev = list(dev)
         self.config = config
         self.seed = seed
-        self.labels = {utterance.id: model.tokenizer.encode(utterance.text) for utterance in [*train, *dev]}
         self.cache = AudioCache(config.cache_gb * 1e9)
         self.evaluations = 0
         self.inter_layers = config.inter_layers or ((model.encoder.num_layers + 1) // 2,)
@@ -112,19 +119,32 @@ class CtcTask:
     def batches(self, epoch: int, skip: int) -> Iterator[CtcBatch]:
         """Augmented batches of an epoch; each utterance's variant follows from seed, epoch and place."""
         views = 2 if self.config.consistency_weight else 1
+        durations = [utterance.duration_s for utterance in self.train]
+        rows = joined(
+            durations,
+            probability=self.config.join_probability,
+            max_s=self.config.join_max_s,
+            pause_s=PAUSE_S,
+            seed=self.seed,
+            epoch=epoch,
+        )
         order = epoch_batches(
-            [utterance.duration_s for utterance in self.train],
+            [sum(durations[index] for index in row) + PAUSE_S * (len(row) - 1) for row in rows],
             batch_s=self.config.batch_s / views,
             seed=self.seed,
             epoch=epoch,
         )
 
-        def make(indices: list[int]) -> CtcBatch:
-            rows = []
-            for index in indices:
-                generator = np.random.default_rng([self.seed, epoch, index])
-                rows.append(augment(self.cache.load(self.train[index]), self.config.augment, generator))
-            return self._collate([self.train[index] for index in indices], rows)
+        def make(places: list[int]) -> CtcBatch:
+            items = []
+            for row in (rows[place] for place in places):
+                generator = np.random.default_rng([self.seed, epoch, row[0]])
+                waveform = lay_end_to_end([self.cache.load(self.train[index]) for index in row], generator)
+                utterances = [self.train[index] for index in row]
+                text = " ".join(utterance.text for utterance in utterances)
+                name = "+".join(utterance.id for utterance in utterances)
+                items.append((name, text, augment(waveform, self.config.augment, generator)))
+            return self._collate(items)
 
         return prefetch(iter(order[skip:]), make, threads=self.config.loader_threads)
 
@@ -207,13 +227,19 @@ class CtcTask:
     def explain(self, batch: CtcBatch) -> str:
         """Look for what makes a CTC loss infinite or not a number."""
         frames = [self.model.encoder.grid.num_frames(samples) for samples in batch.num_samples.tolist()]
-        for name, row, count in zip(batch.ids, batch.waveforms, frames, strict=True):
+        labels = [
+            row[:count] for row, count in zip(batch.labels.tolist(), batch.num_labels.tolist(), strict=True)
+        ]
+        for name, row, row_labels, count in zip(batch.ids, batch.waveforms, labels, frames, strict=True):
             if not bool(torch.isfinite(row).all()):
                 return f"The audio of {name} has samples that are not numbers. Run `loquela corpus check`."
-            needed = frames_needed(self.labels[name])
+            needed = frames_needed(row_labels)
             if count < needed:
-                return f"{name} has {count} frames for a text that needs {needed}. Run `loquela corpus check` and leave it out."
-        return "Audio and texts look sound, so training diverged. Lower trainer.lr, lengthen trainer.warmup, or set trainer.precision=float32."
+                return f"{name} has {count} frames, its text needs {needed}. Leave it out: `loquela corpus check`."
+        return (
+            "Audio and texts look sound, so training diverged. "
+            "Lower trainer.lr, lengthen trainer.warmup, or set trainer.precision=float32."
+        )
 
     def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write the model folder."""
@@ -232,23 +258,33 @@ class CtcTask:
 
     def _dev_batch(self, indices: list[int]) -> CtcBatch:
         rows = [self.dev[index] for index in indices]
-        return self._collate(rows, [self.cache.load(utterance) for utterance in rows])
+        return self._collate([(each.id, each.text, self.cache.load(each)) for each in rows])
 
     @property
     def _dev_texts(self) -> dict[str, str]:
         return {utterance.id: utterance.text for utterance in self.dev}
 
-    def _collate(self, utterances: Sequence[Utterance], waveforms: Sequence[FloatArray]) -> CtcBatch:
-        num_samples = torch.tensor([len(waveform) for waveform in waveforms])
-        padded = torch.zeros(len(waveforms), int(num_samples.max()))
-        for row, waveform in zip(padded, waveforms, strict=True):
-            row[: len(waveform)] = torch.from_numpy(waveform)
-        encoded = [self.labels[utterance.id] for utterance in utterances]
-        num_labels = torch.tensor([len(labels) for labels in encoded])
-        labels = torch.zeros(len(encoded), max(1, int(num_labels.max())), dtype=torch.int64)
-        for row, values in zip(labels, encoded, strict=True):
-            row[: len(values)] = torch.tensor(values, dtype=torch.int64)
-        return CtcBatch([utterance.id for utterance in utterances], padded, num_samples, labels, num_labels)
+    def _collate(self, items: Sequence[tuple[str, str, FloatArray]]) -> CtcBatch:
+        """Pad (id, text, waveform (S,)) of each utterance to a batch."""
+        names, texts, waveforms = zip(*items, strict=True)
+        encoded = [self.model.tokenizer.encode(text) for text in texts]
+        return CtcBatch(
+            list(names),
+            pad_sequence([torch.from_numpy(waveform) for waveform in waveforms], batch_first=True),
+            torch.tensor([len(waveform) for waveform in waveforms]),
+            pad_sequence([torch.tensor(labels, dtype=torch.int64) for labels in encoded], batch_first=True),
+            torch.tensor([len(labels) for labels in encoded]),
+        )
+
+
+def lay_end_to_end(waveforms: Sequence[FloatArray], generator: np.random.Generator) -> FloatArray:
+    """Utterances in a row, with pauses of up to twice `PAUSE_S` of faint noise, (S,)."""
+    parts = [waveforms[0]]
+    for waveform in waveforms[1:]:
+        length = seconds_to_samples(generator.uniform(0, 2 * PAUSE_S))
+        level = 10 ** generator.uniform(-4, -2.5)
+        parts += [(level * generator.standard_normal(length)).astype(np.float32), waveform]
+    return np.concatenate(parts)
 
 
 def trainable(

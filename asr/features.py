@@ -101,7 +101,8 @@ def spec_augment(
 ) -> Tensor:
     """Zero random bands and stretches of normalised features (Park et al. 2019).
 
-    The number of time masks follows the length of the utterance (Park et al. 2020), so that a word of half a second is not wiped out and a long sentence is not left whole.
+    The number of time masks follows the length of the utterance (Park et al. 2020), so that a word
+    of half a second is not wiped out and a long sentence is not left whole.
 
     Args:
         features: (N, T, D), zero mean: a mask writes the mean.

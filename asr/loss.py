@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -55,7 +57,7 @@ def frames_needed(labels: list[int]) -> int:
     >>> frames_needed([3, 3, 5])
     4
     """
-    return len(labels) + sum(first == second for first, second in zip(labels, labels[1:], strict=False))
+    return len(labels) + sum(first == second for first, second in pairwise(labels))
 
 
 def blank_ratio(emissions: Tensor, num_frames: Tensor, blank: int) -> float:

@@ -84,7 +84,8 @@ class TextPolicy:
         unknown = set(values) - {item.name for item in fields(cls)}
         if unknown:
             raise InputError(
-                f"text policy: unknown {', '.join(sorted(unknown))}. Known: {', '.join(item.name for item in fields(cls))}."
+                f"text policy: unknown {', '.join(sorted(unknown))}. "
+                f"Known: {', '.join(item.name for item in fields(cls))}."
             )
         return cls(**values)
 

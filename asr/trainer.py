@@ -224,8 +224,8 @@ class Trainer:
                 out = self.task.step(self.model, batch, self.update / config.updates)
             if not bool(torch.isfinite(out.loss)):
                 raise InputError(
-                    f"update {self.update}: the loss is {float(out.loss.detach())} on the utterances {', '.join(batch.ids)}. "
-                    f"{self.task.explain(batch)}"
+                    f"update {self.update}: the loss is {float(out.loss.detach())} "
+                    f"on the utterances {', '.join(batch.ids)}. {self.task.explain(batch)}"
                 )
             self.accelerator.backward(out.loss)
             if self.accelerator.sync_gradients:
@@ -237,7 +237,8 @@ class Trainer:
                 norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip_norm)
                 if not math.isfinite(float(norm)):
                     raise InputError(
-                        f"update {self.update}: the gradient is {float(norm)} on the utterances {', '.join(batch.ids)}. "
+                        f"update {self.update}: the gradient is {float(norm)} "
+                        f"on the utterances {', '.join(batch.ids)}. "
                         "Lower trainer.lr or set trainer.precision=float32."
                     )
                 waited["grad_norm"] = float(norm)

@@ -34,12 +34,13 @@ CHUNKS = ((10, 1), (20, 2), (30, 3), (30, 5))
 """Chunk and stride in seconds that the pipeline may choose from."""
 BATCHES = (1, 4, 8)
 PROTOCOL = f"""The checkpoint is egs/mini's Wav2Vec2-BERT, exported to transformers' own files. The recording
-is made of mini's dev and test utterances (synthetic speech), in a seeded order, with pauses of 0.3 to 1.5 s of quiet
-noise, repeated in new orders up to the length asked for, written as 16-bit FLAC at 16 kHz. Both decode greedily and
-both start from the file: loquela by `Transcriber.transcribe` with its defaults, transformers by soundfile and
-`pipeline("automatic-speech-recognition")` with chunk, stride and batch size chosen as the fastest of
-{len(CHUNKS) * len(BATCHES)} combinations on the first three minutes, no more than one point of WER worse than its most accurate. Loading the model is not
-timed. One process, {CORES} threads for both, interleaved. WER is of the whole recording's text under mini's policy."""
+is made of mini's dev and test utterances (synthetic speech), drawn with a seed, with pauses of 0.3 to 1.5 s of
+quiet noise, up to the length asked for, written as 16-bit FLAC at 16 kHz. Both decode greedily and both start from
+the file: loquela by `Transcriber.transcribe` with its defaults, transformers by soundfile and
+`pipeline("automatic-speech-recognition")` with the chunk, stride and batch size that are fastest of
+{len(CHUNKS) * len(BATCHES)} combinations on the first three minutes, among those within one point of the best WER
+there. Loading the model is not timed. One process, {CORES} threads for both, interleaved. WER is of the whole
+recording's text under mini's policy."""
 
 
 def make_recording(path: Path, seconds: float) -> str:
@@ -78,7 +79,11 @@ def main() -> None:
         transcriber = Transcriber.load(MINI / "model", lm="none", device="cpu")
         model = transcriber.model
         exported = export_transformers(
-            model.encoder, model.head, model.tokenizer.surfaces, model.tokenizer.blank, Path(folder) / "exported"
+            model.encoder,
+            model.head,
+            model.tokenizer.surfaces,
+            model.tokenizer.blank,
+            Path(folder) / "exported",
         )
         peer = pipeline("automatic-speech-recognition", model=str(exported), device="cpu")
         policy = model.tokenizer.policy
@@ -87,7 +92,9 @@ def main() -> None:
             return score_corpus({"all": said}, {"all": text}, policy).counts("wer").rate
 
         def by_peer(settings: dict[str, Any], most: float | None = None) -> str:
-            waveform, rate = soundfile.read(recording, dtype="float32", frames=-1 if most is None else round(most * SAMPLE_RATE))
+            waveform, rate = soundfile.read(
+                recording, dtype="float32", frames=-1 if most is None else round(most * SAMPLE_RATE)
+            )
             return str(peer({"raw": waveform, "sampling_rate": rate}, **settings)["text"])
 
         rows, tried = [], []
@@ -113,7 +120,7 @@ def main() -> None:
         def theirs() -> None:
             texts["transformers"] = by_peer(best)
 
-        timings = common.interleave({"loquela": ours, "transformers": theirs}, rounds)
+        timings = common.interleave({"loquela": ours, "transformers": theirs}, repeats=rounds)
 
     speed = {name: seconds / timing.median for name, timing in timings.items()}
     wer = {name: word_error_rate(reference, text) for name, text in texts.items()}

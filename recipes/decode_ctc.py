@@ -95,7 +95,9 @@ def tuned(path: Path | None) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8"))["decoding"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"--tuned {path} cannot be read ({error}). Give the output of `loquela lm tune`.") from error
+        raise InputError(
+            f"--tuned {path} cannot be read ({error}). Give the output of `loquela lm tune`."
+        ) from error
 
 
 def settings_from(overrides: list[str]) -> dict[str, Any]:

@@ -318,7 +318,7 @@ def test_a_hundredth_of_a_second_is_read(tmp_path: Path) -> None:
     assert len(load(path)) == 160
 
 
-def test_an_hour_needs_no_more_memory_than_ten_minutes(tmp_path: Path) -> None:
+def test_half_an_hour_needs_no_more_memory_than_three_minutes(tmp_path: Path) -> None:
     def peak(minutes: int) -> int:
         path = tmp_path / "long.wav"
         size = minutes * 60 * 16_000 * 2
@@ -333,6 +333,6 @@ def test_an_hour_needs_no_more_memory_than_ten_minutes(tmp_path: Path) -> None:
         assert blocks == 2 * minutes
         return highest
 
-    short = peak(10)
+    short = peak(3)
     assert short < 10e6
-    assert peak(60) < 1.05 * short
+    assert peak(30) < 1.05 * short

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as strategies
 
-from asr.batches import epoch_batches, prefetch
+from asr.batches import epoch_batches, joined, prefetch
 
 
 @given(
@@ -24,6 +24,28 @@ def test_every_utterance_is_in_one_batch_of_bounded_size(
     for batch in batches:
         assert len(batch) == 1 or max(lengths[index] for index in batch) * len(batch) <= limit
     assert batches == epoch_batches(lengths, batch_s=limit, seed=1, epoch=epoch)
+
+
+@given(
+    strategies.lists(strategies.floats(0.1, 30), min_size=1, max_size=60),
+    strategies.floats(0, 1),
+    strategies.floats(1, 40),
+)
+def test_rows_hold_every_utterance_once_and_stay_short(
+    lengths: list[float], share: float, most: float
+) -> None:
+    rows = joined(lengths, probability=share, max_s=most, pause_s=0.4, seed=1, epoch=0)
+    assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
+    for row in rows:
+        assert len(row) == 1 or sum(lengths[index] for index in row) + 0.4 * (len(row) - 1) <= most
+
+
+def test_no_row_is_joined_when_none_shall_be() -> None:
+    rows = joined([1.0] * 50, probability=0, max_s=20, pause_s=0.4, seed=1, epoch=0)
+    assert all(len(row) == 1 for row in rows)
+    assert any(
+        len(row) > 3 for row in joined([1.0] * 50, probability=0.5, max_s=20, pause_s=0.4, seed=1, epoch=0)
+    )
 
 
 def test_epochs_differ() -> None:

@@ -18,9 +18,14 @@ from asr.checkpoint import is_whole, save_checkpoint, whole_checkpoints, write_f
 def test_a_crash_while_writing_leaves_the_old_folder(tmp_path: Path) -> None:
     with write_folder(tmp_path / "model") as partial:
         (partial / "a").write_text("old")
-    with pytest.raises(RuntimeError), write_folder(tmp_path / "model") as partial:
-        (partial / "a").write_text("new")
-        raise RuntimeError("power cut")
+
+    def crash() -> None:
+        with write_folder(tmp_path / "model") as partial:
+            (partial / "a").write_text("new")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        crash()
     assert (tmp_path / "model" / "a").read_text() == "old"
     with write_folder(tmp_path / "model") as partial:
         (partial / "b").write_text("newer")
@@ -47,7 +52,8 @@ def test_kill_at_any_moment_leaves_whole_checkpoints(tmp_path: Path) -> None:
     code = (
         "import sys, torch; from pathlib import Path; from asr.checkpoint import save_checkpoint\n"
         "for update in range(10**6):\n"
-        "    save_checkpoint(Path(sys.argv[1]) / f'update_{update % 3:07d}', {'weights': {'w': torch.full((20000,), update)}}, {'update': update})\n"
+        "    tensors = {'weights': {'w': torch.full((20000,), update)}}\n"
+        "    save_checkpoint(Path(sys.argv[1]) / f'update_{update % 3:07d}', tensors, {'update': update})\n"
         "    print(update, flush=True)\n"
     )
     for wait in (0.0, 0.013, 0.031):

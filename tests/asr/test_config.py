@@ -59,6 +59,6 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("a: [1")
     with pytest.raises(InputError, match="not YAML"):
         load_config(Outer, tmp_path / "bad.yaml")
+    (tmp_path / "good.yaml").write_text("path: x")
     with pytest.raises(InputError, match="has no '='"):
-        (tmp_path / "good.yaml").write_text("path: x")
         load_config(Outer, tmp_path / "good.yaml", ["on"])

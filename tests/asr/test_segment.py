@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as strategies
+from hypothesis import given, settings, strategies
 from numpy.typing import NDArray
 
 from asr.segment import Segment, VadConfig, silences, split_fixed, split_speech, whole

@@ -24,10 +24,13 @@ from lm.errors import InputError
 from recipes.finetune_ctc import FinetuneConfig, finetune
 
 CONFIG = """
-encoder: {kind: conformer, width: 48, num_layers: 2, num_heads: 2, stem_channels: 8, kernel: 7, layer_drop: 0.1,
-          dropout: 0.0, freq_width: 4, time_masks_per_s: 0.2, time_width: 8}
+encoder:
+  {kind: conformer, width: 48, num_layers: 2, num_heads: 2, stem_channels: 8, kernel: 7, layer_drop: 0.1,
+   dropout: 0.0, freq_width: 4, time_masks_per_s: 0.2, time_width: 8}
 ctc: {batch_s: 12, cache_gb: 0.1, augment: {noise_probability: 0.2, speeds: [0.95, 1.0, 1.05]}}
-trainer: {updates: 12, lr: 3.0e-3, evaluate_every: 4, ema_decay: 0.9, keep_checkpoints: 9, precision: float32, threads: 1}
+trainer:
+  {updates: 12, lr: 3.0e-3, evaluate_every: 4, ema_decay: 0.9, keep_checkpoints: 9, precision: float32,
+   threads: 1}
 """
 
 
@@ -57,7 +60,9 @@ def test_a_small_model_learns_the_tones(tmp_path: Path, tone_corpus: Path) -> No
     assert list((tmp_path / "exp" / "tensorboard").iterdir())
 
 
-@pytest.mark.parametrize("views", ["ctc.consistency_weight=0", "ctc.consistency_weight=0.2"])
+@pytest.mark.parametrize(
+    "views", ["ctc.consistency_weight=0", "ctc.consistency_weight=0.2", "ctc.join_probability=0.5"]
+)
 def test_a_resumed_run_reaches_the_same_bits(tmp_path: Path, tone_corpus: Path, views: str) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()

@@ -35,7 +35,10 @@ def main() -> int:
         hours += total_hours(sessions[name])
     splits = {"train": "train", "dev": "test"}
     carved = [
-        replace(row, split="dev" if row.split == "train" and row.extra["recording"] in chosen else splits[row.split])
+        replace(
+            row,
+            split="dev" if row.split == "train" and row.extra["recording"] in chosen else splits[row.split],
+        )
         for row in rows
     ]
     write_manifest(carved, target)

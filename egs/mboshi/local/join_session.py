@@ -31,7 +31,8 @@ def main() -> int:
         waveform = load(row.audio, offset_s=row.offset_s, duration_s=row.duration_s)
         start = length + len(pause)
         parts += [pause, waveform]
-        laid.append(replace(row, audio=path, offset_s=samples_to_seconds(start), duration_s=samples_to_seconds(len(waveform)), extra={"recording": "session"}))
+        place = {"offset_s": samples_to_seconds(start), "duration_s": samples_to_seconds(len(waveform))}
+        laid.append(replace(row, audio=path, extra={"recording": "session"}, **place))
         length = start + len(waveform)
         if samples_to_seconds(length) > 600:
             break

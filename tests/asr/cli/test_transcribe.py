@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -88,7 +89,9 @@ def test_every_format_is_written_and_read_back(model: Path, talk: Path, tmp_path
         assert words == " ".join(segment.text for segment in whole.segments).split()
 
 
-def test_segments_go_to_stdout_as_json_lines(model: Path, talk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_segments_go_to_stdout_as_json_lines(
+    model: Path, talk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert transcribe(model, talk, "--nbest", "2") == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows
@@ -100,7 +103,7 @@ def test_every_second_is_in_a_segment_or_a_gap(model: Path, talk: Path) -> None:
     spans = sorted((each.start, each.end) for each in (*transcript.segments, *transcript.gaps))
     assert spans[0][0] == 0
     assert spans[-1][1] == transcript.duration
-    assert all(first[1] == pytest.approx(second[0]) for first, second in zip(spans, spans[1:], strict=False))
+    assert all(first[1] == pytest.approx(second[0]) for first, second in pairwise(spans))
     for segment in transcript.segments:
         assert all(segment.start <= word.start < word.end <= segment.end for word in segment.words)
         assert " ".join(word.text for word in segment.words) == segment.text
@@ -123,14 +126,18 @@ def test_batches_do_not_change_the_transcript(model: Path, tmp_path: Path) -> No
     parts = [part for seconds in (1.0, 2.5, 0.8, 1.7) for part in (babble(seconds), pause)]
     soundfile.write(tmp_path / "long.wav", np.concatenate(parts), 16_000)
     texts = {
-        batch_s: Transcriber.load(model, config=TranscribeConfig(batch_s=batch_s)).transcribe(tmp_path / "long.wav").text
+        batch_s: Transcriber.load(model, config=TranscribeConfig(batch_s=batch_s))
+        .transcribe(tmp_path / "long.wav")
+        .text
         for batch_s in (0.0, 6.0, 100.0)
     }
     assert len(set(texts.values())) == 1
     assert texts[0.0]
 
 
-def test_a_folder_keeps_its_shape_and_twins_keep_their_endings(model: Path, talk: Path, tmp_path: Path) -> None:
+def test_a_folder_keeps_its_shape_and_twins_keep_their_endings(
+    model: Path, talk: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "day"
     (folder / "morning").mkdir(parents=True)
     soundfile.write(folder / "morning" / "a.wav", babble(), 16_000)
@@ -257,7 +264,9 @@ def test_an_output_that_exists_is_kept(model: Path, talk: Path, capsys: pytest.C
     assert target.read_text() != "mine"
 
 
-def test_a_folder_that_cannot_be_written(model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_written(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
     assert transcribe(model, talk, "--format", "srt", "--out", tmp_path / "file" / "out") == 1
     assert "Give --out a folder that can be written" in one_line(capsys.readouterr().err)
@@ -265,7 +274,11 @@ def test_a_folder_that_cannot_be_written(model: Path, talk: Path, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
-    [("--format", "srtt", "Did you mean 'srt'"), ("--channel", "left", "'left' is no channel"), ("--nonsense", "1", "--nonsense")],
+    [
+        ("--format", "srtt", "Did you mean 'srt'"),
+        ("--channel", "left", "'left' is no channel"),
+        ("--nonsense", "1", "--nonsense"),
+    ],
 )
 def test_wrong_usage_ends_with_2(
     model: Path, talk: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, message: str
@@ -281,13 +294,17 @@ def test_a_channel_that_is_not_there(model: Path, talk: Path, capsys: pytest.Cap
     assert "has no channel 3" in one_line(capsys.readouterr().err)
 
 
-def test_a_model_that_is_not_there_or_not_one(talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_that_is_not_there_or_not_one(
+    talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "empty").mkdir()
     assert transcribe(tmp_path / "empty", talk) == 1
     assert "loquela.json" in one_line(capsys.readouterr().err)
 
 
-def test_a_language_model_of_another_alphabet(model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_language_model_of_another_alphabet(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     build_language_model(["привет мир", "добрый день"], tmp_path / "lm", policy=TextPolicy().to_dict())
     assert transcribe(model, talk, "--lm", tmp_path / "lm") == 1
     assert "U+0434" in one_line(capsys.readouterr().err)
@@ -299,7 +316,8 @@ def test_control_c_leaves_whole_files(model: Path, tmp_path: Path) -> None:
     for number in range(200):
         soundfile.write(folder / f"{number:03d}.wav", babble(6), 16_000)
     process = subprocess.Popen(
-        [sys.executable, "-m", "asr", "transcribe", str(folder), "--model", str(model), "--format", "json", "--out", str(tmp_path / "out")],
+        [sys.executable, "-m", "asr", "transcribe", str(folder), "--model", str(model),
+         "--format", "json", "--out", str(tmp_path / "out")],
         cwd=Path(__file__).parents[3],
         stderr=subprocess.PIPE,
         text=True,
@@ -325,6 +343,11 @@ def test_help_is_quick_and_imports_no_torch() -> None:
     spent = []
     for _ in range(3):
         started = time.monotonic()
-        subprocess.run([sys.executable, "-m", "asr", "--help"], capture_output=True, check=True, cwd=Path(__file__).parents[3])
+        subprocess.run(
+            [sys.executable, "-m", "asr", "--help"],
+            capture_output=True,
+            check=True,
+            cwd=Path(__file__).parents[3],
+        )
         spent.append(time.monotonic() - started)
     assert min(spent) < 0.7

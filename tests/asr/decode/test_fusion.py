@@ -60,7 +60,7 @@ def test_spaces_at_the_start_or_in_a_row_change_nothing() -> None:
 def test_an_open_word_is_estimated_by_the_best_word_it_can_become() -> None:
     words = ToyNgram(("a", "ab", "b"), seed=1, unknown=-30.0)
     model = ToyModel(word=words, vocabulary=("<unk>", "a", "ab", "b"))
-    config = BeamSearchConfig(lm_weight=1.0, word_bonus=0.0, spelling_weight=0.0)
+    config = BeamSearchConfig(lm_weight=1.0, word_bonus=0.0, unknown_offset=0.0, spelling_weight=0.0)
     fusion = Fusion(model, config)
     context, _ = words.score(words.start(), "unseen")
     root = fusion.root()
