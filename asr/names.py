@@ -1,8 +1,14 @@
-"""How a file is called in what we print."""
+"""What recordings are called: their endings, and their names in what we print."""
 
 from __future__ import annotations
 
 import os
+
+AUDIO_ENDINGS = (
+    ".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".m4a", ".mp4", ".webm", ".aac", ".aif", ".aiff",
+    ".mka", ".mkv", ".mov", ".au", ".caf", ".amr", ".wma", ".sph", ".3gp",
+)  # fmt: skip
+"""Endings of the files that a folder is searched for; a file that is named may have any."""
 
 
 def shown(path: str | os.PathLike[str]) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asr.formats.files import read_text, shown
+from asr.formats.files import read_text
 from asr.manifest import Utterance, read_manifest
+from asr.names import shown
 from lm.errors import InputError
 
 TRANSCRIPT_ENDINGS = (".json", ".eaf", ".textgrid", ".srt", ".vtt", ".ctm", ".stm")

@@ -17,27 +17,6 @@ if TYPE_CHECKING:
     from asr.transcript import Transcript
 
 HELP = "recordings in, transcripts out"
-AUDIO_ENDINGS = {
-    ".wav",
-    ".flac",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".mp3",
-    ".m4a",
-    ".mp4",
-    ".aac",
-    ".webm",
-    ".mkv",
-    ".mov",
-    ".aif",
-    ".aiff",
-    ".wma",
-    ".3gp",
-    ".amr",
-    ".caf",
-}
-"""What is taken from a folder; a file that is named is tried whatever its ending."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -166,7 +145,7 @@ class Job:
 def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
     """The recordings that the inputs name, each once, with the ELAN files that belong to them."""
     from asr.formats.eaf import find_media, read_eaf
-    from asr.names import shown
+    from asr.names import AUDIO_ENDINGS, shown
 
     files: dict[Path, Path] = {}
     for name in inputs:
@@ -175,11 +154,11 @@ def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
             inside = [
                 each
                 for each in sorted(path.rglob("*"))
-                if each.suffix.lower() in AUDIO_ENDINGS | {".eaf"} and each.is_file()
+                if each.suffix.lower() in (*AUDIO_ENDINGS, ".eaf") and each.is_file()
             ]
             if not any(each.suffix.lower() in AUDIO_ENDINGS for each in inside):
                 yield InputError(
-                    f"{shown(path)}: no recording in this folder. Known endings: {', '.join(sorted(AUDIO_ENDINGS))}."
+                    f"{shown(path)}: no recording in this folder. Known endings: {' '.join(AUDIO_ENDINGS)}."
                 )
             files |= {each: each.parent.relative_to(path) for each in inside}
         elif path.exists():

@@ -4,6 +4,8 @@ Everything outside this package uses `Decoder.decode` and `build_decoder` and no
 so that the inside of the search can be replaced.
 """
 
+from dataclasses import replace
+
 from asr.decode.alphabet import check_alphabet
 from asr.decode.beam import BeamDecoder
 from asr.decode.config import BeamSearchConfig
@@ -42,7 +44,8 @@ def build_decoder(
         surfaces: text that each label writes, one per column of the emissions.
         blank: the CTC blank's label.
         language_model: scores texts; its alphabet must fit ``surfaces``.
-        config: settings of the beam search; its defaults where only ``language_model`` is given.
+        config: settings of the beam search; its defaults where only ``language_model`` is given. Its
+            word bonus, which repays a language model, is 0 without one.
     Raises:
         InputError: the language model was made for another alphabet.
     """
@@ -50,4 +53,7 @@ def build_decoder(
         return GreedyDecoder(surfaces, blank)
     if language_model is not None:
         check_alphabet(surfaces, language_model)
-    return BeamDecoder(surfaces, blank, language_model, config or BeamSearchConfig())
+    config = config or BeamSearchConfig()
+    if language_model is None:
+        config = replace(config, word_bonus=0.0)
+    return BeamDecoder(surfaces, blank, language_model, config)

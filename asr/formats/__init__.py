@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from asr.formats.eaf import transcript_from_eaf, write_eaf
-from asr.formats.files import shown, write_whole
+from asr.formats.files import write_whole
 from asr.formats.nist import read_ctm, read_stm, write_ctm, write_stm
 from asr.formats.plain import read_tsv, read_txt, write_tsv, write_txt
 from asr.formats.structured import read_json, write_json
 from asr.formats.subtitles import read_srt, read_vtt, write_srt, write_vtt
 from asr.formats.textgrid import transcript_from_textgrid, write_textgrid
+from asr.names import shown
 from asr.transcript import Transcript
 from lm.errors import InputError
 

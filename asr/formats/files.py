@@ -6,12 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from asr.names import shown
 from lm.errors import InputError
-
-
-def shown(path: Path) -> str:
-    """The path as an error message names it: on one line, whatever its characters."""
-    return str(path) if str(path).isprintable() else repr(str(path))
 
 
 def read_bytes(path: Path) -> bytes:

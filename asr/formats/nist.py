@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asr.formats.clean import decimal_seconds, one_line, span_ms
-from asr.formats.files import read_text, shown
+from asr.formats.files import read_text
+from asr.names import shown
 from asr.transcript import Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 

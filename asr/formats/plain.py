@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from asr.formats.clean import one_line, span_ms
-from asr.formats.files import read_text, shown
+from asr.formats.files import read_text
+from asr.names import shown
 from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
 

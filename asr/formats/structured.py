@@ -19,7 +19,8 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
-from asr.formats.files import read_text, shown
+from asr.formats.files import read_text
+from asr.names import shown
 from asr.transcript import Gap, Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from asr.formats.clean import one_line
 from asr.formats.cues import make_cues
-from asr.formats.files import read_text, shown
+from asr.formats.files import read_text
+from asr.names import shown
 from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
 

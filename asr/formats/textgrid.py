@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.formats.clean import decimal_seconds, milliseconds
-from asr.formats.files import read_bytes, shown
+from asr.formats.files import read_bytes
 from asr.formats.layout import Box, lay_out
 from asr.formats.tiernames import CONFIDENCE, UTTERANCE, WORD, confidence_from, speaker_of, tier_name
+from asr.names import shown
 from asr.transcript import Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TypeVar
 
-AUDIO_ENDINGS = (
-    ".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".m4a", ".mp4", ".webm", ".aac", ".aif", ".aiff",
-    ".mka", ".mkv", ".mov", ".au", ".caf", ".amr", ".wma", ".sph",
-)  # fmt: skip
-"""Endings of the files that a folder is searched for; a file that a table names may have any."""
+from lm.errors import InputError
+
+Document = TypeVar("Document")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,3 +176,23 @@ def span_name(recording: str, start: float, end: float) -> str:
     'ch17_0000003100-0000006450'
     """
     return f"{recording}_{round(start * 1000):010d}-{round(end * 1000):010d}"
+
+
+def read_each(
+    paths: Iterable[Path], read: Callable[[Path], Document]
+) -> tuple[dict[Path, Document], list[str]]:
+    """The documents that can be read, and what is wrong with the others.
+
+    Raises:
+        InputError: none can be read.
+    """
+    documents: dict[Path, Document] = {}
+    problems: list[str] = []
+    for path in paths:
+        try:
+            documents[path] = read(path)
+        except InputError as error:
+            problems.append(str(error))
+    if not documents:
+        raise InputError(problems[0])
+    return documents, problems

@@ -14,6 +14,7 @@ from asr.importers.base import (
     Reading,
     find_files,
     matches,
+    read_each,
     span_name,
     stem_below,
 )
@@ -40,15 +41,7 @@ def read(source: Path, config: ImportConfig) -> Reading:
     paths = [source] if source.is_file() else find_files(source, ".eaf")
     if not paths:
         raise InputError(f"{source} holds no .eaf file. Give an ELAN file or a folder of them.")
-    documents: dict[Path, EafDocument] = {}
-    problems: list[str] = []
-    for path in paths:
-        try:
-            documents[path] = read_eaf(path)
-        except InputError as error:
-            problems.append(str(error))
-    if not documents:
-        raise InputError(problems[0])
+    documents, problems = read_each(paths, read_eaf)
     chosen = _chosen_tiers(documents, config, source)
     if config.audio is not None and config.audio.is_file() and len(paths) > 1:
         raise InputError(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from asr.formats.clean import one_line
 from asr.formats.files import read_text
-from asr.importers.base import AUDIO_ENDINGS, Draft, ImportConfig, Importer, Reading, find_files, stem_below
+from asr.importers.base import Draft, ImportConfig, Importer, Reading, find_files, stem_below
+from asr.names import AUDIO_ENDINGS
 from lm.errors import InputError
 
 

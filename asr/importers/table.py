@@ -9,7 +9,6 @@ from pathlib import Path
 from asr.formats.clean import one_line
 from asr.formats.files import read_text
 from asr.importers.base import (
-    AUDIO_ENDINGS,
     Draft,
     ImportConfig,
     Importer,
@@ -18,6 +17,7 @@ from asr.importers.base import (
     plain_gender,
     span_name,
 )
+from asr.names import AUDIO_ENDINGS
 from lm.errors import InputError
 
 GUESSES: dict[str, tuple[str, ...]] = {

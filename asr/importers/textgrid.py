@@ -7,17 +7,18 @@ from pathlib import Path
 from asr.formats.clean import one_line
 from asr.formats.textgrid import Interval, TextGridDocument, read_textgrid
 from asr.importers.base import (
-    AUDIO_ENDINGS,
     Draft,
     ImportConfig,
     Importer,
     Reading,
     find_files,
     matches,
+    read_each,
     span_name,
     stem_below,
 )
 from asr.importers.tiers import best_overlap, choose_tiers
+from asr.names import AUDIO_ENDINGS
 from lm.errors import InputError
 
 
@@ -39,15 +40,7 @@ def read(source: Path, config: ImportConfig) -> Reading:
         raise InputError(
             f"--audio {config.audio} is one file for {len(paths)} TextGrids. Give the folder of recordings."
         )
-    documents: dict[Path, TextGridDocument] = {}
-    problems: list[str] = []
-    for path in paths:
-        try:
-            documents[path] = read_textgrid(path)
-        except InputError as error:
-            problems.append(str(error))
-    if not documents:
-        raise InputError(problems[0])
+    documents, problems = read_each(paths, read_textgrid)
     chosen = _chosen_tiers(documents, config, source)
     drafts: list[Draft] = []
     for path, document in documents.items():

@@ -9,7 +9,8 @@ from pathlib import Path
 from lxml import etree
 
 from asr.formats.eaf.times import Times, place_references
-from asr.formats.files import read_bytes, shown
+from asr.formats.files import read_bytes
+from asr.names import shown
 from lm.errors import InputError
 
 

@@ -12,7 +12,8 @@ from lxml import etree
 
 from asr.formats.eaf.document import EafDocument, document_from, parse
 from asr.formats.eaf.tiers import NewTiers, make_tiers
-from asr.formats.files import read_bytes, shown, write_whole
+from asr.formats.files import read_bytes, write_whole
+from asr.names import shown
 from asr.transcript import Transcript
 from lm.errors import InputError
 

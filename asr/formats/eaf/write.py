@@ -11,8 +11,8 @@ from asr.formats.clean import decimal_seconds, milliseconds, one_line
 from asr.formats.eaf.document import EafTier, read_eaf
 from asr.formats.eaf.media import find_media, media_urls, mime_type
 from asr.formats.eaf.tiers import CONSTRAINTS, constraint, make_tiers
-from asr.formats.files import shown
 from asr.formats.tiernames import CONFIDENCE, PREFIX, UTTERANCE, WORD, confidence_from, speaker_of, tier_name
+from asr.names import shown
 from asr.transcript import Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 

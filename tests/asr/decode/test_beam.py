@@ -147,6 +147,15 @@ def test_impossible_labels_do_not_break_the_search() -> None:
     assert (hypothesis.text, hypothesis.ctc_score) == ("a", 0.0)
 
 
+def test_the_word_bonus_needs_a_language_model_to_repay() -> None:
+    emissions = random_emissions(20, 4, seed=1)
+    one, other = (
+        build_decoder(LETTERS, 0, None, BeamSearchConfig(word_bonus=bonus)).decode(emissions)
+        for bonus in (0.0, 5.0)
+    )
+    assert one == other
+
+
 def test_the_same_decoder_gives_the_same_result_again() -> None:
     decoder = BeamDecoder(LETTERS, 0, toy_model("both"), BeamSearchConfig(num_hypotheses=5))
     first = [decoder.decode(random_emissions(20, 4, seed)) for seed in range(3)]
