@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,48 +17,19 @@ import torch
 from safetensors.torch import load_file
 
 from asr.checkpoint import whole_checkpoints
-from asr.config import load_config
 from asr.manifest import read_manifest, write_manifest
 from asr.model import CTCModel, load_model, save_model
 from asr.trainer import TrainerConfig, learning_rate
 from lm.errors import InputError
-from recipes.finetune_ctc import FinetuneConfig, finetune
-
-CONFIG = """
-encoder:
-  {kind: conformer, width: 48, num_layers: 2, num_heads: 2, stem_channels: 8, kernel: 7, layer_drop: 0.1,
-   dropout: 0.0, freq_width: 4, time_masks_per_s: 0.2, time_width: 8}
-ctc: {batch_s: 12, cache_gb: 0.1, augment: {noise_probability: 0.2, speeds: [0.95, 1.0, 1.05]}}
-trainer:
-  {updates: 12, lr: 3.0e-3, evaluate_every: 4, ema_decay: 0.9, keep_checkpoints: 9, precision: float32,
-   threads: 1}
-"""
+from recipes.finetune_ctc import finetune
+from tests.recipes.conftest import configure
 
 
-def configure(tmp_path: Path, manifest: Path, *overrides: str) -> FinetuneConfig:
-    """The small configuration with changes."""
-    (tmp_path / "conf.yaml").write_text(CONFIG)
-    return load_config(
-        FinetuneConfig,
-        tmp_path / "conf.yaml",
-        [f"manifest={manifest}", f"exp={tmp_path / 'exp'}", *overrides],
-    )
-
-
-def test_a_small_model_learns_the_tones(tmp_path: Path, tone_corpus: Path) -> None:
-    best = finetune(
-        configure(
-            tmp_path,
-            tone_corpus,
-            "trainer.updates=260",
-            "trainer.evaluate_every=65",
-            "trainer.ema_decay=0.95",
-        )
-    )
-    assert best["cer"] < 0.15
-    model = load_model(tmp_path / "exp" / "model")
-    assert model.tokenizer.surfaces == ("", " ", *"abcdef")
-    assert list((tmp_path / "exp" / "tensorboard").iterdir())
+def test_a_small_model_learns_the_tones(trained: Path) -> None:
+    rows = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
+    assert min(row["cer"] for row in rows) < 0.15
+    assert load_model(trained / "model").tokenizer.surfaces == ("", " ", *"abcdef")
+    assert list((trained / "tensorboard").iterdir())
 
 
 @pytest.mark.parametrize(
