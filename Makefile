@@ -33,4 +33,4 @@ wheel: $(READY)
 	PYTHON=$(BIN)/python ./tests/wheel.sh
 
 clean:
-	rm -rf $(VENV) build dist exp
+	rm -rf $(VENV) build dist

@@ -32,12 +32,15 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 def write_folder(folder: Path) -> Iterator[Path]:
     """A new folder to write into, which takes its name only when all of it is on the disk.
 
-    What stood at ``folder`` before is replaced in one step; a crash at any moment leaves the old
-    folder or the new one, or the new one beside a ``.old`` that the next write removes.
+    What stood at ``folder`` before is moved to ``.old`` and then removed. A crash at any moment
+    leaves the old folder or the new one whole; where it fell between the two moves, the old one
+    lies at ``.old`` and the next write puts it back first.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(folder.name + ".partial")
     old = folder.with_name(folder.name + ".old")
+    if old.exists() and not folder.exists():
+        os.rename(old, folder)  # a crash between the two renames below
     for leftover in (partial, old):
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir()

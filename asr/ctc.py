@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -80,18 +81,21 @@ class AudioCache:
 
     def __init__(self, limit_bytes: float) -> None:
         self.room = limit_bytes
-        self.held: dict[str, NDArray[np.int16]] = {}
+        self.held: dict[tuple[Path, float, float], NDArray[np.int16]] = {}
+        self.lock = Lock()
 
     def load(self, utterance: Utterance) -> FloatArray:
         """Waveform of an utterance, (S,)."""
-        held = self.held.get(utterance.id)
+        key = (utterance.audio, utterance.offset_s, utterance.duration_s)
+        held = self.held.get(key)
         if held is not None:
             return held.astype(np.float32) / np.float32(32768)
         waveform = load(utterance.audio, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
         rounded = np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
-        if rounded.nbytes <= self.room:
-            self.room -= rounded.nbytes
-            self.held[utterance.id] = rounded
+        with self.lock:
+            if rounded.nbytes <= self.room:
+                self.room -= rounded.nbytes
+                self.held[key] = rounded
         # The rounded values are used the first time too: the cache must not change a result.
         return rounded.astype(np.float32) / np.float32(32768)
 
@@ -186,6 +190,7 @@ class CtcTask:
         tokenizer = model.tokenizer
         decoder = GreedyDecoder(tokenizer.surfaces, tokenizer.blank)
         words, characters = Counts(), Counts()
+        texts = {utterance.id: utterance.text for utterance in self.dev}
         losses = labels = 0.0
         blanks = []
         order = epoch_batches(
@@ -207,7 +212,7 @@ class CtcTask:
             blanks.append(blank_ratio(out.values, out.num_frames, tokenizer.blank))
             values = out.values.float().cpu().numpy()
             for row, frames, name in zip(values, out.num_frames.tolist(), batch.ids, strict=True):
-                reference = tokenizer.policy(self._dev_texts[name])
+                reference = tokenizer.policy(texts[name])
                 hypothesis = tokenizer.policy(decoder.decode(row[:frames])[0].text)
                 words = words + error_counts(reference.split(), hypothesis.split())
                 characters = characters + error_counts(list(reference), list(hypothesis))
@@ -259,10 +264,6 @@ class CtcTask:
     def _dev_batch(self, indices: list[int]) -> CtcBatch:
         rows = [self.dev[index] for index in indices]
         return self._collate([(each.id, each.text, self.cache.load(each)) for each in rows])
-
-    @property
-    def _dev_texts(self) -> dict[str, str]:
-        return {utterance.id: utterance.text for utterance in self.dev}
 
     def _collate(self, items: Sequence[tuple[str, str, FloatArray]]) -> CtcBatch:
         """Pad (id, text, waveform (S,)) of each utterance to a batch."""

@@ -92,13 +92,13 @@ def read_manifest(path: str | Path, *, split: str = "", corpus: str | Path = "")
             )
         row = dict(zip(header, cells, strict=True))
         splits.add(row.get("split", ""))
-        if split and row.get("split", "") != split:
-            continue
         if row["id"] in seen:
             raise InputError(
                 f"manifest {path}, line {number}: the id {row['id']!r} occurs twice. Make ids unique."
             )
         seen.add(row["id"])
+        if split and row.get("split", "") != split:
+            continue
         utterances.append(_utterance(row, root, f"manifest {path}, line {number}"))
     if split and not utterances:
         raise InputError(f"manifest {path} has no row with split {split!r}; it has {sorted(splits)}.")

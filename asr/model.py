@@ -100,7 +100,10 @@ def save_model(
         half: store the weights as float16, for shipping.
         extras: name inside the folder -> file or folder to copy there.
     """
-    with write_folder(Path(folder)) as partial:
+    folder = Path(folder)
+    if folder.exists() and not (folder / CARD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is no model folder, so it is kept. Give another folder.")
+    with write_folder(folder) as partial:
         tensors = {
             name: value.half() if half and value.is_floating_point() else value
             for name, value in model.state_dict().items()
@@ -130,6 +133,9 @@ def pack_model(source: str | Path, out: Path, extras: Mapping[str, Path]) -> Non
         extras: name inside the folder -> file or folder to copy there, as ``lm``.
     """
     folder = model_folder(source)
+    for path in (folder, *extras.values()):
+        if path.resolve().is_relative_to(Path(out).resolve()):
+            raise InputError(f"{out} holds {path}, which goes into it. Give another folder to write.")
     save_model(load_model(folder), out, facts=read_card(folder)["facts"], half=True, extras=extras)
 
 

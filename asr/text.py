@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from lm.errors import InputError
 
+LETTER_SYMBOLS = frozenset(map(chr, [*range(0x2E5, 0x2EC), *range(0xA700, 0xA722), 0xA789, 0xA78A]))
+"""Tone letters, and the colon and equals sign of orthographies: symbols to Unicode, letters to writers."""
+
 UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 
@@ -92,7 +95,7 @@ class TextPolicy:
     def _without_punctuation(self, text: str) -> str:
         kept = []
         for place, char in enumerate(text):
-            if unicodedata.category(char)[0] not in "PS":
+            if unicodedata.category(char)[0] not in "PS" or char in LETTER_SYMBOLS:
                 kept.append(char)
                 continue
             between = (
@@ -103,4 +106,4 @@ class TextPolicy:
 
 
 def _is_letter(char: str) -> bool:
-    return unicodedata.category(char)[0] in "LMN"
+    return unicodedata.category(char)[0] in "LMN" or char in LETTER_SYMBOLS

@@ -132,6 +132,11 @@ class Trainer:
         self.exp = exp
         self.checkpoints = exp / "checkpoints"
         self.accelerator = Accelerator(mixed_precision="no", gradient_accumulation_steps=config.accumulate)
+        if self.accelerator.num_processes > 1:
+            raise InputError(
+                f"{self.accelerator.num_processes} processes were started; training runs in one for now. "
+                "Start it without `accelerate launch`."
+            )
         self.device = self.accelerator.device
         bfloat16 = config.precision == "bfloat16" or (
             config.precision == "auto" and bfloat16_is_fast(self.device)
@@ -333,7 +338,7 @@ class Trainer:
         self.optimizer.load_state_dict({"state": values, "param_groups": state["param_groups"]})
         rng = load_file(folder / "rng.safetensors")
         torch.set_rng_state(rng["cpu"])
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and "cuda" in rng:
             torch.cuda.set_rng_state(rng["cuda"])
         for name, value in json.loads((folder / "state.json").read_text(encoding="utf-8")).items():
             setattr(self, name, value)

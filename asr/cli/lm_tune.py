@@ -70,21 +70,6 @@ def run(args: argparse.Namespace) -> int:
         start=BeamSearchConfig(beam_width=args.beam),
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    if args.table:
-        names = sorted({name for trial in result.trials for name in trial.weights})
-        rows = [
-            [
-                *(f"{trial.weights[name]:g}" for name in names),
-                f"{trial.wer:.5f}",
-                f"{trial.cer:.5f}",
-                str(trial.decoded),
-            ]
-            for trial in result.trials
-        ]
-        args.table.write_text(
-            "\n".join("\t".join(row) for row in [[*names, "wer", "cer", "decoded"], *rows]) + "\n",
-            encoding="utf-8",
-        )
     chosen = {name: value for name, value in asdict(result.config).items() if name != "num_hypotheses"}
     if args.units == "both":
         set_decoding(args.lm, chosen)
@@ -99,4 +84,20 @@ def run(args: argparse.Namespace) -> int:
             }
         )
     )
+    if args.table:
+        args.table.parent.mkdir(parents=True, exist_ok=True)
+        names = sorted({name for trial in result.trials for name in trial.weights})
+        rows = [
+            [
+                *(f"{trial.weights[name]:g}" for name in names),
+                f"{trial.wer:.5f}",
+                f"{trial.cer:.5f}",
+                str(trial.decoded),
+            ]
+            for trial in result.trials
+        ]
+        args.table.write_text(
+            "\n".join("\t".join(row) for row in [[*names, "wer", "cer", "decoded"], *rows]) + "\n",
+            encoding="utf-8",
+        )
     return int(failed)

@@ -23,6 +23,7 @@ from lm.errors import InputError
         ("कि ताब\N{DEVANAGARI SIGN VIRAMA}", "कि ताब\N{DEVANAGARI SIGN VIRAMA}"),
         ("क्\N{ZERO WIDTH JOINER}ष", "क्\N{ZERO WIDTH JOINER}ष"),
         ("ɔ̀\N{COMBINING TILDE BELOW}", "ɔ\N{COMBINING TILDE BELOW}\N{COMBINING GRAVE ACCENT}"),
+        ("ma˥˩ a\ua789bi", "ma˥˩ a\ua789bi"),
         (" a\t b\n", "a b"),
         ("", ""),
     ],
