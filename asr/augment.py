@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio.speed import change_speed
+from lm.errors import InputError
 
 FloatArray = NDArray[np.float32]
 
@@ -23,6 +24,14 @@ class AugmentConfig:
     """Least and greatest signal-to-noise ratio of the added coloured noise."""
     gain_db: float = 6.0
     """Greatest change of level, either way."""
+
+    def __post_init__(self) -> None:
+        if any(not 0.1 <= speed <= 10 for speed in self.speeds):
+            raise InputError(f"augment.speeds is {self.speeds}. Give factors such as 0.9 and 1.1.")
+        if len(self.noise_snr_db) != 2:
+            raise InputError(
+                f"augment.noise_snr_db is {self.noise_snr_db}. Give the least and the greatest ratio."
+            )
 
 
 def augment(waveform: FloatArray, config: AugmentConfig, generator: np.random.Generator) -> FloatArray:

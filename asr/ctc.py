@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from asr.audio import load
 from asr.augment import AugmentConfig, augment, shortest_factor
 from asr.batches import epoch_batches, joined, prefetch
+from asr.config import to_mapping
 from asr.decode import GreedyDecoder
 from asr.edits import Counts, error_counts
 from asr.frames import samples_to_seconds, seconds_to_samples
@@ -25,6 +28,7 @@ from asr.loss import blank_ratio, consistency_loss, ctc_loss, frames_needed
 from asr.manifest import Utterance
 from asr.model import CTCModel, save_model
 from asr.trainer import StepOutput
+from lm.errors import InputError
 
 FloatArray = NDArray[np.float32]
 
@@ -113,11 +117,25 @@ class CtcTask:
     ) -> None:
         self.model = model
         self.train = list(train)
-        self.dev = list(dev)
+        self.dev: list[Utterance] = []
         self.config = config
         self.seed = seed
         self.cache = AudioCache(config.cache_gb * 1e9)
+        # Dev is read before training: a bad file there would stop it at the first evaluation.
+        for utterance in dev:
+            try:
+                self.cache.load(utterance)
+                self.dev.append(utterance)
+            except InputError as error:
+                print(f"left out of dev: {error}", file=sys.stderr)
+        if not self.dev:
+            raise InputError("no dev utterance can be read; see above. Run `loquela corpus check`.")
         self.evaluations = 0
+        unknown = [layer for layer in config.inter_layers if not 1 <= layer <= model.encoder.num_layers]
+        if unknown:
+            raise InputError(
+                f"ctc.inter_layers names layer {unknown[0]}; the encoder has 1 to {model.encoder.num_layers}."
+            )
         self.inter_layers = config.inter_layers or ((model.encoder.num_layers + 1) // 2,)
 
     def batches(self, epoch: int, skip: int) -> Iterator[CtcBatch]:
@@ -142,12 +160,22 @@ class CtcTask:
         def make(places: list[int]) -> CtcBatch:
             items = []
             for row in (rows[place] for place in places):
-                generator = np.random.default_rng([self.seed, epoch, row[0]])
-                waveform = lay_end_to_end([self.cache.load(self.train[index]) for index in row], generator)
                 utterances = [self.train[index] for index in row]
-                text = " ".join(utterance.text for utterance in utterances)
                 name = "+".join(utterance.id for utterance in utterances)
-                items.append((name, text, augment(waveform, self.config.augment, generator)))
+                text = " ".join(utterance.text for utterance in utterances)
+                generator = np.random.default_rng([self.seed, epoch, row[0]])
+                try:
+                    waveform = lay_end_to_end([self.cache.load(each) for each in utterances], generator)
+                    item = (name, text, augment(waveform, self.config.augment, generator))
+                    self._check_frames(*item)
+                    items.append(item)
+                except InputError as error:
+                    # One bad file must not stop hours of training, and must not pass unseen.
+                    print(f"left out of this batch: {error}", file=sys.stderr)
+            if not items:
+                raise InputError(
+                    "no utterance of a batch can be used; see above. Run `loquela corpus check`."
+                )
             return self._collate(items)
 
         return prefetch(iter(order[skip:]), make, threads=self.config.loader_threads)
@@ -225,6 +253,19 @@ class CtcTask:
             "blank_ratio": float(np.mean(blanks)),
         }
 
+    def fingerprint(self) -> dict[str, Any]:
+        """Labels, encoder, loss, seed and training utterances."""
+        settings = to_mapping(self.config)
+        for name in ("cache_gb", "loader_threads", "dev_batch_s", "blank_alarm", "blank_alarm_after"):
+            del settings[name]
+        return {
+            "labels": list(self.model.tokenizer.surfaces),
+            "encoder": json.loads(json.dumps(self.model.encoder.config())),
+            "ctc": settings,
+            "seed": self.seed,
+            "utterances": zlib.crc32("\n".join(utterance.id for utterance in self.train).encode()),
+        }
+
     def head_parameters(self) -> list[nn.Parameter]:
         """The output layer."""
         return list(self.model.head.parameters())
@@ -264,6 +305,12 @@ class CtcTask:
     def _dev_batch(self, indices: list[int]) -> CtcBatch:
         rows = [self.dev[index] for index in indices]
         return self._collate([(each.id, each.text, self.cache.load(each)) for each in rows])
+
+    def _check_frames(self, name: str, text: str, waveform: FloatArray) -> None:
+        frames = self.model.encoder.grid.num_frames(len(waveform))
+        needed = frames_needed(self.model.tokenizer.encode(text))
+        if frames < needed:
+            raise InputError(f"{name} has {frames} frames, its text needs {needed}. Leave it out.")
 
     def _collate(self, items: Sequence[tuple[str, str, FloatArray]]) -> CtcBatch:
         """Pad (id, text, waveform (S,)) of each utterance to a batch."""

@@ -16,6 +16,7 @@ import webrtcvad
 from numpy.typing import NDArray
 
 from asr.frames import SAMPLE_RATE, samples_to_seconds, seconds_to_samples
+from lm.errors import InputError
 
 FloatArray = NDArray[np.float32]
 
@@ -72,15 +73,17 @@ class VadConfig:
 
     def __post_init__(self) -> None:
         if self.frame_ms not in (10, 20, 30):
-            raise ValueError(f"`frame_ms` must be 10, 20 or 30; got {self.frame_ms}.")
+            raise InputError(f"`frame_ms` must be 10, 20 or 30; got {self.frame_ms}.")
         if self.mode not in (0, 1, 2, 3):
-            raise ValueError(f"`mode` must be 0, 1, 2 or 3; got {self.mode}.")
+            raise InputError(f"`mode` must be 0, 1, 2 or 3; got {self.mode}.")
         if self.padding_ms < self.frame_ms:
-            raise ValueError(f"`padding_ms` must hold a frame of {self.frame_ms} ms; got {self.padding_ms}.")
+            raise InputError(f"`padding_ms` must hold a frame of {self.frame_ms} ms; got {self.padding_ms}.")
         if not (0 < self.start_ratio < 1 and 0 < self.end_ratio < 1 and 0 < self.search_ratio < 1):
-            raise ValueError("`start_ratio`, `end_ratio` and `search_ratio` must lie between 0 and 1.")
-        if self.max_segment_s < 1:
-            raise ValueError(f"`max_segment_s` must be at least 1 s; got {self.max_segment_s}.")
+            raise InputError("`start_ratio`, `end_ratio` and `search_ratio` must lie between 0 and 1.")
+        if not 1 <= self.max_segment_s <= 3600:
+            raise InputError(
+                f"`max_segment_s`, the longest segment, must be between 1 and 3600 s; got {self.max_segment_s}."
+            )
 
 
 def split_speech(

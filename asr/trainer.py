@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +58,19 @@ class TrainerConfig:
     threads: int = 0
     """CPU threads; 0 leaves torch's own choice."""
 
+    def __post_init__(self) -> None:
+        for name in ("updates", "accumulate", "evaluate_every", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise InputError(f"trainer.{name} is {getattr(self, name)}. Give a number from 1.")
+        if self.seed < 0:
+            raise InputError(f"trainer.seed is {self.seed}. Give a number from 0.")
+        if not 0 < self.final_lr_scale <= 1:
+            raise InputError(
+                f"trainer.final_lr_scale is {self.final_lr_scale}. Give a share above 0, at most 1."
+            )
+        if not 0 <= self.ema_decay < 1:
+            raise InputError(f"trainer.ema_decay is {self.ema_decay}. Give a number from 0 to below 1.")
+
 
 @dataclass(frozen=True)
 class StepOutput:
@@ -92,6 +107,9 @@ class Task(Protocol[BatchT]):
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Scores on dev; ``score`` is the one to select on, lower is better."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What a checkpoint must have been trained with to be gone on from; JSON values."""
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Parameters that learn while the rest is frozen."""
@@ -167,11 +185,11 @@ class Trainer:
         self.best = math.inf
         self.best_update = 0
         self.history: list[dict[str, float]] = []
+        self.stopping = False
+        self._resume()
 
     def run(self) -> dict[str, float]:
         """Train to the end; returns the best evaluation."""
-        self._resume()
-        # A stop request during an update is honoured after it, so nothing is lost but this update.
         writer = self._tensorboard()
         bar = tqdm(
             total=self.config.updates,
@@ -184,6 +202,7 @@ class Trainer:
         started, seconds_before = time.monotonic(), self.seconds
         audio_before = self.audio_s
         waited: dict[str, float] = {}
+        handlers = self._catch_signals()
         try:
             while self.update < self.config.updates and not self._stalled():
                 batches = self.task.batches(self.epoch, self.batch)
@@ -203,16 +222,33 @@ class Trainer:
                             or self.update == self.config.updates
                         ):
                             self._evaluate(bar, writer)
+                        if self.stopping:
+                            self._save()
+                            raise KeyboardInterrupt
                     if self.update >= self.config.updates or self._stalled():
                         break
                 else:
                     self.epoch, self.batch = self.epoch + 1, 0
                 batches.close()  # type: ignore[attr-defined]
         finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
             bar.close()
             if writer:
                 writer.close()
         return next((row for row in self.history if row["update"] == self.best_update), {})
+
+    def _catch_signals(self) -> dict[signal.Signals, Any]:
+        """Finish the update and save when asked to stop; stop at once when asked again."""
+
+        def stop(number: int, frame: object) -> None:
+            if self.stopping:
+                raise KeyboardInterrupt
+            self.stopping = True
+
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        return {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def _step(self, batch: Any, waited: dict[str, float]) -> bool:
         """One batch; True when it completed an update."""
@@ -314,7 +350,7 @@ class Trainer:
         save_checkpoint(
             self.checkpoints / f"update_{self.update:07d}",
             {"weights": self._weights(), "ema": self.ema, "optimizer": optimizer, "rng": rng},
-            {name: getattr(self, name) for name in names},
+            {"fingerprint": self.task.fingerprint(), **{name: getattr(self, name) for name in names}},
         )
         for old in whole_checkpoints(self.checkpoints)[: -self.config.keep_checkpoints]:
             for path in old.iterdir():
@@ -322,10 +358,23 @@ class Trainer:
             old.rmdir()
 
     def _resume(self) -> None:
+        """Take up the last whole checkpoint, if there is one.
+
+        Raises:
+            InputError: it comes from another training.
+        """
         found = whole_checkpoints(self.checkpoints)
         if not found:
             return
         folder = found[-1]
+        saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        theirs, ours = saved.pop("fingerprint"), self.task.fingerprint()
+        changed = sorted(name for name in ours if theirs.get(name) != ours[name])
+        if changed:
+            raise InputError(
+                f"{self.exp} holds checkpoints of a training with other {', '.join(changed)}. "
+                "Give another exp, or remove its checkpoints to begin anew."
+            )
         self.accelerator.unwrap_model(self.model).load_state_dict(load_file(folder / "weights.safetensors"))
         self.ema = {
             name: value.to(self.device) for name, value in load_file(folder / "ema.safetensors").items()
@@ -340,7 +389,7 @@ class Trainer:
         torch.set_rng_state(rng["cpu"])
         if self.device.type == "cuda" and "cuda" in rng:
             torch.cuda.set_rng_state(rng["cuda"])
-        for name, value in json.loads((folder / "state.json").read_text(encoding="utf-8")).items():
+        for name, value in saved.items():
             setattr(self, name, value)
 
     def _weights(self) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class Transcriber:
                 another alphabet.
         """
         config = config or TranscribeConfig()
-        opened = open_model(model, language)
+        opened = open_model(model, language, device)
         beside = None if lm == "none" else (Path(lm) if lm else opened.language_model)
         language_model = LanguageModel.load(beside) if beside else None
         overrides = {**(opened.decoding if beside == opened.language_model else {}), **(decoding or {})}
@@ -91,10 +92,8 @@ class Transcriber:
         decoder = build_decoder(
             tokenizer.surfaces, tokenizer.blank, language_model, search_settings(language_model, overrides)
         )
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         details = {"model": opened.source, "language_model": str(beside) if beside else "none"}
-        return cls(opened.model.to(device).eval(), decoder, config, details)
+        return cls(opened.model, decoder, config, details)
 
     def transcribe(
         self, path: str | Path, *, language: str = "", progress: Callable[[float], None] | None = None
@@ -193,22 +192,30 @@ class Transcriber:
 
 
 def account(segments: Sequence[TranscriptSegment], gaps: Sequence[Gap], duration: float) -> list[Gap]:
-    """The gaps of a recording, silence included, so that every second is in a segment or a gap."""
-    spans = sorted(
-        [(each.start, each.end, None) for each in segments] + [(gap.start, gap.end, gap) for gap in gaps],
-        key=lambda span: span[:2],
-    )
+    """The gaps of a recording, silence included, so that every second is in a segment or a gap.
+
+    Where channels overlap, what one of them says leaves no gap in another.
+    """
+    spans = [(each.start, each.end) for each in segments] + [(gap.start, gap.end) for gap in gaps]
+    points = sorted({0.0, duration}.union(*spans))
+    place = {point: number for number, point in enumerate(points)}
+    speech = np.zeros(len(points), dtype=np.int64)
+    for segment in segments:
+        speech[place[segment.start]] += 1
+        speech[place[segment.end]] -= 1
+    spoken = np.cumsum(speech) > 0
+    reasons = ["silence"] * len(points)
+    for gap in gaps:
+        reasons[place[gap.start] : place[gap.end]] = [gap.reason] * (place[gap.end] - place[gap.start])
     accounted: list[Gap] = []
-    reached = 0.0
-    for start, end, gap in spans:
-        if start > reached:
-            accounted.append(Gap(start=reached, end=start, reason="silence"))
-        if gap is not None and end > reached:
-            # Where channels overlap, what another channel says there is not a gap.
-            accounted.append(replace(gap, start=max(start, reached)))
-        reached = max(reached, end)
-    if duration > reached:
-        accounted.append(Gap(start=reached, end=duration, reason="silence"))
+    for number, (start, end) in enumerate(pairwise(points)):
+        if spoken[number]:
+            continue
+        last = accounted[-1] if accounted else None
+        if last is not None and last.end == start and last.reason == reasons[number]:
+            accounted[-1] = replace(last, end=end)
+        else:
+            accounted.append(Gap(start=start, end=end, reason=reasons[number]))
     return accounted
 
 
@@ -255,26 +262,32 @@ class OpenedModel:
     """Settings of the beam search that came with a published language model."""
 
 
-def open_model(name: str | Path, language: str = "") -> OpenedModel:
+def open_model(name: str | Path, language: str = "", device: str = "auto") -> OpenedModel:
     """A model by folder or hub name.
 
     Args:
         language: for published models with adapters or a vocabulary for each language (MMS).
+        device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
 
     Raises:
         InputError: there is no such model, or a file of it is missing or altered.
     """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no GPU that torch can use. Leave out the device, or give cpu.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     path = Path(name)
     if (path / CARD).is_file() or (path / "model" / CARD).is_file():
         folder = model_folder(path)
         own = folder / "lm"
-        return OpenedModel(load_model(folder), str(folder), own if own.is_dir() else None)
+        return OpenedModel(load_model(folder, device), str(folder), own if own.is_dir() else None)
     if path.is_dir() and not (path / "config.json").is_file():
         raise InputError(
             f"model {name}: neither {CARD} nor transformers' config.json in it. "
             "Give the folder that training wrote."
         )
     model, beside = published_model(name, language)
+    model = model.to(device)
     if beside is None:
         return OpenedModel(model, str(name))
     # pyctcdecode's names for the same weights.

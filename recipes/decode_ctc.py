@@ -32,6 +32,8 @@ def main() -> int:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--split", default="", help="rows to decode (default: all)")
     parser.add_argument("--corpus", default="", help="folder that relative audio paths start from")
+    parser.add_argument("--language", default="", help="of a published model that has several")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--lm", help="language model folder; its tuned settings are used")
     parser.add_argument(
         "--tuned", type=Path, help="what `loquela lm tune` printed, for settings that are not in the model"
@@ -49,7 +51,7 @@ def main() -> int:
     args = parser.parse_args()
 
     # Model and decoder.
-    model = open_model(args.model).model
+    model = open_model(args.model, args.language, args.device).model
     surfaces, blank = model.tokenizer.surfaces, model.tokenizer.blank
     language_model = LanguageModel.load(args.lm).only(args.units) if args.lm else None
     config = search_settings(language_model, {**tuned(args.tuned), **settings_from(args.decoding)})

@@ -64,8 +64,6 @@ class FinetuneConfig:
 
 def finetune(config: FinetuneConfig) -> dict[str, float]:
     """Train; returns the best evaluation on dev."""
-    config.exp.mkdir(parents=True, exist_ok=True)
-    save_config(config, config.exp / "config.yaml")
     torch.manual_seed(config.trainer.seed)
 
     # Manifest: only rows with a text can be learned from or scored.
@@ -80,7 +78,6 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
     # Tokenizer: from the training texts alone.
     texts = [utterance.text for utterance in train]
     tokenizer = make_tokenizer(config, texts)
-    tokenizer.save(config.exp / "tokenizer.json")
     unseen = tokenizer.unknown(utterance.text for utterance in dev)
     for char, count in unseen.most_common():
         print(f"dev has {count} x {code_point(char)}, which training never saw", file=sys.stderr)
@@ -103,7 +100,12 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
 
     # Batches, loss, optimiser, checkpoints: the trainer's loop.
     task = CtcTask(model, train, dev, config.ctc, config.trainer.seed)
-    return Trainer(task, config.trainer, config.exp).run()
+    trainer = Trainer(task, config.trainer, config.exp)
+    # Written only now: an experiment of other settings would have been refused.
+    config.exp.mkdir(parents=True, exist_ok=True)
+    save_config(config, config.exp / "config.yaml")
+    tokenizer.save(config.exp / "tokenizer.json")
+    return trainer.run()
 
 
 def make_tokenizer(config: FinetuneConfig, texts: list[str]) -> Tokenizer:

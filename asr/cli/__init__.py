@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -52,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def guarded(run: Callable[[], int]) -> int:
     """Run; a mistake of the user's is one line on stderr, Ctrl-C a word, neither a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name must never stop a job
     try:
         return run()
     except InputError as error:
@@ -64,3 +68,10 @@ def guarded(run: Callable[[], int]) -> int:
         # The reader of our output has gone, as in `loquela ... | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        print(
+            f"loquela: {named}{error.strerror}. Check the path, its permissions and the disk.",
+            file=sys.stderr,
+        )
+        return 1

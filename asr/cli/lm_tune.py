@@ -20,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="language model folder; its lm.json takes the weights",
     )
+    parser.add_argument("--language", default="", help="of a published model that has several")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--manifest", required=True, type=Path, metavar="TSV")
     parser.add_argument(
         "--split", default="dev", help="utterances to tune on; never the test split (default: dev)"
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from lm.errors import InputError
     from lm.folder import LanguageModel, set_decoding
 
-    model = open_model(args.model).model
+    model = open_model(args.model, args.language, args.device).model
     tokenizer = model.tokenizer
     language_model = LanguageModel.load(args.lm).only(args.units)
     emissions, references, failed = [], [], False

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     decoding.add_argument("--beam", type=int, metavar="N", help="beam width")
     decoding.add_argument(
-        "--nbest", type=int, default=1, metavar="N", help="texts kept for each segment (default: 1)"
+        "--nbest", type=_positive, default=1, metavar="N", help="texts kept for each segment (default: 1)"
     )
     output = parser.add_argument_group("output")
     output.add_argument(
@@ -105,15 +105,23 @@ def run(args: argparse.Namespace) -> int:
         else:
             jobs.append(job)
     transcriber = _load(args)
-    for job, targets in plan_outputs(jobs, args.format, args.out):
+    for planned in plan_outputs(jobs, args.format, args.out):
+        if isinstance(planned, InputError):
+            failed |= _report(planned)
+            continue
+        job, targets = planned
         try:
             _check_targets(job, targets, args.overwrite)
             transcript = _with_progress(transcriber, job.recording, args.language)
-            for target in targets:
-                _write(transcript, job, target, args.overwrite)
-            _print(transcript, quiet=bool(args.format))
         except InputError as error:
             failed |= _report(error)
+            continue
+        for target in targets:
+            try:
+                _write(transcript, job, target, args.overwrite)
+            except InputError as error:
+                failed |= _report(error)
+        _print(transcript, quiet=bool(args.format))
     return int(failed)
 
 
@@ -121,9 +129,15 @@ def _formats(words: str) -> list[str]:
     from asr.formats import format_named
 
     try:
-        return [format_named(name.strip()) for name in words.split(",")]
+        return list(dict.fromkeys(format_named(name.strip()) for name in words.split(",")))
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _positive(word: str) -> int:
+    if not (word.isascii() and word.isdigit() and int(word)):
+        raise argparse.ArgumentTypeError(f"{word!r} is no number from 1.")
+    return int(word)
 
 
 def _channel(word: str) -> str:
@@ -144,10 +158,11 @@ class Job:
 
 def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
     """The recordings that the inputs name, each once, with the ELAN files that belong to them."""
-    from asr.formats.eaf import find_media, read_eaf
+    from asr.formats.eaf import find_media, is_own, read_eaf
     from asr.names import AUDIO_ENDINGS, shown
 
     files: dict[Path, Path] = {}
+    seen: set[Path] = set()
     for name in inputs:
         path = Path(name)
         if path.is_dir():
@@ -165,20 +180,31 @@ def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
             files[path] = Path()
         else:
             yield InputError(f"{shown(path)}: no such file. Check the name, or give the folder it lies in.")
+    for path in list(files):
+        if path.resolve() in seen:  # named twice, or named and in a folder
+            del files[path]
+        seen.add(path.resolve())
     eafs: dict[Path, Path] = {}
+    recordings = {each.resolve(): each for each in files}
     for path in [path for path in files if path.suffix.lower() == ".eaf"]:
         folder = files.pop(path)
         try:
-            recordings = {each.resolve(): each for each in files}
+            document = read_eaf(path)
+            if str(path) not in inputs and is_own(document):
+                continue  # what an earlier run wrote into the folder is no linguist's file
             same_stem = next(
                 (each for each in files if each.stem == path.stem and each.parent == path.parent), None
             )
-            media = same_stem or find_media(read_eaf(path), path)
+            media = same_stem or find_media(document, path)
             if media is None:
                 raise InputError(
                     f"{shown(path)}: its recording was not found. Put the recording beside it under the same name."
                 )
             recording = recordings.get(media.resolve(), media)
+            if recording in eafs:
+                raise InputError(
+                    f"{shown(path)}: {shown(recording)} has {shown(eafs[recording])} already. Give one ELAN file."
+                )
             files.setdefault(recording, folder)
             eafs[recording] = path
         except InputError as error:
@@ -189,14 +215,23 @@ def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
 
 def plan_outputs(
     jobs: Sequence[Job], formats: Sequence[str], out: Path | None
-) -> list[tuple[Job, list[Path]]]:
+) -> Iterator[tuple[Job, list[Path]] | InputError]:
     """The files to write for each job; recordings that differ in their ending alone keep it."""
+    from asr.names import shown
+
     stems = [(out / job.folder if out else job.recording.parent) / job.recording.stem for job in jobs]
-    planned = []
+    taken: set[Path] = set()
     for job, stem in zip(jobs, stems, strict=True):
         name = job.recording.name if stems.count(stem) > 1 else job.recording.stem
-        planned.append((job, [stem.with_name(f"{name}.{ending}") for ending in formats]))
-    return planned
+        targets = [stem.with_name(f"{name}.{ending}") for ending in formats]
+        if taken.intersection(targets):
+            yield InputError(
+                f"{shown(job.recording)}: another recording writes {shown(targets[0])} too. "
+                "Rename one, or give each its own --out."
+            )
+        else:
+            yield job, targets
+        taken.update(targets)
 
 
 def _check_targets(job: Job, targets: Sequence[Path], overwrite: bool) -> None:
@@ -225,10 +260,13 @@ def _check_targets(job: Job, targets: Sequence[Path], overwrite: bool) -> None:
 
 def _write(transcript: Transcript, job: Job, target: Path, overwrite: bool) -> None:
     from asr.formats import write_transcript
-    from asr.formats.eaf import add_tiers
+    from asr.formats.eaf import add_tiers, is_own, read_eaf
 
-    if target.suffix == ".eaf" and job.eaf is not None:
-        add_tiers(job.eaf, transcript, target, overwrite=overwrite)
+    eaf = job.eaf
+    if target.suffix == ".eaf" and eaf is None and target.exists() and not is_own(read_eaf(target)):
+        eaf = target  # a linguist's work is added to, never replaced
+    if target.suffix == ".eaf" and eaf is not None:
+        add_tiers(eaf, transcript, target, overwrite=overwrite)
     else:
         write_transcript(transcript, target, overwrite=overwrite)
 

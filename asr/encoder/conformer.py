@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from asr.encoder.base import Encoder, EncoderOutput
 from asr.features import HOP_SAMPLES, WINDOW_SAMPLES, Filterbank, frame_mask, spec_augment
 from asr.frames import FrameGrid
+from lm.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,17 @@ class ConformerConfig:
     time_masks_per_s: float = 1.0
     time_width: int = 20
     """Longest masked stretch in frames of 10 ms."""
+
+    def __post_init__(self) -> None:
+        if self.width % (2 * self.num_heads):
+            raise InputError(
+                f"encoder.width {self.width} is no multiple of twice encoder.num_heads {self.num_heads}. Change one."
+            )
+        if self.kernel % 2 == 0:
+            raise InputError(f"encoder.kernel is {self.kernel}. Give an odd number of frames.")
+        for name in ("dropout", "layer_drop"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"encoder.{name} is {getattr(self, name)}. Give a probability below 1.")
 
 
 class ConformerEncoder(Encoder):

@@ -11,6 +11,7 @@ import pytest
 from asr.cli import main as loquela
 from asr.model import load_model
 from asr.transcribe import Transcriber
+from lm.errors import InputError
 from lm.folder import LanguageModel
 from recipes import decode_ctc, pack
 
@@ -108,3 +109,15 @@ def test_a_packed_model_is_half_as_large_and_knows_its_language_model(
     assert load_model(packed).tokenizer == load_model(trained / "model").tokenizer
     transcript = Transcriber.load(packed).transcribe(tone_corpus.parent / "dev00.wav")
     assert transcript.details["language_model"] == str(packed / "lm")
+
+
+def test_packing_never_replaces_what_is_no_model(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="is no model folder, so it is kept"):
+        run(pack, monkeypatch, trained, "--out", tmp_path)
+    with pytest.raises(InputError, match="Give another folder to write"):
+        run(pack, monkeypatch, trained, "--out", trained)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert list((trained / "checkpoints").iterdir())

@@ -80,6 +80,56 @@ def test_kill_during_training_and_resume(tmp_path: Path, tone_corpus: Path) -> N
     assert all(torch.equal(value, load_file(second)[name]) for name, value in load_file(first).items())
 
 
+def test_control_c_saves_what_is_done(tmp_path: Path, tone_corpus: Path) -> None:
+    configure(tmp_path, tone_corpus)
+    command = [
+        sys.executable, "-m", "recipes.finetune_ctc", str(tmp_path / "conf.yaml"), f"manifest={tone_corpus}",
+        f"exp={tmp_path / 'exp'}", "trainer.updates=100000", "trainer.evaluate_every=50000",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    seen = ""
+    while "epoch 1," not in seen:  # the progress bar has reached the second epoch
+        seen += process.stderr.read(64)
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate()[1]
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+    assert len(whole_checkpoints(tmp_path / "exp" / "checkpoints")) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [("trainer.seed=7", "seed"), ("encoder.width=32", "encoder"), ("policy.case=keep", "labels")],
+)
+def test_another_training_is_not_gone_on_with(
+    tmp_path: Path, tone_corpus: Path, change: str, named: str
+) -> None:
+    upper = tmp_path / "upper.tsv"
+    text = tone_corpus.read_text()
+    upper.write_text("\n".join(line.replace("\tab", "\tAB") for line in text.split("\n")))
+    words = ("trainer.updates=1", "trainer.evaluate_every=1", f"corpus={tone_corpus.parent}")
+    finetune(configure(tmp_path, upper, *words))
+    before = (tmp_path / "exp" / "config.yaml").read_text()
+    with pytest.raises(InputError, match=rf"training with other .*{named}"):
+        finetune(configure(tmp_path, upper, *words, change))
+    assert (tmp_path / "exp" / "config.yaml").read_text() == before
+
+
+def test_audio_that_is_gone_does_not_stop_the_training(
+    tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tone_corpus.read_text().replace("dev03.wav", "gone.wav").replace("train05.wav", "lost.wav")
+    (tmp_path / "manifest.tsv").write_text(text)
+    words = (f"corpus={tone_corpus.parent}", "trainer.updates=8", "trainer.evaluate_every=8")
+    best = finetune(configure(tmp_path, tmp_path / "manifest.tsv", *words))
+    assert best["update"] == 8
+    printed = capsys.readouterr().err
+    assert "left out of dev" in printed
+    assert "gone.wav" in printed
+    assert "lost.wav" in printed
+
+
 def test_a_loss_that_is_not_a_number_names_the_utterances(
     tmp_path: Path, tone_corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
 """ELAN annotation files (.eaf): read any, write a transcript as one, add a transcript to one."""
 
-from asr.formats.eaf.document import EafAnnotation, EafDocument, EafMedia, EafTier, read_eaf
+from asr.formats.eaf.document import EafAnnotation, EafDocument, EafMedia, EafTier, is_own, read_eaf
 from asr.formats.eaf.insert import add_tiers
 from asr.formats.eaf.media import find_media
 from asr.formats.eaf.write import transcript_from_eaf, write_eaf
@@ -12,6 +12,7 @@ __all__ = [
     "EafTier",
     "add_tiers",
     "find_media",
+    "is_own",
     "read_eaf",
     "transcript_from_eaf",
     "write_eaf",

@@ -10,6 +10,7 @@ from lxml import etree
 
 from asr.formats.eaf.times import Times, place_references
 from asr.formats.files import read_bytes
+from asr.formats.tiernames import PREFIX
 from asr.names import shown
 from lm.errors import InputError
 
@@ -87,6 +88,11 @@ def read_eaf(path: str | Path) -> EafDocument:
     """
     path = Path(path)
     return document_from(parse(read_bytes(path), shown(path)), path)
+
+
+def is_own(document: EafDocument) -> bool:
+    """Whether nothing but this toolkit's transcripts is in an ELAN file."""
+    return all(tier.id.startswith(PREFIX + "-") for tier in document.tiers)
 
 
 def parse(data: bytes, where: str) -> etree._Element:
