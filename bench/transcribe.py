@@ -122,7 +122,7 @@ def main() -> None:
 
         timings = common.interleave({"loquela": ours, "transformers": theirs}, repeats=rounds)
 
-    speed = {name: seconds / timing.median for name, timing in timings.items()}
+    speed = {name: seconds / timing.wall_median for name, timing in timings.items()}
     wer = {name: word_error_rate(reference, text) for name, text in texts.items()}
     common.timing_table(timings)
     common.table(

@@ -157,6 +157,21 @@ def test_an_elan_file_gains_tiers_and_loses_nothing(model: Path, talk: Path, tmp
     assert len(new.tiers) == 2 * len(old.tiers)
 
 
+def test_a_linguists_file_that_was_not_named_is_added_to_not_replaced(model: Path, talk: Path) -> None:
+    assert transcribe(model, talk, "--format", "eaf") == 0
+    eaf = talk.with_suffix(".eaf")
+    eaf.write_text(eaf.read_text().replace("loquela-word", "hand-made"))
+    old = [tier.id for tier in read_eaf(eaf).tiers]
+    assert transcribe(model, talk, "--format", "eaf", "--overwrite") == 0
+    assert [tier.id for tier in read_eaf(eaf).tiers][: len(old)] == old
+
+
+def test_a_folder_run_again_does_not_pile_up_tiers(model: Path, talk: Path) -> None:
+    for _ in range(3):
+        assert transcribe(model, talk.parent, "--format", "eaf", "--overwrite") == 0
+    assert len(read_eaf(talk.with_suffix(".eaf")).tiers) == 4
+
+
 def test_a_language_model_that_lies_with_the_model_is_used(model: Path, talk: Path, tmp_path: Path) -> None:
     build_language_model(["abc cab", "ab c"], tmp_path / "lm", policy=TextPolicy().to_dict())
     transcript = Transcriber.load(model, lm=tmp_path / "lm").transcribe(talk)
@@ -228,6 +243,47 @@ def test_a_bad_file_is_named_and_the_others_are_done(
     assert name in line
     assert message in line
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["talk.srt"]
+
+
+def test_two_recordings_of_one_name_do_not_share_a_file(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "a.wav", babble(), 16_000)
+    inputs = (tmp_path / "one", tmp_path / "two", tmp_path / "one" / "a.wav")
+    assert transcribe(model, *inputs, "--format", "txt", "--out", tmp_path / "out", "--overwrite") == 1
+    assert "another recording writes" in one_line(capsys.readouterr().err)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.wav.txt"]
+
+
+def test_one_output_that_fails_leaves_the_others(
+    model: Path, talk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk.with_suffix(".srt").mkdir()
+    assert transcribe(model, talk, "--format", "srt,json,json", "--overwrite") == 1
+    one_line(capsys.readouterr().err)
+    assert talk.with_suffix(".json").is_file()
+
+
+def test_a_damaged_or_a_second_elan_file_is_named_at_once(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "talk.eaf").write_text("<ANNOTATION_DOCUMENT>")
+    assert transcribe(model, talk, tmp_path / "talk.eaf", "--format", "txt") == 1
+    assert "talk.eaf" in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [(("--max-segment", "0.5"), "longest segment"), (("--device", "cuda"), "no GPU")]
+)
+def test_impossible_options_are_one_line(
+    model: Path, talk: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, str], message: str
+) -> None:
+    if options == ("--device", "cuda") and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert transcribe(model, talk, *options) == 1
+    assert message in one_line(capsys.readouterr().err)
 
 
 def test_a_missing_file(model: Path, talk: Path, capsys: pytest.CaptureFixture[str]) -> None:
