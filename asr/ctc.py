@@ -23,8 +23,8 @@ from asr.batches import epoch_batches, joined, prefetch
 from asr.config import to_mapping
 from asr.decode import GreedyDecoder
 from asr.edits import Counts, error_counts
-from asr.frames import samples_to_seconds, seconds_to_samples
-from asr.loss import blank_ratio, consistency_loss, ctc_loss, frames_needed
+from asr.frames import frames_needed, samples_to_seconds, seconds_to_samples
+from asr.loss import blank_ratio, consistency_loss, ctc_loss
 from asr.manifest import Utterance
 from asr.model import CTCModel, save_model
 from asr.trainer import StepOutput

@@ -22,11 +22,11 @@ def utterance_emissions(
     """Log-probabilities (T, C) of each utterance, or why its audio gives none.
 
     Args:
-        batch_s: most seconds in a batch; 0 is one utterance at a time on a CPU, 120 on a GPU.
+        batch_s: most seconds in a batch; 0 is `CTCModel.batch_seconds`'s choice.
     Yields:
-        utterances in an order of like lengths, each once.
+        each utterance once, in batches of like lengths.
     """
-    limit = batch_s or (120.0 if model.head.weight.device.type == "cuda" else 0.0)
+    limit = model.batch_seconds(batch_s)
     order = epoch_batches([u.duration_s for u in utterances], batch_s=limit, seed=0, epoch=0, jitter=0.0)
 
     def read(indices: list[int]) -> list[tuple[Utterance, FloatArray | InputError]]:

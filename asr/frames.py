@@ -1,6 +1,8 @@
 """The one place that converts between samples, frames and seconds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 SAMPLE_RATE = 16_000
 """Samples per second of every waveform inside the toolkit."""
@@ -22,6 +24,15 @@ def samples_to_seconds(samples: int, rate: int = SAMPLE_RATE) -> float:
     0.5
     """
     return samples / rate
+
+
+def frames_needed(labels: Sequence[object]) -> int:
+    """Fewest frames with a CTC path: one per label, and a blank between equal neighbours.
+
+    >>> frames_needed("allpa")
+    6
+    """
+    return len(labels) + sum(left == right for left, right in pairwise(labels))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -49,15 +47,6 @@ def consistency_loss(emissions: Tensor, num_frames: Tensor) -> Tensor:
     other = emissions.detach().roll(len(emissions) // 2, dims=0)
     divergence = (other.exp() * (other - emissions)).sum(dim=-1)  # (2 N, T, C) -> (2 N, T)
     return (divergence * frame_mask(num_frames, divergence.shape[1])).sum(dim=1)
-
-
-def frames_needed(labels: list[int]) -> int:
-    """Fewest frames that CTC can write the labels in: one each, and a blank between repeats.
-
-    >>> frames_needed([3, 3, 5])
-    4
-    """
-    return len(labels) + sum(first == second for first, second in pairwise(labels))
 
 
 def blank_ratio(emissions: Tensor, num_frames: Tensor, blank: int) -> float:

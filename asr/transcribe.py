@@ -34,8 +34,7 @@ class TranscribeConfig:
     """``mix``, a channel number from 1, or ``split``: each channel a speaker."""
     segments: VadConfig = field(default_factory=VadConfig)
     batch_s: float = 0.0
-    """Most seconds of speech, padding included, that go through the encoder at once; 0 is 20 on a CPU,
-    where larger batches only cost padding and cache, and 120 on a GPU."""
+    """Most seconds of speech that go through the encoder at once; 0 is `CTCModel.batch_seconds`'s choice."""
     num_hypotheses: int = 1
     """Texts kept for each segment; the further ones go into ``alternatives``."""
 
@@ -156,8 +155,7 @@ class Transcriber:
 
     def _groups(self, speech: Iterable[Speech]) -> Iterator[list[Speech]]:
         """Segments that go through the encoder together."""
-        on_gpu = self.model.head.weight.device.type == "cuda"
-        limit = self.config.batch_s or (120.0 if on_gpu else 20.0)
+        limit = self.model.batch_seconds(self.config.batch_s)
         group: list[Speech] = []
         for segment, waveform in speech:
             longest = max([len(waveform), *(len(other) for _, other in group)])

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 from asr.check.characters import check_characters
 from asr.check.findings import CheckConfig, Finding, Severity
-from asr.check.length import Labels, check_length, frames_needed
+from asr.check.length import Labels, check_length
 from asr.check.shared import check_splits
 from asr.check.sound import check_sound
 from asr.manifest import Utterance
 
-__all__ = ["CheckConfig", "Finding", "Severity", "check_manifest", "frames_needed"]
+__all__ = ["CheckConfig", "Finding", "Severity", "check_manifest"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from statistics import median
 
 from asr.check.findings import CheckConfig, Finding
-from asr.frames import seconds_to_samples
+from asr.frames import frames_needed, seconds_to_samples
 from asr.manifest import Utterance
 
 Labels = Callable[[str], Sequence[object]]
 """From a transcript to its labels, as `asr.tokenizer.Tokenizer.encode`."""
-
-
-def frames_needed(labels: Sequence[object]) -> int:
-    """Fewest frames with a CTC path: one per label, and a blank between equal neighbours.
-
-    >>> frames_needed("allpa")
-    6
-    """
-    return len(labels) + sum(left == right for left, right in pairwise(labels))
 
 
 def check_length(utterances: Sequence[Utterance], config: CheckConfig, labels: Labels) -> Iterator[Finding]:

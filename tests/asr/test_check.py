@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from numpy.typing import NDArray
 
-from asr.check import CheckConfig, Finding, check_manifest, frames_needed
+from asr.check import CheckConfig, Finding, check_manifest
 from asr.check.lookalikes import LETTERS, script
-from asr.frames import FrameGrid
+from asr.frames import FrameGrid, frames_needed
 from asr.manifest import Utterance
 
 RATE = 16_000

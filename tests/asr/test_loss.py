@@ -7,7 +7,8 @@ from itertools import groupby, product
 import pytest
 import torch
 
-from asr.loss import blank_ratio, consistency_loss, ctc_loss, frames_needed
+from asr.frames import frames_needed
+from asr.loss import blank_ratio, consistency_loss, ctc_loss
 
 
 def test_ctc_loss_sums_every_path() -> None:
