@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from asr.audio import load
 from asr.augment import AugmentConfig, augment, shortest_factor
@@ -315,14 +314,21 @@ class CtcTask:
     def _collate(self, items: Sequence[tuple[str, str, FloatArray]]) -> CtcBatch:
         """Pad (id, text, waveform (S,)) of each utterance to a batch."""
         names, texts, waveforms = zip(*items, strict=True)
-        encoded = [self.model.tokenizer.encode(text) for text in texts]
-        return CtcBatch(
-            list(names),
-            pad_sequence([torch.from_numpy(waveform) for waveform in waveforms], batch_first=True),
-            torch.tensor([len(waveform) for waveform in waveforms]),
-            pad_sequence([torch.tensor(labels, dtype=torch.int64) for labels in encoded], batch_first=True),
-            torch.tensor([len(labels) for labels in encoded]),
-        )
+        labels = [np.asarray(self.model.tokenizer.encode(text), dtype=np.int64) for text in texts]
+        return CtcBatch(list(names), *padded(waveforms), *padded(labels))
+
+
+def padded(rows: Sequence[NDArray[Any]]) -> tuple[Tensor, Tensor]:
+    """Rows of different lengths as one tensor (N, longest), zeros at their ends, and their lengths (N,).
+
+    Filled by numpy: a torch operation in a loading thread brings threads of its own, which fight
+    with the training's for the cores.
+    """
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    batch = np.zeros((len(rows), lengths.max(initial=0)), dtype=rows[0].dtype)
+    for place, row in zip(batch, rows, strict=True):
+        place[: len(row)] = row
+    return torch.from_numpy(batch), torch.from_numpy(lengths)
 
 
 def lay_end_to_end(waveforms: Sequence[FloatArray], generator: np.random.Generator) -> FloatArray:

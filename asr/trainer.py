@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from asr.checkpoint import save_checkpoint, whole_checkpoints
+from asr.muon import Muon
 from lm.errors import InputError
 
 
@@ -37,6 +38,9 @@ class TrainerConfig:
     """Share of the updates at the peak; the rest decays exponentially."""
     final_lr_scale: float = 0.05
     """Last learning rate over the peak."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`muon` makes the update of each hidden matrix orthogonal, at the size of AdamW's, so that ``lr`` means
+    the same; AdamW keeps the output layer and the rest. From scratch it needs far fewer updates."""
     beta1: float = 0.9
     beta2: float = 0.98
     weight_decay: float = 0.01
@@ -139,6 +143,36 @@ def bfloat16_is_fast(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
+def build_optimizers(
+    task: Task[Any], config: TrainerConfig, precision: torch.dtype
+) -> list[torch.optim.Optimizer]:
+    """AdamW for every parameter that learns, or Muon for the hidden matrices and AdamW for the rest.
+
+    Args:
+        precision: of Muon's products.
+    """
+    learning = [parameter for parameter in task.model.parameters() if parameter.requires_grad]
+    optimizers: list[torch.optim.Optimizer] = []
+    if config.optimizer == "muon":
+        heads = {id(parameter) for parameter in task.head_parameters()}
+        hidden = [p for p in learning if p.ndim == 2 and id(p) not in heads]
+        taken = {id(parameter) for parameter in hidden}
+        learning = [p for p in learning if id(p) not in taken]
+        if hidden:
+            optimizers.append(
+                Muon(hidden, lr=config.lr, weight_decay=config.weight_decay, precision=precision)
+            )
+    # Weight decay pulls matrices, not biases and norms.
+    groups = [
+        {"params": [p for p in learning if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if groups := [group for group in groups if group["params"]]:
+        betas = (config.beta1, config.beta2)
+        optimizers.append(torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=True))
+    return optimizers
+
+
 class Trainer:
     """Trains a task in an experiment folder, from the last whole checkpoint where there is one."""
 
@@ -161,20 +195,9 @@ class Trainer:
         )
         self.precision = torch.bfloat16 if bfloat16 else torch.float32
         set_seed(config.seed)
-        # Weight decay pulls matrices, not biases and norms.
-        matrices = [p for p in task.model.parameters() if p.requires_grad and p.ndim > 1]
-        vectors = [p for p in task.model.parameters() if p.requires_grad and p.ndim <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
-            lr=config.lr,
-            betas=(config.beta1, config.beta2),
-            fused=True,
+        self.model, *self.optimizers = self.accelerator.prepare(
+            task.model, *build_optimizers(task, config, self.precision)
         )
-        self.model, self.optimizer = self.accelerator.prepare(task.model, optimizer)
         self.ema = {name: value.detach().clone().float() for name, value in self._weights().items()}
         self.update = 0
         self.epoch = 0
@@ -255,8 +278,9 @@ class Trainer:
         config = self.config
         if self.batch % config.accumulate == 0:
             rate = learning_rate(config, self.update)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            for optimizer in self.optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
         frozen = self.update < config.freeze_updates
         with self.accelerator.accumulate(self.model):
             with torch.autocast(
@@ -283,11 +307,12 @@ class Trainer:
                         "Lower trainer.lr or set trainer.precision=float32."
                     )
                 waited["grad_norm"] = float(norm)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            for optimizer in self.optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
         self.batch += 1
         self.audio_s += out.audio_s * self.accelerator.num_processes
-        waited |= {"loss": float(out.loss.detach()), "lr": self.optimizer.param_groups[0]["lr"], **out.logs}
+        waited |= {"loss": float(out.loss.detach()), "lr": learning_rate(config, self.update), **out.logs}
         if not self.accelerator.sync_gradients:
             return False
         self.update += 1
@@ -339,8 +364,9 @@ class Trainer:
 
     def _save(self) -> None:
         optimizer = {
-            f"{index}.{name}": value
-            for index, values in self.optimizer.state_dict()["state"].items()
+            f"{number}.{index}.{name}": value
+            for number, each in enumerate(self.optimizers)
+            for index, values in each.state_dict()["state"].items()
             for name, value in values.items()
         }
         rng = {"cpu": torch.get_rng_state()}
@@ -350,7 +376,7 @@ class Trainer:
         save_checkpoint(
             self.checkpoints / f"update_{self.update:07d}",
             {"weights": self._weights(), "ema": self.ema, "optimizer": optimizer, "rng": rng},
-            {"fingerprint": self.task.fingerprint(), **{name: getattr(self, name) for name in names}},
+            {"fingerprint": self._fingerprint(), **{name: getattr(self, name) for name in names}},
         )
         for old in whole_checkpoints(self.checkpoints)[: -self.config.keep_checkpoints]:
             for path in old.iterdir():
@@ -368,7 +394,7 @@ class Trainer:
             return
         folder = found[-1]
         saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        theirs, ours = saved.pop("fingerprint"), self.task.fingerprint()
+        theirs, ours = saved.pop("fingerprint"), self._fingerprint()
         changed = sorted(name for name in ours if theirs.get(name) != ours[name])
         if changed:
             raise InputError(
@@ -379,18 +405,22 @@ class Trainer:
         self.ema = {
             name: value.to(self.device) for name, value in load_file(folder / "ema.safetensors").items()
         }
-        state = self.optimizer.state_dict()
-        values: dict[int, dict[str, Tensor]] = {}
+        values: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.optimizers]
         for name, value in load_file(folder / "optimizer.safetensors").items():
-            index, key = name.split(".", 1)
-            values.setdefault(int(index), {})[key] = value
-        self.optimizer.load_state_dict({"state": values, "param_groups": state["param_groups"]})
+            number, index, key = name.split(".", 2)
+            values[int(number)].setdefault(int(index), {})[key] = value
+        for optimizer, state in zip(self.optimizers, values, strict=True):
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
         rng = load_file(folder / "rng.safetensors")
         torch.set_rng_state(rng["cpu"])
         if self.device.type == "cuda" and "cuda" in rng:
             torch.cuda.set_rng_state(rng["cuda"])
         for name, value in saved.items():
             setattr(self, name, value)
+
+    def _fingerprint(self) -> dict[str, Any]:
+        return {**self.task.fingerprint(), "trainer.optimizer": self.config.optimizer}
 
     def _weights(self) -> dict[str, Tensor]:
         return dict(self.accelerator.unwrap_model(self.model).state_dict())

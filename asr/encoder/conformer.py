@@ -102,14 +102,14 @@ class ConformerEncoder(Encoder):
         num_frames = (((num_frames - 1) // 2 - 1) // 2).clamp(min=0)
         x = self.dropout(self.project(x))
         mask = frame_mask(num_frames, x.shape[1])
-        # A row without one valid key would be NaN; such an utterance has no valid frame anyway.
-        attend = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None, :]
+        # Finite, so that a row without one valid key is no NaN; such an utterance has no valid frame anyway.
+        unseen = (~mask * -1e4)[:, None, None, :]
         rotary = rotary_table(x.shape[1], self.width // self.settings.num_heads, x.device)
         layers: dict[int, Tensor] = {}
         for number, layer in enumerate(self.layers, start=1):
             drop = self.settings.layer_drop * number / self.num_layers
             if not (self.training and drop and torch.rand(()).item() < drop):
-                x = layer(x, mask[..., None], attend, rotary)
+                x = layer(x, mask[..., None], unseen, rotary)
             if number in keep:
                 layers[number] = x
         return EncoderOutput(x, num_frames, layers)
@@ -130,10 +130,10 @@ class ConformerLayer(nn.Module):
         self.feed_forward2 = FeedForward(width, config.ff_mult, config.dropout)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor, mask: Tensor, attend: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        """One layer: ``x`` (N, T, D), ``mask`` (N, T, 1), ``attend`` (N, 1, 1, T)."""
+    def forward(self, x: Tensor, mask: Tensor, unseen: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        """One layer: ``x`` (N, T, D), ``mask`` (N, T, 1), ``unseen`` (N, 1, 1, T)."""
         x = x + 0.5 * self.feed_forward1(x)
-        x = x + self.attention(x, attend, rotary)
+        x = x + self.attention(x, unseen, rotary)
         x = x + self.convolution(x, mask)
         x = x + 0.5 * self.feed_forward2(x)
         out: Tensor = self.norm(x)
@@ -185,14 +185,15 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
         self.dropout = SharedDropout(dropout)
 
-    def forward(self, x: Tensor, attend: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        """(N, T, D) -> (N, T, D); ``attend`` is True on keys that may be seen, (N, 1, 1, T)."""
+    def forward(self, x: Tensor, unseen: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        """(N, T, D) -> (N, T, D); ``unseen`` is added to the scores, 0 or very low, (N, 1, 1, T)."""
         batch, length, width = x.shape
         qkv = self.query_key_value(self.norm(x)).view(batch, length, 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (N, T, 3, H, E) -> 3 x (N, H, T, E)
-        seen = F.scaled_dot_product_attention(
-            rotate(query, rotary), rotate(key, rotary), value, attn_mask=attend
-        )
+        # Two plain products: the fused kernel's way back took a quarter of a training step on a CPU.
+        query = rotate(query, rotary) * (width // self.num_heads) ** -0.5
+        scores = query @ rotate(key, rotary).transpose(-1, -2) + unseen  # (N, H, T, T)
+        seen = scores.softmax(dim=-1).to(value.dtype) @ value
         out: Tensor = self.dropout(self.out(seen.transpose(1, 2).reshape(batch, length, width)))
         return out
 

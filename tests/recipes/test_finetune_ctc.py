@@ -33,19 +33,25 @@ def test_a_small_model_learns_the_tones(trained: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "views", ["ctc.consistency_weight=0", "ctc.consistency_weight=0.2", "ctc.join_probability=0.5"]
+    "change",
+    [
+        "ctc.consistency_weight=0",
+        "ctc.consistency_weight=0.2",
+        "ctc.join_probability=0.5",
+        "trainer.optimizer=muon",
+    ],
 )
-def test_a_resumed_run_reaches_the_same_bits(tmp_path: Path, tone_corpus: Path, views: str) -> None:
+def test_a_resumed_run_reaches_the_same_bits(tmp_path: Path, tone_corpus: Path, change: str) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
-    finetune(configure(whole, tone_corpus, views))
+    finetune(configure(whole, tone_corpus, change))
     # As if the process had died between update 8 and 12: later checkpoints are gone.
-    finetune(configure(parts, tone_corpus, views))
+    finetune(configure(parts, tone_corpus, change))
     for checkpoint in whole_checkpoints(parts / "exp" / "checkpoints")[2:]:
         for path in checkpoint.iterdir():
             path.unlink()
-    finetune(configure(parts, tone_corpus, views))
+    finetune(configure(parts, tone_corpus, change))
     first, second = (whole_checkpoints(folder / "exp" / "checkpoints")[-1] for folder in (whole, parts))
     assert first.name == second.name == "update_0000012"
     for name in ("weights", "ema", "optimizer"):
