@@ -165,9 +165,10 @@ class CtcTask:
                 generator = np.random.default_rng([self.seed, epoch, row[0]])
                 try:
                     waveform = lay_end_to_end([self.cache.load(each) for each in utterances], generator)
-                    item = (name, text, augment(waveform, self.config.augment, generator))
-                    self._check_frames(*item)
-                    items.append(item)
+                    waveform = augment(waveform, self.config.augment, generator)
+                    if reason := shortfall(self.model, self.model.tokenizer.encode(text), len(waveform)):
+                        raise InputError(f"{name}: {reason}.")
+                    items.append((name, text, waveform))
                 except InputError as error:
                     # One bad file must not stop hours of training, and must not pass unseen.
                     print(f"left out of this batch: {error}", file=sys.stderr)
@@ -271,16 +272,14 @@ class CtcTask:
 
     def explain(self, batch: CtcBatch) -> str:
         """Look for what makes a CTC loss infinite or not a number."""
-        frames = [self.model.encoder.grid.num_frames(samples) for samples in batch.num_samples.tolist()]
-        labels = [
-            row[:count] for row, count in zip(batch.labels.tolist(), batch.num_labels.tolist(), strict=True)
-        ]
-        for name, row, row_labels, count in zip(batch.ids, batch.waveforms, labels, frames, strict=True):
+        sizes = zip(batch.num_samples.tolist(), batch.num_labels.tolist(), strict=True)
+        for name, row, labels, (samples, count) in zip(
+            batch.ids, batch.waveforms, batch.labels.tolist(), sizes, strict=True
+        ):
             if not bool(torch.isfinite(row).all()):
                 return f"The audio of {name} has samples that are not numbers. Run `loquela corpus check`."
-            needed = frames_needed(row_labels)
-            if count < needed:
-                return f"{name} has {count} frames, its text needs {needed}. Leave it out: `loquela corpus check`."
+            if reason := shortfall(self.model, labels[:count], samples):
+                return f"{name}: {reason}. Leave it out: `loquela corpus check`."
         return (
             "Audio and texts look sound, so training diverged. "
             "Lower trainer.lr, lengthen trainer.warmup, or set trainer.precision=float32."
@@ -304,12 +303,6 @@ class CtcTask:
     def _dev_batch(self, indices: list[int]) -> CtcBatch:
         rows = [self.dev[index] for index in indices]
         return self._collate([(each.id, each.text, self.cache.load(each)) for each in rows])
-
-    def _check_frames(self, name: str, text: str, waveform: FloatArray) -> None:
-        frames = self.model.encoder.grid.num_frames(len(waveform))
-        needed = frames_needed(self.model.tokenizer.encode(text))
-        if frames < needed:
-            raise InputError(f"{name} has {frames} frames, its text needs {needed}. Leave it out.")
 
     def _collate(self, items: Sequence[tuple[str, str, FloatArray]]) -> CtcBatch:
         """Pad (id, text, waveform (S,)) of each utterance to a batch."""
@@ -341,6 +334,12 @@ def lay_end_to_end(waveforms: Sequence[FloatArray], generator: np.random.Generat
     return np.concatenate(parts)
 
 
+def shortfall(model: CTCModel, labels: Sequence[int], num_samples: int) -> str:
+    """Why CTC cannot write the labels in the frames of that many samples; empty when it can."""
+    frames, needed = model.encoder.grid.num_frames(num_samples), frames_needed(labels)
+    return f"{frames} frames of speech, its text needs {needed}" if frames < needed else ""
+
+
 def trainable(
     model: CTCModel, utterances: Sequence[Utterance], config: AugmentConfig
 ) -> tuple[list[Utterance], list[str]]:
@@ -352,12 +351,11 @@ def trainable(
     factor = shortest_factor(config)
     for utterance in utterances:
         labels = model.tokenizer.encode(utterance.text)
-        frames = model.encoder.grid.num_frames(int(seconds_to_samples(utterance.duration_s) * factor))
-        needed = frames_needed(labels)
+        fastest = int(seconds_to_samples(utterance.duration_s) * factor)
         if not labels:
             reasons.append(f"{utterance.id}: no text after normalisation")
-        elif frames < needed:
-            reasons.append(f"{utterance.id}: {frames} frames of speech, its text needs {needed}")
+        elif reason := shortfall(model, labels, fastest):
+            reasons.append(f"{utterance.id}: {reason}")
         else:
             kept.append(utterance)
     return kept, reasons

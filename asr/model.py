@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from asr.encoder import Encoder, build_encoder
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer
 from lm.errors import InputError
+from lm.folder import copy_folder
 
 if TYPE_CHECKING:
     from asr.encoder.published import PublishedLanguageModel
@@ -28,6 +29,7 @@ FORMAT = 1
 CARD = "loquela.json"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
+LANGUAGE_MODEL = "lm"
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,16 @@ def save_model(
     *,
     facts: dict[str, Any] | None = None,
     half: bool = False,
-    extras: Mapping[str, Path] | None = None,
+    lm: Path | None = None,
+    readme: Path | None = None,
 ) -> None:
     """Write a model folder, whole or not at all; a folder that exists is replaced.
 
     Args:
         facts: how the model came about; kept in ``loquela.json``.
         half: store the weights as float16, for shipping.
-        extras: name inside the folder -> file or folder to copy there.
+        lm: language model folder to copy into it; the card then says that there is one.
+        readme: model card in Markdown to copy into it.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / CARD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
@@ -117,33 +121,32 @@ def save_model(
         }
         write_tensors(tensors, partial / WEIGHTS)
         model.tokenizer.save(partial / TOKENIZER)
-        for name, path in (extras or {}).items():
-            if path.is_dir():
-                shutil.copytree(path, partial / name)
-            else:
-                shutil.copyfile(path, partial / name)
+        if lm:
+            copy_folder(lm, partial / LANGUAGE_MODEL)
+        if readme:
+            shutil.copyfile(readme, partial / "README.md")
         card = {
             "format": FORMAT,
             "encoder": model.encoder.config(),
             "frames_per_second": model.encoder.grid.frames_per_second,
             "facts": facts or {},
+            "language_model": lm is not None,
             "sha256": {name: sha256(partial / name) for name in (WEIGHTS, TOKENIZER)},
         }
         (partial / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def pack_model(source: str | Path, out: Path, extras: Mapping[str, Path]) -> None:
-    """Copy a model folder for shipping: float16 weights, and further files and folders inside.
+def pack_model(source: str | Path, out: Path, *, lm: Path | None = None, readme: Path | None = None) -> None:
+    """Copy a model folder for shipping: float16 weights, and perhaps a language model and a model card inside.
 
     Args:
         source: experiment or model folder.
-        extras: name inside the folder -> file or folder to copy there, as ``lm``.
     """
     folder = model_folder(source)
-    for path in (folder, *extras.values()):
+    for path in filter(None, (folder, lm, readme)):
         if path.resolve().is_relative_to(Path(out).resolve()):
             raise InputError(f"{out} holds {path}, which goes into it. Give another folder to write.")
-    save_model(load_model(folder), out, facts=read_card(folder)["facts"], half=True, extras=extras)
+    save_model(load_model(folder), out, facts=read_card(folder)["facts"], half=True, lm=lm, readme=readme)
 
 
 def model_folder(source: str | Path) -> Path:

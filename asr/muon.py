@@ -78,12 +78,12 @@ class Muon(torch.optim.Optimizer):
 
 def orthogonalise(matrices: Tensor) -> Tensor:
     """Bring the singular values of each matrix near 1 by Newton and Schulz's iteration, (K, M, N) -> (K, M, N)."""
-    if matrices.shape[1] > matrices.shape[2]:
-        return orthogonalise(matrices.mT).mT
+    tall = matrices.shape[1] > matrices.shape[2]
+    x: Tensor = matrices.mT if tall else matrices
     a, b, c = COEFFICIENTS
     # No singular value is greater than the Frobenius norm, and the iteration needs them below 1.
-    x = matrices / torch.linalg.matrix_norm(matrices, keepdim=True).clamp(min=1e-7)
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
     for _ in range(ITERATIONS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x
+    return x.mT if tall else x

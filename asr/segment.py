@@ -131,32 +131,6 @@ def split_fixed(
         yield sound.take(sound.start, sound.end)
 
 
-def whole(chunks: Iterable[FloatArray]) -> Iterator[tuple[Segment, FloatArray]]:
-    """The whole recording as one segment, however long: its memory is the caller's choice."""
-    sound = _Sound()
-    for piece in _pieces(chunks):
-        sound.append(piece)
-    if sound.end:
-        yield sound.take(0, sound.end)
-
-
-def silences(segments: Iterable[Segment], duration_s: float) -> list[Segment]:
-    """What the segments leave of a recording: together they cover it exactly.
-
-    >>> silences([Segment(1.0, 2.5)], 4.0)
-    [Segment(start=0.0, end=1.0), Segment(start=2.5, end=4.0)]
-    """
-    gaps = []
-    end = 0.0
-    for segment in segments:
-        if segment.start > end:
-            gaps.append(Segment(end, segment.start))
-        end = segment.end
-    if duration_s > end:
-        gaps.append(Segment(end, duration_s))
-    return gaps
-
-
 def _pieces(chunks: Iterable[FloatArray]) -> Iterator[FloatArray]:
     """The same samples in copies of at most a second.
 

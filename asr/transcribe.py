@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from asr.audio import channels, probe, stream
 from asr.config import from_mapping
 from asr.decode import BeamSearchConfig, Decoder, Hypothesis, build_decoder
 from asr.frames import samples_to_seconds
-from asr.model import CARD, CTCModel, load_model, model_folder, published_model
-from asr.segment import Segment, VadConfig, split_speech
+from asr.model import CARD, LANGUAGE_MODEL, CTCModel, load_model, model_folder, published_model, read_card
+from asr.segment import Segment, VadConfig, split_fixed, split_speech
 from asr.transcript import Gap, Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 from lm.folder import LanguageModel
@@ -32,6 +32,8 @@ class TranscribeConfig:
 
     channel: str = "mix"
     """``mix``, a channel number from 1, or ``split``: each channel a speaker."""
+    segmenter: Literal["vad", "fixed"] = "vad"
+    """Cut where webrtcvad hears nobody speak, or, where it fails, in windows of ``segments.max_segment_s``."""
     segments: VadConfig = field(default_factory=VadConfig)
     batch_s: float = 0.0
     """Most seconds of speech that go through the encoder at once; 0 is `CTCModel.batch_seconds`'s choice."""
@@ -114,9 +116,7 @@ class Transcriber:
         for channel in wanted:
             clock = _Clock(progress)
             speaker = f"channel {channel}" if len(wanted) > 1 else ""
-            for group in self._groups(
-                split_speech(clock.watch(stream(path, channel=channel)), self.config.segments)
-            ):
+            for group in self._groups(self._cut(clock.watch(stream(path, channel=channel)))):
                 for segment, hypotheses in self._decode(group):
                     row = self._segment(segment, hypotheses, speaker)
                     if row.text:
@@ -152,6 +152,12 @@ class Transcriber:
             for place, values in zip(long_enough, emissions, strict=True):
                 decoded[place] = self.decoder.decode(values)
         return decoded
+
+    def _cut(self, chunks: Iterable[FloatArray]) -> Iterator[Speech]:
+        """The segments of a recording with their samples."""
+        if self.config.segmenter == "fixed":
+            return split_fixed(chunks, self.config.segments.max_segment_s)
+        return split_speech(chunks, self.config.segments)
 
     def _groups(self, speech: Iterable[Speech]) -> Iterator[list[Speech]]:
         """Segments that go through the encoder together."""
@@ -277,8 +283,10 @@ def open_model(name: str | Path, language: str = "", device: str = "auto") -> Op
     path = Path(name)
     if (path / CARD).is_file() or (path / "model" / CARD).is_file():
         folder = model_folder(path)
-        own = folder / "lm"
-        return OpenedModel(load_model(folder, device), str(folder), own if own.is_dir() else None)
+        own = folder / LANGUAGE_MODEL
+        # One that the card tells of and that got lost is missed when it is opened, not passed over.
+        has_own = own.is_dir() or read_card(folder).get("language_model")
+        return OpenedModel(load_model(folder, device), str(folder), own if has_own else None)
     if path.is_dir() and not (path / "config.json").is_file():
         raise InputError(
             f"model {name}: neither {CARD} nor transformers' config.json in it. "

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -165,6 +166,13 @@ def read_description(folder: Path) -> dict[str, Any]:
                 f"{path}: {name} is {str(description.get(name))[:40]!r}. Copy or build it again."
             )
     return dict(description)
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy an LM folder: ``lm.json`` and the files that it names, nothing else that lies there."""
+    target.mkdir()
+    for name in ("lm.json", *read_description(source)["sha256"]):
+        shutil.copyfile(source / name, target / name)
 
 
 def set_decoding(folder: str | Path, decoding: Mapping[str, Any]) -> None:

@@ -24,17 +24,13 @@ def main() -> int:
     parser.add_argument("--card", type=Path, help="model card in Markdown: data, licence, scores, limits")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; replaced if it exists")
     args = parser.parse_args()
-    extras: dict[str, Path] = {}
     if args.lm:
         LanguageModel.load(args.lm)  # refuses a damaged one before it is shipped
-        extras["lm"] = args.lm
-    if args.card:
-        if not args.card.is_file():
-            raise InputError(
-                f"--card {args.card}: no such file. Write down where the data come from and what the model is good for."
-            )
-        extras["README.md"] = args.card
-    pack_model(args.model, args.out, extras)
+    if args.card and not args.card.is_file():
+        raise InputError(
+            f"--card {args.card}: no such file. Write down where the data come from and what the model is good for."
+        )
+    pack_model(args.model, args.out, lm=args.lm, readme=args.card)
     for path in sorted(args.out.rglob("*")):
         if path.is_file():
             print(f"{path.stat().st_size:>10}  {path.relative_to(args.out)}")

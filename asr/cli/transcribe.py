@@ -49,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mix, a channel number from 1, or split: each channel a speaker (default: mix)",
     )
     segments = parser.add_argument_group("segments")
+    segments.add_argument(
+        "--segmenter",
+        default="vad",
+        choices=("vad", "fixed"),
+        help="cut in pauses, or in even windows where the detector fails (default: vad)",
+    )
     segments.add_argument("--max-segment", type=float, metavar="S", help="longest segment in seconds")
     segments.add_argument(
         "--vad-mode", type=int, choices=range(4), help="how readily webrtcvad calls a sound no speech, 0 to 3"
@@ -293,7 +299,9 @@ def _load(args: argparse.Namespace) -> Transcriber:
         lm=args.lm,
         language=args.language,
         device=args.device,
-        config=TranscribeConfig(channel=args.channel, segments=segments, num_hypotheses=args.nbest),
+        config=TranscribeConfig(
+            channel=args.channel, segmenter=args.segmenter, segments=segments, num_hypotheses=args.nbest
+        ),
         decoding={name: value for name, value in named.items() if value is not None},
     )
 

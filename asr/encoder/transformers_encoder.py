@@ -18,6 +18,7 @@ from asr.encoder.base import Encoder, EncoderOutput
 from asr.encoder.grids import convolution_grid, count_frames, first_convolution, strided, strided_length
 from asr.encoder.masking import span_mask
 from asr.encoder.padding import MaskedBatchNorm, Padding, masked_group_norm, valid_frames
+from asr.encoder.relative import RelativeKeyAttention
 from asr.encoder.seamless import SeamlessFeatures
 from lm.errors import InputError
 
@@ -89,6 +90,9 @@ class TransformersEncoder(Encoder):
         self._features_frozen = False
         self._padding = Padding()
         self._keep_padding_out()
+        if kind == "wav2vec2-bert" and settings.position_embeddings_type == "relative_key":
+            for layer in self.model.encoder.layers:
+                layer.self_attn = RelativeKeyAttention(layer.self_attn)
 
         self.gradient_checkpointing = gradient_checkpointing
         if gradient_checkpointing:

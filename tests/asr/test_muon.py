@@ -1,4 +1,4 @@
-"""Muon against torch's own."""
+"""Muon against torch's own, and which parameters it gets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from asr.muon import Muon, orthogonalise
+from asr.trainer import TrainerConfig, build_optimizers
 
 
 def test_singular_values_come_near_one() -> None:
@@ -45,3 +46,29 @@ def test_a_matrix_without_gradient_stays() -> None:
 def test_vectors_are_refused() -> None:
     with pytest.raises(ValueError, match="takes matrices"):
         Muon([torch.nn.Parameter(torch.ones(4))], lr=0.1)
+
+
+class HeadedTask:
+    """A model with a matrix, a convolution, a norm and an output layer."""
+
+    def __init__(self) -> None:
+        self.head = torch.nn.Linear(4, 2)
+        self.model = torch.nn.Sequential(
+            torch.nn.Linear(4, 4), torch.nn.Conv1d(4, 4, 3), torch.nn.LayerNorm(4), self.head
+        )
+
+    def head_parameters(self) -> list[torch.nn.Parameter]:
+        return list(self.head.parameters())
+
+
+@pytest.mark.parametrize(("name", "matrices"), [("adamw", []), ("muon", ["0.weight"])])
+def test_muon_gets_the_hidden_matrices_and_nothing_is_left_out(name: str, matrices: list[str]) -> None:
+    task = HeadedTask()
+    config = TrainerConfig(optimizer=name)  # type: ignore[arg-type]
+    optimizers = build_optimizers(task, config, torch.float32)  # type: ignore[arg-type]
+    names = {id(parameter): name for name, parameter in task.model.named_parameters()}
+    held = [[names[id(p)] for group in each.param_groups for p in group["params"]] for each in optimizers]
+    assert sorted(name for row in held for name in row) == sorted(names.values())
+    assert [row for row, each in zip(held, optimizers, strict=True) if isinstance(each, Muon)] == (
+        [matrices] if matrices else []
+    )

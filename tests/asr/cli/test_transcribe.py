@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,10 +24,11 @@ from asr.cli import main
 from asr.encoder.conformer import ConformerConfig, ConformerEncoder
 from asr.formats import FORMAT_NAMES, read_transcript
 from asr.formats.eaf import read_eaf
-from asr.model import CTCModel, save_model
+from asr.model import CTCModel, pack_model, save_model
+from asr.segment import VadConfig
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
-from asr.transcribe import Transcriber, account
+from asr.transcribe import TranscribeConfig, Transcriber, account
 from asr.transcript import Gap, TranscriptSegment
 from lm.build import build_language_model
 
@@ -120,8 +122,6 @@ def test_gaps_of_channels_that_overlap_are_counted_once() -> None:
 
 
 def test_batches_do_not_change_the_transcript(model: Path, tmp_path: Path) -> None:
-    from asr.transcribe import TranscribeConfig
-
     pause = np.zeros(20_000, np.float32)
     parts = [part for seconds in (1.0, 2.5, 0.8, 1.7) for part in (babble(seconds), pause)]
     soundfile.write(tmp_path / "long.wav", np.concatenate(parts), 16_000)
@@ -176,6 +176,34 @@ def test_a_language_model_that_lies_with_the_model_is_used(model: Path, talk: Pa
     build_language_model(["abc cab", "ab c"], tmp_path / "lm", policy=TextPolicy().to_dict())
     transcript = Transcriber.load(model, lm=tmp_path / "lm").transcribe(talk)
     assert transcript.details["language_model"] == str(tmp_path / "lm")
+
+
+def test_a_packed_model_holds_its_language_model_and_misses_it_when_it_is_lost(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build_language_model(["abc cab", "ab c"], tmp_path / "lm", policy=TextPolicy().to_dict())
+    (tmp_path / "lm" / "notes.txt").write_text("mine")
+    pack_model(model, tmp_path / "packed", lm=tmp_path / "lm")
+    assert not (tmp_path / "packed" / "lm" / "notes.txt").exists()
+    assert transcribe(tmp_path / "packed", talk) == 0
+    shutil.rmtree(tmp_path / "packed" / "lm")
+    capsys.readouterr()
+    assert transcribe(tmp_path / "packed", talk) == 1
+    assert "packed/lm does not exist" in one_line(capsys.readouterr().err)
+    assert transcribe(tmp_path / "packed", talk, "--lm", "none") == 0
+
+
+def test_fixed_windows_leave_no_second_out(
+    model: Path, talk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = TranscribeConfig(segmenter="fixed", segments=VadConfig(max_segment_s=2))
+    transcript = Transcriber.load(model, config=config).transcribe(talk)
+    spans = sorted((each.start, each.end) for each in (*transcript.segments, *transcript.gaps))
+    assert max(segment.end - segment.start for segment in transcript.segments) <= 2
+    assert all(first[1] == second[0] for first, second in pairwise(spans))
+    assert transcribe(model, talk, "--segmenter", "fixed", "--max-segment", "2") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["start"] for row in rows] == [segment.start for segment in transcript.segments]
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100])
