@@ -6,9 +6,12 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -68,6 +71,19 @@ def joined(
             length += pause_s + durations_s[row[-1]]
         rows.append(tuple(row))
     return rows
+
+
+def padded(rows: Sequence[NDArray[Any]]) -> tuple[Tensor, Tensor]:
+    """Rows of different lengths as one tensor (N, longest), zeros at their ends, and their lengths (N,).
+
+    Filled by numpy: a torch operation in a loading thread brings threads of its own, which fight
+    with the training's for the cores.
+    """
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    batch = np.zeros((len(rows), lengths.max(initial=0)), dtype=rows[0].dtype)
+    for place, row in zip(batch, rows, strict=True):
+        place[: len(row)] = row
+    return torch.from_numpy(batch), torch.from_numpy(lengths)
 
 
 def prefetch(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from asr.audio import load
 from asr.augment import AugmentConfig, augment, shortest_factor
-from asr.batches import epoch_batches, joined, prefetch
+from asr.batches import epoch_batches, joined, padded, prefetch
 from asr.config import to_mapping
 from asr.decode import GreedyDecoder
 from asr.edits import Counts, error_counts
@@ -309,19 +309,6 @@ class CtcTask:
         names, texts, waveforms = zip(*items, strict=True)
         labels = [np.asarray(self.model.tokenizer.encode(text), dtype=np.int64) for text in texts]
         return CtcBatch(list(names), *padded(waveforms), *padded(labels))
-
-
-def padded(rows: Sequence[NDArray[Any]]) -> tuple[Tensor, Tensor]:
-    """Rows of different lengths as one tensor (N, longest), zeros at their ends, and their lengths (N,).
-
-    Filled by numpy: a torch operation in a loading thread brings threads of its own, which fight
-    with the training's for the cores.
-    """
-    lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    batch = np.zeros((len(rows), lengths.max(initial=0)), dtype=rows[0].dtype)
-    for place, row in zip(batch, rows, strict=True):
-        place[: len(row)] = row
-    return torch.from_numpy(batch), torch.from_numpy(lengths)
 
 
 def lay_end_to_end(waveforms: Sequence[FloatArray], generator: np.random.Generator) -> FloatArray:

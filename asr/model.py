@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from asr.batches import padded
 from asr.checkpoint import sha256, write_folder, write_tensors
 from asr.encoder import Encoder, build_encoder
 from asr.text import TextPolicy
@@ -80,10 +81,7 @@ class CTCModel(nn.Module):
     @torch.inference_mode()
     def emissions(self, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Log-probabilities (T, C) of each waveform, without its padding."""
-        num_samples = torch.tensor([len(waveform) for waveform in waveforms])
-        batch = torch.zeros(len(waveforms), int(num_samples.max()))
-        for row, waveform in zip(batch, waveforms, strict=True):
-            row[: len(waveform)] = torch.from_numpy(waveform)
+        batch, num_samples = padded(waveforms)
         device = self.head.weight.device
         out = self(batch.to(device), num_samples.to(device))
         values, num_frames = out.values.cpu().numpy(), out.num_frames.tolist()

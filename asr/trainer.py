@@ -276,8 +276,8 @@ class Trainer:
     def _step(self, batch: Any, waited: dict[str, float]) -> bool:
         """One batch; True when it completed an update."""
         config = self.config
+        rate = learning_rate(config, self.update)
         if self.batch % config.accumulate == 0:
-            rate = learning_rate(config, self.update)
             for optimizer in self.optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = rate
@@ -312,7 +312,7 @@ class Trainer:
                 optimizer.zero_grad()
         self.batch += 1
         self.audio_s += out.audio_s * self.accelerator.num_processes
-        waited |= {"loss": float(out.loss.detach()), "lr": learning_rate(config, self.update), **out.logs}
+        waited |= {"loss": float(out.loss.detach()), "lr": rate, **out.logs}
         if not self.accelerator.sync_gradients:
             return False
         self.update += 1

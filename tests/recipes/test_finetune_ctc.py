@@ -106,7 +106,12 @@ def test_control_c_saves_what_is_done(tmp_path: Path, tone_corpus: Path) -> None
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [("trainer.seed=7", "seed"), ("encoder.width=32", "encoder"), ("policy.case=keep", "labels")],
+    [
+        ("trainer.seed=7", "seed"),
+        ("encoder.width=32", "encoder"),
+        ("policy.case=keep", "labels"),
+        ("trainer.optimizer=muon", "trainer.optimizer"),
+    ],
 )
 def test_another_training_is_not_gone_on_with(
     tmp_path: Path, tone_corpus: Path, change: str, named: str
