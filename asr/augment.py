@@ -1,4 +1,4 @@
-"""Changes to a training waveform: speed, noise. Each draws from a generator that the caller seeds."""
+"""Changes to a training waveform: speed, room, noise, telephone. Each draws from a generator that the caller seeds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.audio.channel import room, telephone
 from asr.audio.speed import change_speed
 from lm.errors import InputError
 
@@ -19,6 +20,10 @@ class AugmentConfig:
 
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
     """Playing speeds, drawn uniformly (Ko et al. 2015); pitch changes with them."""
+    room_probability: float = 0.0
+    """Share of the waveforms that are given a room."""
+    telephone_probability: float = 0.0
+    """Share that is sent through a telephone, after the noise: 300 to 3,400 Hz, 8 kHz, mu-law."""
     noise_probability: float = 0.2
     noise_snr_db: tuple[float, ...] = (10.0, 30.0)
     """Least and greatest signal-to-noise ratio of the added coloured noise."""
@@ -39,8 +44,12 @@ def augment(waveform: FloatArray, config: AugmentConfig, generator: np.random.Ge
     speed = float(generator.choice(config.speeds)) if config.speeds else 1.0
     if speed != 1.0:
         waveform = change_speed(waveform, speed)
+    if config.room_probability and generator.random() < config.room_probability:
+        waveform = room(waveform, generator)
     if generator.random() < config.noise_probability:
         waveform = waveform + _noise(waveform, config.noise_snr_db, generator)
+    if config.telephone_probability and generator.random() < config.telephone_probability:
+        waveform = telephone(waveform)
     if config.gain_db:
         waveform = waveform * np.float32(10 ** (generator.uniform(-config.gain_db, config.gain_db) / 20))
     return waveform.astype(np.float32, copy=False)

@@ -98,25 +98,26 @@ def prefetch(
     stopped = threading.Event()
     with ThreadPoolExecutor(threads) as pool:
 
+        def put(future: Future[Made] | None) -> None:
+            while not stopped.is_set():
+                try:
+                    pending.put(future, timeout=0.1)
+                    return
+                except queue.Full:
+                    continue
+
         def submit() -> None:
             try:
                 for item in items:
-                    future = pool.submit(make, item)
-                    while not stopped.is_set():
-                        try:
-                            pending.put(future, timeout=0.1)
-                            break
-                        except queue.Full:
-                            continue
+                    put(pool.submit(make, item))
                     if stopped.is_set():
                         return
+            except BaseException as error:  # raised where the items are asked for
+                failed: Future[Made] = Future()
+                failed.set_exception(error)
+                put(failed)
             finally:
-                while not stopped.is_set():
-                    try:
-                        pending.put(None, timeout=0.1)
-                        break
-                    except queue.Full:
-                        continue
+                put(None)
 
         feeder = threading.Thread(target=submit, daemon=True)
         feeder.start()

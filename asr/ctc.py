@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,17 +15,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asr.audio import load
 from asr.augment import AugmentConfig, augment, shortest_factor
 from asr.batches import epoch_batches, joined, padded, prefetch
+from asr.cache import AudioCache, readable
 from asr.config import to_mapping
 from asr.decode import GreedyDecoder
 from asr.edits import Counts, error_counts
-from asr.frames import frames_needed, samples_to_seconds, seconds_to_samples
+from asr.frames import frames_needed, seconds_to_samples
 from asr.loss import blank_ratio, consistency_loss, ctc_loss
 from asr.manifest import Utterance
 from asr.model import CTCModel, save_model
 from asr.trainer import StepOutput
+from asr.watchdog import Watch
 from lm.errors import InputError
 
 FloatArray = NDArray[np.float32]
@@ -49,19 +49,24 @@ class CtcConfig:
     """Weight of the divergence between two masked views (Yao et al. 2025: 0.2); 0 trains on one view."""
     consistency_start: float = 0.0
     """Share of the training after which the second view is added; early on it only costs time."""
+    mask_start: float = 0.0
+    """Share of the training without masks; then they come in over as long again. From scratch, a model that
+    is masked from the beginning may never leave the plateau on which it writes blanks."""
     join_probability: float = 0.0
-    """Share of the training items that are several utterances in a row, as a segment of a recording is."""
+    """Share of the training items that are several utterances in a row, as a segment of a recording is; the
+    first epoch has none."""
     join_max_s: float = 20.0
     """Longest such row; the detector's longest segment."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     cache_gb: float = 4.0
     """Memory for decoded audio; recordings beyond it are decoded anew in each epoch."""
-    loader_threads: int = 1
     dev_batch_s: float = 60.0
     blank_alarm: float = 0.98
     """A share of blank frames on dev above which the model is called collapsed."""
     blank_alarm_after: int = 2
     """Evaluations before the alarm may sound; every CTC model begins by writing blanks."""
+    blank_patience: int = 8
+    """Evaluations in a row above the alarm at which training stops."""
 
 
 @dataclass(frozen=True)
@@ -79,30 +84,6 @@ class CtcBatch:
     """(N,)."""
 
 
-class AudioCache:
-    """Decoded utterances, kept as 16-bit samples while there is room."""
-
-    def __init__(self, limit_bytes: float) -> None:
-        self.room = limit_bytes
-        self.held: dict[tuple[Path, float, float], NDArray[np.int16]] = {}
-        self.lock = Lock()
-
-    def load(self, utterance: Utterance) -> FloatArray:
-        """Waveform of an utterance, (S,)."""
-        key = (utterance.audio, utterance.offset_s, utterance.duration_s)
-        held = self.held.get(key)
-        if held is not None:
-            return held.astype(np.float32) / np.float32(32768)
-        waveform = load(utterance.audio, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
-        rounded = np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
-        with self.lock:
-            if rounded.nbytes <= self.room:
-                self.room -= rounded.nbytes
-                self.held[key] = rounded
-        # The rounded values are used the first time too: the cache must not change a result.
-        return rounded.astype(np.float32) / np.float32(32768)
-
-
 class CtcTask:
     """Fine-tuning with CTC, on one view of each utterance or on two that must agree."""
 
@@ -116,20 +97,10 @@ class CtcTask:
     ) -> None:
         self.model = model
         self.train = list(train)
-        self.dev: list[Utterance] = []
         self.config = config
         self.seed = seed
         self.cache = AudioCache(config.cache_gb * 1e9)
-        # Dev is read before training: a bad file there would stop it at the first evaluation.
-        for utterance in dev:
-            try:
-                self.cache.load(utterance)
-                self.dev.append(utterance)
-            except InputError as error:
-                print(f"left out of dev: {error}", file=sys.stderr)
-        if not self.dev:
-            raise InputError("no dev utterance can be read; see above. Run `loquela corpus check`.")
-        self.evaluations = 0
+        self.dev = readable(dev, self.cache)
         unknown = [layer for layer in config.inter_layers if not 1 <= layer <= model.encoder.num_layers]
         if unknown:
             raise InputError(
@@ -137,13 +108,13 @@ class CtcTask:
             )
         self.inter_layers = config.inter_layers or ((model.encoder.num_layers + 1) // 2,)
 
-    def batches(self, epoch: int, skip: int) -> Iterator[CtcBatch]:
-        """Augmented batches of an epoch; each utterance's variant follows from seed, epoch and place."""
+    def plan(self, epoch: int) -> list[list[tuple[int, ...]]]:
+        """Rows of utterances, in batches of alike lengths."""
         views = 2 if self.config.consistency_weight else 1
         durations = [utterance.duration_s for utterance in self.train]
         rows = joined(
             durations,
-            probability=self.config.join_probability,
+            probability=self.config.join_probability if epoch else 0.0,
             max_s=self.config.join_max_s,
             pause_s=PAUSE_S,
             seed=self.seed,
@@ -155,30 +126,32 @@ class CtcTask:
             seed=self.seed,
             epoch=epoch,
         )
+        return [[rows[place] for place in places] for places in order]
 
-        def make(places: list[int]) -> CtcBatch:
-            items = []
-            for row in (rows[place] for place in places):
-                utterances = [self.train[index] for index in row]
-                name = "+".join(utterance.id for utterance in utterances)
-                text = " ".join(utterance.text for utterance in utterances)
-                generator = np.random.default_rng([self.seed, epoch, row[0]])
-                try:
-                    waveform = lay_end_to_end([self.cache.load(each) for each in utterances], generator)
-                    waveform = augment(waveform, self.config.augment, generator)
-                    if reason := shortfall(self.model, self.model.tokenizer.encode(text), len(waveform)):
-                        raise InputError(f"{name}: {reason}.")
-                    items.append((name, text, waveform))
-                except InputError as error:
-                    # One bad file must not stop hours of training, and must not pass unseen.
-                    print(f"left out of this batch: {error}", file=sys.stderr)
-            if not items:
-                raise InputError(
-                    "no utterance of a batch can be used; see above. Run `loquela corpus check`."
-                )
-            return self._collate(items)
+    def load(self, epoch: int, item: list[tuple[int, ...]]) -> CtcBatch:
+        """An augmented batch; each row's variant follows from seed, epoch and its first utterance."""
+        items = []
+        for row in item:
+            utterances = [self.train[index] for index in row]
+            name = "+".join(utterance.id for utterance in utterances)
+            text = " ".join(utterance.text for utterance in utterances)
+            generator = np.random.default_rng([self.seed, epoch, row[0]])
+            try:
+                waveform = lay_end_to_end([self.cache.load(each) for each in utterances], generator)
+                waveform = augment(waveform, self.config.augment, generator)
+                if reason := shortfall(self.model, self.model.tokenizer.encode(text), len(waveform)):
+                    raise InputError(f"{name}: {reason}.")
+                items.append((name, text, waveform))
+            except InputError as error:
+                # One bad file must not stop hours of training, and must not pass unseen.
+                print(f"left out of this batch: {error}", file=sys.stderr)
+        if not items:
+            raise InputError("no utterance of a batch can be used; see above. Run `loquela corpus check`.")
+        return self._collate(items)
 
-        return prefetch(iter(order[skip:]), make, threads=self.config.loader_threads)
+    def seen(self, items: Sequence[list[tuple[int, ...]]]) -> float:
+        """Seconds of audio, at its own speed."""
+        return sum(self.train[index].duration_s for item in items for row in item for index in row)
 
     def step(self, model: nn.Module, batch: CtcBatch, progress: float) -> StepOutput:
         """CTC on the last and on intermediate layers, per label; with two views, their divergence."""
@@ -190,6 +163,9 @@ class CtcTask:
         if two_views:
             waveforms, num_samples = waveforms.repeat(2, 1), num_samples.repeat(2)
             labels, num_labels = labels.repeat(2, 1), num_labels.repeat(2)
+        self.model.encoder.mask_scale = (
+            min(1.0, max(0.0, progress / config.mask_start - 1)) if config.mask_start else 1.0
+        )
         layers = self.inter_layers if config.inter_weight else ()
         out = model(waveforms, num_samples, layers)
         blank = self.model.tokenizer.blank
@@ -209,7 +185,7 @@ class CtcTask:
             consistency = consistency_loss(out.values, out.num_frames).sum() / total
             loss = loss + config.consistency_weight * consistency
             logs["consistency"] = float(consistency.detach())
-        return StepOutput(loss, logs, samples_to_seconds(int(batch.num_samples.sum())))
+        return StepOutput(loss, logs)
 
     @torch.inference_mode()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -244,7 +220,6 @@ class CtcTask:
                 hypothesis = tokenizer.policy(decoder.decode(row[:frames])[0].text)
                 words = words + error_counts(reference.split(), hypothesis.split())
                 characters = characters + error_counts(list(reference), list(hypothesis))
-        self._watch_blanks(float(np.mean(blanks)))
         return {
             "score": characters.rate,
             "cer": characters.rate,
@@ -253,13 +228,22 @@ class CtcTask:
             "blank_ratio": float(np.mean(blanks)),
         }
 
+    def state(self) -> dict[str, Any]:
+        """Nothing that the updates do not say."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """See `state`."""
+
     def fingerprint(self) -> dict[str, Any]:
         """Labels, encoder, loss, seed and training utterances."""
         settings = to_mapping(self.config)
-        for name in ("cache_gb", "loader_threads", "dev_batch_s", "blank_alarm", "blank_alarm_after"):
+        for name in ("cache_gb", "dev_batch_s"):
             del settings[name]
+        settings = {name: value for name, value in settings.items() if not name.startswith("blank_")}
         return {
             "labels": list(self.model.tokenizer.surfaces),
+            "emissions_per_frame": self.model.per_frame,
             "encoder": json.loads(json.dumps(self.model.encoder.config())),
             "ctc": settings,
             "seed": self.seed,
@@ -269,6 +253,20 @@ class CtcTask:
     def head_parameters(self) -> list[nn.Parameter]:
         """The output layer."""
         return list(self.model.head.parameters())
+
+    def watches(self) -> list[Watch]:
+        """A model that writes blanks alone."""
+        return [
+            Watch(
+                value="blank_ratio",
+                high=self.config.blank_alarm,
+                meaning="the model writes next to nothing",
+                remedy="Check that texts and audio belong together, raise trainer.lr or trainer.warmup, lessen "
+                "masking (ctc.mask_start, encoder.time_masks_per_s), or lower trainer.freeze_updates.",
+                grace=self.config.blank_alarm_after,
+                patience=self.config.blank_patience,
+            )
+        ]
 
     def explain(self, batch: CtcBatch) -> str:
         """Look for what makes a CTC loss infinite or not a number."""
@@ -289,16 +287,6 @@ class CtcTask:
         """Write the model folder."""
         assert isinstance(model, CTCModel)
         save_model(model, folder, facts=facts)
-
-    def _watch_blanks(self, ratio: float) -> None:
-        self.evaluations += 1
-        if ratio > self.config.blank_alarm and self.evaluations > self.config.blank_alarm_after:
-            print(
-                f"warning: {ratio:.1%} of the dev frames are blank: the model writes next to nothing. "
-                "Check that texts and audio belong together, raise trainer.lr or trainer.warmup, "
-                "lessen masking (encoder.time_masks_per_s), or lower trainer.freeze_updates.",
-                file=sys.stderr,
-            )
 
     def _dev_batch(self, indices: list[int]) -> CtcBatch:
         rows = [self.dev[index] for index in indices]
@@ -323,7 +311,7 @@ def lay_end_to_end(waveforms: Sequence[FloatArray], generator: np.random.Generat
 
 def shortfall(model: CTCModel, labels: Sequence[int], num_samples: int) -> str:
     """Why CTC cannot write the labels in the frames of that many samples; empty when it can."""
-    frames, needed = model.encoder.grid.num_frames(num_samples), frames_needed(labels)
+    frames, needed = model.grid.num_frames(num_samples), frames_needed(labels)
     return f"{frames} frames of speech, its text needs {needed}" if frames < needed else ""
 
 

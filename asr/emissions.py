@@ -1,10 +1,12 @@
-"""Emissions of a manifest's utterances, for decoding, tuning and scoring."""
+"""Emissions of many waveforms: of a manifest's utterances, or of whatever comes in groups."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from asr.audio import load
@@ -14,6 +16,7 @@ from asr.model import CTCModel
 from lm.errors import InputError
 
 FloatArray = NDArray[np.float32]
+Item = TypeVar("Item")
 
 
 def utterance_emissions(
@@ -34,7 +37,7 @@ def utterance_emissions(
         for utterance in (utterances[index] for index in indices):
             try:
                 waveform = load(utterance.audio, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
-                if not model.encoder.grid.num_frames(len(waveform)):
+                if not model.grid.num_frames(len(waveform)):
                     raise InputError(
                         f"{utterance.id}: {utterance.duration_s} s is too short for one frame. Leave it out."
                     )
@@ -43,8 +46,39 @@ def utterance_emissions(
                 rows.append((utterance, error))
         return rows
 
-    for rows in prefetch(iter(order), read):
-        good = [waveform for _, waveform in rows if not isinstance(waveform, InputError)]
-        emissions = iter(model.emissions(good) if good else ())
+    groups = (
+        (rows, [waveform for _, waveform in rows if not isinstance(waveform, InputError)])
+        for rows in prefetch(iter(order), read)
+    )
+    for rows, found in emit_groups(model, groups):
+        emissions = iter(found)
         for utterance, waveform in rows:
             yield utterance, waveform if isinstance(waveform, InputError) else next(emissions)
+
+
+def emit_groups(
+    model: CTCModel, groups: Iterable[tuple[Item, Sequence[FloatArray]]]
+) -> Iterator[tuple[Item, list[FloatArray]]]:
+    """Log-probabilities (T, C) of the waveforms of each group, in order.
+
+    On a CPU as many groups are encoded at once as torch has threads, each on one thread: the small
+    operations of an encoder leave most of a second core idle, and what one utterance leaves another
+    takes. What comes out does not depend on it.
+
+    Args:
+        groups: anything, with waveforms (S,) of like lengths that go through the encoder together.
+    """
+    on_cpu = model.head.weight.device.type == "cpu"
+    threads = torch.get_num_threads()
+
+    def emit(group: tuple[Item, Sequence[FloatArray]]) -> tuple[Item, list[FloatArray]]:
+        item, waveforms = group
+        return item, model.emissions(waveforms) if waveforms else []
+
+    if on_cpu:
+        torch.set_num_threads(1)
+    try:
+        yield from prefetch(iter(groups), emit, threads=threads if on_cpu else 1)
+    finally:
+        if on_cpu:
+            torch.set_num_threads(threads)

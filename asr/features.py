@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asr.frames import SAMPLE_RATE
+from asr.frames import SAMPLE_RATE, FrameGrid
 
 WINDOW_SAMPLES = 400
 """25 ms analysis window."""
@@ -78,6 +78,24 @@ def frame_mask(num_frames: Tensor, length: int) -> Tensor:
     return torch.arange(length, device=num_frames.device)[None, :] < num_frames[:, None]
 
 
+def stack_frames(features: Tensor, grid: FrameGrid, length: int) -> Tensor:
+    """The filterbank frames that lie in the middle of each of an encoder's frames, side by side.
+
+    Args:
+        features: 100 per second, (N, T', D).
+        grid: where the encoder's frames lie; its hop is a multiple of 10 ms.
+        length: the encoder's frames T.
+    Returns:
+        (N, T, k D), k frames to one of the encoder's; past the end the last frame is repeated.
+    """
+    per_frame = grid.hop_samples // HOP_SAMPLES
+    own = FrameGrid(hop_samples=HOP_SAMPLES, window_samples=WINDOW_SAMPLES)
+    first = round((grid.start_s(0) - own.start_s(0)) / own.frame_s)
+    places = torch.arange(length * per_frame, device=features.device) + first
+    stacked = features[:, places.clamp(0, features.shape[1] - 1)]  # (N, T k, D)
+    return stacked.reshape(len(features), length, -1)
+
+
 def normalise(features: Tensor, num_frames: Tensor) -> Tensor:
     """Zero mean and unit variance of each bin over an utterance's own frames; zero on padding."""
     mask = frame_mask(num_frames, features.shape[1])[..., None]
@@ -94,7 +112,7 @@ def spec_augment(
     num_frames: Tensor,
     *,
     freq_masks: int,
-    freq_width: int,
+    freq_width: float,
     time_masks_per_s: float,
     time_width: int,
     max_time_fraction: float = 0.5,

@@ -1,7 +1,9 @@
 """The one place that converts between samples, frames and seconds."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 SAMPLE_RATE = 16_000
@@ -39,17 +41,29 @@ def frames_needed(labels: Sequence[object]) -> int:
 class FrameGrid:
     """Where an encoder's output frames lie in time; derived from its strides, never fitted.
 
-    Frame ``t`` sees the samples ``[t * hop_samples - pad_samples, ... + window_samples)``.
+    Frame ``t`` sees the samples ``[t * hop_samples - pad_samples, ... + window_samples)``; where several
+    frames are made of each window, they divide the window's stride among themselves.
     """
 
     hop_samples: int
-    """Samples between the starts of neighbouring frames: the product of the strides."""
+    """Samples between the starts of neighbouring frames: the product of the strides, over `per_window`."""
 
     window_samples: int
     """Receptive field of one frame of the convolutional stack (or filterbank and subsampling)."""
 
     pad_samples: int = 0
     """Samples of padding before the first frame; 0 for the wav2vec 2.0 stack."""
+
+    per_window: int = 1
+    """Frames made of each window."""
+
+    def split(self, parts: int) -> FrameGrid:
+        """The grid of ``parts`` frames for each of these.
+
+        >>> FrameGrid(hop_samples=640, window_samples=1360).split(2).num_frames(1360)
+        2
+        """
+        return replace(self, hop_samples=self.hop_samples // parts, per_window=self.per_window * parts)
 
     @property
     def frames_per_second(self) -> float:
@@ -68,7 +82,8 @@ class FrameGrid:
         49
         """
         padded = num_samples + 2 * self.pad_samples
-        return max(0, (padded - self.window_samples) // self.hop_samples + 1)
+        stride = self.hop_samples * self.per_window
+        return self.per_window * max(0, (padded - self.window_samples) // stride + 1)
 
     def start_s(self, frame: int) -> float:
         """Second at which ``frame``'s own hop begins: the hop-long middle of its receptive field.
@@ -76,7 +91,7 @@ class FrameGrid:
         >>> FrameGrid(hop_samples=320, window_samples=400).start_s(0)
         0.0025
         """
-        margin = (self.window_samples - self.hop_samples) / 2 - self.pad_samples
+        margin = (self.window_samples - self.hop_samples * self.per_window) / 2 - self.pad_samples
         return (frame * self.hop_samples + margin) / SAMPLE_RATE
 
     def end_s(self, frame: int) -> float:

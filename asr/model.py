@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from asr.batches import padded
-from asr.checkpoint import sha256, write_folder, write_tensors
+from asr.card import CARD, WEIGHTS, check_files, model_folder, read_card, write_card
+from asr.checkpoint import write_folder, write_tensors
 from asr.encoder import Encoder, build_encoder
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer
@@ -26,9 +26,6 @@ from lm.folder import copy_folder
 if TYPE_CHECKING:
     from asr.encoder.published import PublishedLanguageModel
 
-FORMAT = 1
-CARD = "loquela.json"
-WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 LANGUAGE_MODEL = "lm"
 
@@ -46,14 +43,27 @@ class Emissions:
 
 
 class CTCModel(nn.Module):
-    """Encoder, dropout and one linear layer; its output is normalised in float32."""
+    """Encoder, dropout and one linear layer; its output is normalised in float32.
 
-    def __init__(self, encoder: Encoder, tokenizer: Tokenizer, *, dropout: float = 0.1) -> None:
+    The layer may emit several times for each frame of the encoder: CTC needs a frame for every label and
+    one between equal labels, and at 25 frames a second fast speech leaves it none to choose from.
+    """
+
+    def __init__(
+        self, encoder: Encoder, tokenizer: Tokenizer, *, dropout: float = 0.1, per_frame: int = 1
+    ) -> None:
+        """
+        Args:
+            dropout: in front of the output layer.
+            per_frame: emissions for each frame of the encoder.
+        """
         super().__init__()
+        self.per_frame = per_frame
+        self.grid = encoder.grid.split(per_frame)
         self.encoder = encoder
         self.tokenizer = tokenizer
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(encoder.width, len(tokenizer))
+        self.head = nn.Linear(encoder.width, per_frame * len(tokenizer))
 
     def forward(self, waveforms: Tensor, num_samples: Tensor, layers: Collection[int] = ()) -> Emissions:
         """Emissions of a batch.
@@ -67,7 +77,7 @@ class CTCModel(nn.Module):
         encoded = self.encoder(waveforms, num_samples, layers)
         return Emissions(
             self._emit(encoded.hidden),
-            encoded.num_frames,
+            encoded.num_frames * self.per_frame,
             {number: self._emit(hidden) for number, hidden in encoded.layers.items()},
         )
 
@@ -88,7 +98,9 @@ class CTCModel(nn.Module):
         return [row[:frames] for row, frames in zip(values, num_frames, strict=True)]
 
     def _emit(self, hidden: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.dropout(hidden))
+        logits: Tensor = self.head(self.dropout(hidden))  # (N, T, D) -> (N, T, K C)
+        batch, frames, _ = logits.shape
+        logits = logits.reshape(batch, frames * self.per_frame, len(self.tokenizer))  # (N, T K, C)
         return logits.float().log_softmax(dim=-1)
 
 
@@ -123,15 +135,16 @@ def save_model(
             copy_folder(lm, partial / LANGUAGE_MODEL)
         if readme:
             shutil.copyfile(readme, partial / "README.md")
-        card = {
-            "format": FORMAT,
-            "encoder": model.encoder.config(),
-            "frames_per_second": model.encoder.grid.frames_per_second,
-            "facts": facts or {},
-            "language_model": lm is not None,
-            "sha256": {name: sha256(partial / name) for name in (WEIGHTS, TOKENIZER)},
-        }
-        (partial / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_card(
+            partial,
+            (WEIGHTS, TOKENIZER),
+            holds="recogniser",
+            encoder=model.encoder.config(),
+            emissions_per_frame=model.per_frame,
+            frames_per_second=model.grid.frames_per_second,
+            facts=facts or {},
+            language_model=lm is not None,
+        )
 
 
 def pack_model(source: str | Path, out: Path, *, lm: Path | None = None, readme: Path | None = None) -> None:
@@ -147,18 +160,6 @@ def pack_model(source: str | Path, out: Path, *, lm: Path | None = None, readme:
     save_model(load_model(folder), out, facts=read_card(folder)["facts"], half=True, lm=lm, readme=readme)
 
 
-def model_folder(source: str | Path) -> Path:
-    """The model folder that an experiment or model folder means.
-
-    Raises:
-        InputError: there is none.
-    """
-    for folder in (Path(source), Path(source) / "model"):
-        if (folder / CARD).is_file():
-            return folder
-    raise InputError(f"model {source}: no {CARD} in it. Give the folder that training wrote.")
-
-
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> CTCModel:
     """Read a model folder, checking every file.
 
@@ -167,14 +168,17 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> CTCMod
     """
     folder = Path(folder)
     card = read_card(folder)
-    for name, digest in card["sha256"].items():
-        if not (folder / name).is_file():
-            raise InputError(f"model {folder}: the file {name} is missing. Copy the folder again, whole.")
-        if sha256(folder / name) != digest:
-            raise InputError(
-                f"model {folder}: the file {name} is not the one that was saved. Copy the folder again."
-            )
-    model = CTCModel(build_encoder(card["encoder"]), Tokenizer.load(folder / TOKENIZER))
+    if card.get("holds", "recogniser") != "recogniser":
+        raise InputError(
+            f"model {folder}: it holds an encoder without an output layer. Fine-tune it first: "
+            f"python -m recipes.finetune_ctc CONFIG encoder.kind=saved encoder.source={folder}."
+        )
+    check_files(folder, card)
+    model = CTCModel(
+        build_encoder(card["encoder"]),
+        Tokenizer.load(folder / TOKENIZER),
+        per_frame=card.get("emissions_per_frame", 1),
+    )
     tensors = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
     try:
         model.load_state_dict(tensors)
@@ -203,28 +207,3 @@ def published_model(source: str | Path, language: str = "") -> tuple[CTCModel, P
     model = CTCModel(parts.encoder, Tokenizer(surfaces=parts.surfaces, policy=policy, blank=parts.blank))
     model.head = parts.head
     return model.eval(), parts.language_model
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """``loquela.json`` of a model folder.
-
-    Raises:
-        InputError: there is none, or it cannot be read.
-    """
-    if not folder.is_dir():
-        raise InputError(
-            f"model {folder}: no such folder. Give an experiment or model folder, or train one first."
-        )
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"model {folder}: no {CARD} in it. Give the folder that training wrote.") from error
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"model {folder}: {CARD} cannot be read ({error}). Copy the folder again."
-        ) from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT or not {"encoder", "sha256"} <= card.keys():
-        raise InputError(
-            f"model {folder}: {CARD} has a format this version cannot read. Update loquela or the model."
-        )
-    return card

@@ -7,20 +7,25 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from asr.batches import prefetch
 from asr.checkpoint import save_checkpoint, whole_checkpoints
 from asr.muon import Muon
+from asr.watchdog import Watch, look_after
 from lm.errors import InputError
 
 
@@ -47,7 +52,8 @@ class TrainerConfig:
     clip_norm: float = 5.0
     """Largest gradient norm; steeper ones are scaled down."""
     accumulate: int = 1
-    """Batches per update."""
+    """Batches per update, of each process."""
+    loader_threads: int = 1
     freeze_updates: int = 0
     """Updates during which only the output layer learns (wav2vec 2.0 10 h: 10,000)."""
     ema_decay: float = 0.999
@@ -83,8 +89,6 @@ class StepOutput:
     loss: Tensor
     """Scalar to minimise."""
     logs: dict[str, float] = field(default_factory=dict)
-    audio_s: float = 0.0
-    """Seconds of audio the batch held."""
 
 
 class Batch(Protocol):
@@ -103,8 +107,14 @@ class Task(Protocol[BatchT]):
     @property
     def model(self) -> nn.Module: ...
 
-    def batches(self, epoch: int, skip: int) -> Iterator[BatchT]:
-        """Batches of an epoch from number ``skip`` on, the same whenever they are asked for."""
+    def plan(self, epoch: int) -> Sequence[Any]:
+        """What each batch of an epoch holds, the same whenever it is asked for; epochs come in order."""
+
+    def load(self, epoch: int, item: Any) -> BatchT:
+        """The batch that an item of the plan stands for; called from threads."""
+
+    def seen(self, items: Sequence[Any]) -> float:
+        """Note what an update took of the plan, in all processes; returns its seconds of audio."""
 
     def step(self, model: nn.Module, batch: BatchT, progress: float) -> StepOutput:
         """Loss of a batch; ``progress`` is the share of the training that is done."""
@@ -112,11 +122,20 @@ class Task(Protocol[BatchT]):
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Scores on dev; ``score`` is the one to select on, lower is better."""
 
+    def state(self) -> dict[str, Any]:
+        """What of the task changes in training, for a checkpoint; JSON values."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+
     def fingerprint(self) -> dict[str, Any]:
         """What a checkpoint must have been trained with to be gone on from; JSON values."""
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Parameters that learn while the rest is frozen."""
+
+    def watches(self) -> Sequence[Watch]:
+        """What tells, in the evaluations, that the model has collapsed."""
 
     def explain(self, batch: BatchT) -> str:
         """The likely cause of a loss on this batch that is not a number, and the remedy."""
@@ -134,6 +153,11 @@ def learning_rate(config: TrainerConfig, update: int) -> float:
     decay = max(1, config.updates - rise - hold)
     done = min(1.0, max(0, update - rise - hold) / decay)
     return config.lr * math.exp(math.log(config.final_lr_scale) * done)
+
+
+def batch_seed(seed: int, epoch: int, number: int) -> int:
+    """Seed of whatever torch draws for one batch: dropout, masks, negatives."""
+    return int(np.random.SeedSequence([seed, epoch, number]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
@@ -174,7 +198,12 @@ def build_optimizers(
 
 
 class Trainer:
-    """Trains a task in an experiment folder, from the last whole checkpoint where there is one."""
+    """Trains a task in an experiment folder, from the last whole checkpoint where there is one.
+
+    An update takes ``accumulate`` batches of each process (``accelerate launch`` starts several).
+    Whatever is drawn at random for a batch follows from the seed, the epoch and the batch's number:
+    a resumed run repeats exactly, and two processes do what one does with twice the ``accumulate``.
+    """
 
     def __init__(self, task: Task[Any], config: TrainerConfig, exp: Path) -> None:
         if config.threads:
@@ -183,12 +212,9 @@ class Trainer:
         self.config = config
         self.exp = exp
         self.checkpoints = exp / "checkpoints"
-        self.accelerator = Accelerator(mixed_precision="no", gradient_accumulation_steps=config.accumulate)
-        if self.accelerator.num_processes > 1:
-            raise InputError(
-                f"{self.accelerator.num_processes} processes were started; training runs in one for now. "
-                "Start it without `accelerate launch`."
-            )
+        # Layers are dropped at random and heads may be frozen, so not every update reaches every parameter.
+        reach = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[reach])
         self.device = self.accelerator.device
         bfloat16 = config.precision == "bfloat16" or (
             config.precision == "auto" and bfloat16_is_fast(self.device)
@@ -202,7 +228,7 @@ class Trainer:
         self.update = 0
         self.epoch = 0
         self.batch = 0
-        """Batches of this epoch that are done."""
+        """Batches of this epoch that are done, by all processes."""
         self.audio_s = 0.0
         self.seconds = 0.0
         self.best = math.inf
@@ -228,31 +254,29 @@ class Trainer:
         handlers = self._catch_signals()
         try:
             while self.update < self.config.updates and not self._stalled():
-                batches = self.task.batches(self.epoch, self.batch)
-                for batch in batches:
-                    if self._step(batch, waited):
-                        self.seconds = seconds_before + time.monotonic() - started
-                        speed = (self.audio_s - audio_before) / max(1e-9, time.monotonic() - started)
-                        bar.update()
-                        bar.set_postfix_str(
-                            f"loss {waited['loss']:.3f}, epoch {self.epoch}, {speed:.0f} h audio/h"
-                        )
-                        if writer and self.update % 20 == 0:
-                            for name, value in waited.items():
-                                writer.add_scalar(f"train/{name}", value, self.update)
-                        if (
-                            self.update % self.config.evaluate_every == 0
-                            or self.update == self.config.updates
-                        ):
-                            self._evaluate(bar, writer)
-                        if self.stopping:
-                            self._save()
-                            raise KeyboardInterrupt
+                updates = self._updates()
+                for items, batches in updates:
+                    self._step(batches, waited)
+                    self.audio_s += self.task.seen(items)
+                    self.seconds = seconds_before + time.monotonic() - started
+                    speed = (self.audio_s - audio_before) / max(1e-9, time.monotonic() - started)
+                    bar.update()
+                    bar.set_postfix_str(
+                        f"loss {waited['loss']:.3f}, epoch {self.epoch}, {speed:.0f} h audio/h"
+                    )
+                    if writer and self.update % 20 == 0:
+                        for name, value in waited.items():
+                            writer.add_scalar(f"train/{name}", value, self.update)
+                    if self.update % self.config.evaluate_every == 0 or self.update == self.config.updates:
+                        self._evaluate(bar, writer)
+                    if self._asked_to_stop():
+                        self._save()
+                        raise KeyboardInterrupt
                     if self.update >= self.config.updates or self._stalled():
                         break
                 else:
                     self.epoch, self.batch = self.epoch + 1, 0
-                batches.close()  # type: ignore[attr-defined]
+                updates.close()
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -273,51 +297,84 @@ class Trainer:
             return {}
         return {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def _step(self, batch: Any, waited: dict[str, float]) -> bool:
-        """One batch; True when it completed an update."""
+    def _asked_to_stop(self) -> bool:
+        """Whether any process was asked to: all must stop after the same update."""
+        if self.accelerator.num_processes == 1:
+            return self.stopping
+        asked = torch.tensor(int(self.stopping), device=self.device)
+        total: Tensor = self.accelerator.reduce(asked, reduction="sum")
+        return bool(total)
+
+    def _updates(self) -> Generator[tuple[Sequence[Any], list[tuple[int, Any]]]]:
+        """For each update that is left of the epoch: what all processes take, and this one's numbered batches.
+
+        What is left of an epoch after its last whole update is left out; the next epoch is in another order.
+        """
+        plan = self.task.plan(self.epoch)
+        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
+        together = processes * self.config.accumulate
+        if len(plan) < together:
+            raise InputError(
+                f"an epoch has {len(plan)} batches, and an update takes {together} (trainer.accumulate times "
+                f"{processes} processes). Make batches shorter, or lower trainer.accumulate."
+            )
+        firsts = range(self.batch, len(plan) - together + 1, together)
+        numbers = [number for first in firsts for number in range(first + rank, first + together, processes)]
+        epoch = self.epoch
+        loaded = prefetch(
+            iter(numbers),
+            lambda number: (number, self.task.load(epoch, plan[number])),
+            threads=self.config.loader_threads,
+        )
+        try:
+            for first in firsts:
+                yield plan[first : first + together], list(islice(loaded, self.config.accumulate))
+        finally:
+            loaded.close()  # type: ignore[attr-defined]
+
+    def _step(self, batches: Sequence[tuple[int, Any]], waited: dict[str, float]) -> None:
+        """One update."""
         config = self.config
         rate = learning_rate(config, self.update)
-        if self.batch % config.accumulate == 0:
-            for optimizer in self.optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-        frozen = self.update < config.freeze_updates
-        with self.accelerator.accumulate(self.model):
-            with torch.autocast(
-                self.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16
-            ):
-                out = self.task.step(self.model, batch, self.update / config.updates)
-            if not bool(torch.isfinite(out.loss)):
-                raise InputError(
-                    f"update {self.update}: the loss is {float(out.loss.detach())} "
-                    f"on the utterances {', '.join(batch.ids)}. {self.task.explain(batch)}"
-                )
-            self.accelerator.backward(out.loss)
-            if self.accelerator.sync_gradients:
-                if frozen:
-                    heads = {id(parameter) for parameter in self.task.head_parameters()}
-                    for parameter in self.model.parameters():
-                        if id(parameter) not in heads:
-                            parameter.grad = None
-                norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-                if not math.isfinite(float(norm)):
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        logs: list[dict[str, float]] = []
+        for place, (number, batch) in enumerate(batches, start=1):
+            torch.manual_seed(batch_seed(config.seed, self.epoch, number))
+            last = place == len(batches)
+            with nullcontext() if last else self.accelerator.no_sync(self.model):
+                with torch.autocast(
+                    self.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16
+                ):
+                    out = self.task.step(self.model, batch, self.update / config.updates)
+                if not bool(torch.isfinite(out.loss)):
                     raise InputError(
-                        f"update {self.update}: the gradient is {float(norm)} "
-                        f"on the utterances {', '.join(batch.ids)}. "
-                        "Lower trainer.lr or set trainer.precision=float32."
+                        f"update {self.update}: the loss is {float(out.loss.detach())} "
+                        f"on the utterances {', '.join(batch.ids)}. {self.task.explain(batch)}"
                     )
-                waited["grad_norm"] = float(norm)
-            for optimizer in self.optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
-        self.batch += 1
-        self.audio_s += out.audio_s * self.accelerator.num_processes
-        waited |= {"loss": float(out.loss.detach()), "lr": rate, **out.logs}
-        if not self.accelerator.sync_gradients:
-            return False
+                self.accelerator.backward(out.loss / len(batches))
+            logs.append({"loss": float(out.loss.detach()), **out.logs})
+        if self.update < config.freeze_updates:
+            heads = {id(parameter) for parameter in self.task.head_parameters()}
+            for parameter in self.model.parameters():
+                if id(parameter) not in heads:
+                    parameter.grad = None
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        if not math.isfinite(float(norm)):
+            names = ", ".join(name for _, batch in batches for name in batch.ids)
+            raise InputError(
+                f"update {self.update}: the gradient is {float(norm)} on the utterances {names}. "
+                "Lower trainer.lr or set trainer.precision=float32."
+            )
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        waited |= {name: sum(row[name] for row in logs) / len(logs) for name in logs[-1]}
+        waited |= {"lr": rate, "grad_norm": float(norm)}
+        self.batch += len(batches) * self.accelerator.num_processes
         self.update += 1
         self._average()
-        return True
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -359,24 +416,30 @@ class Trainer:
             if writer:
                 for name, value in row.items():
                     writer.add_scalar(f"dev/{name}", value, self.update)
-            self._save()
-        self.accelerator.wait_for_everyone()
+        self._save()
+        look_after(self.task.watches(), self.history)
 
     def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            self._write_checkpoint()
+        self.accelerator.wait_for_everyone()
+
+    def _write_checkpoint(self) -> None:
         optimizer = {
             f"{number}.{index}.{name}": value
             for number, each in enumerate(self.optimizers)
             for index, values in each.state_dict()["state"].items()
             for name, value in values.items()
         }
-        rng = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            rng["cuda"] = torch.cuda.get_rng_state()
         names = ("update", "epoch", "batch", "audio_s", "seconds", "best", "best_update", "history")
         save_checkpoint(
             self.checkpoints / f"update_{self.update:07d}",
-            {"weights": self._weights(), "ema": self.ema, "optimizer": optimizer, "rng": rng},
-            {"fingerprint": self._fingerprint(), **{name: getattr(self, name) for name in names}},
+            {"weights": self._weights(), "ema": self.ema, "optimizer": optimizer},
+            {
+                "fingerprint": self._fingerprint(),
+                "task": self.task.state(),
+                **{name: getattr(self, name) for name in names},
+            },
         )
         for old in whole_checkpoints(self.checkpoints)[: -self.config.keep_checkpoints]:
             for path in old.iterdir():
@@ -394,7 +457,7 @@ class Trainer:
             return
         folder = found[-1]
         saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        theirs, ours = saved.pop("fingerprint"), self._fingerprint()
+        task, theirs, ours = saved.pop("task", {}), saved.pop("fingerprint"), self._fingerprint()
         changed = sorted(name for name in ours if theirs.get(name) != ours[name])
         if changed:
             raise InputError(
@@ -412,12 +475,9 @@ class Trainer:
         for optimizer, state in zip(self.optimizers, values, strict=True):
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})
-        rng = load_file(folder / "rng.safetensors")
-        torch.set_rng_state(rng["cpu"])
-        if self.device.type == "cuda" and "cuda" in rng:
-            torch.cuda.set_rng_state(rng["cuda"])
         for name, value in saved.items():
             setattr(self, name, value)
+        self.task.load_state(task)
 
     def _fingerprint(self) -> dict[str, Any]:
         return {**self.task.fingerprint(), "trainer.optimizer": self.config.optimizer}

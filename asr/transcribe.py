@@ -13,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from asr.audio import channels, probe, stream
+from asr.card import CARD, model_folder, read_card
 from asr.config import from_mapping
 from asr.decode import BeamSearchConfig, Decoder, Hypothesis, build_decoder
+from asr.emissions import emit_groups
 from asr.frames import samples_to_seconds
-from asr.model import CARD, LANGUAGE_MODEL, CTCModel, load_model, model_folder, published_model, read_card
+from asr.model import LANGUAGE_MODEL, CTCModel, load_model, published_model
 from asr.segment import Segment, VadConfig, split_fixed, split_speech
 from asr.transcript import Gap, Transcript, TranscriptSegment, Word
 from lm.errors import InputError
@@ -116,13 +118,13 @@ class Transcriber:
         for channel in wanted:
             clock = _Clock(progress)
             speaker = f"channel {channel}" if len(wanted) > 1 else ""
-            for group in self._groups(self._cut(clock.watch(stream(path, channel=channel)))):
-                for segment, hypotheses in self._decode(group):
-                    row = self._segment(segment, hypotheses, speaker)
-                    if row.text:
-                        segments.append(row)
-                    else:
-                        gaps.append(Gap(start=segment.start, end=segment.end, reason="no words recognised"))
+            groups = self._groups(self._cut(clock.watch(stream(path, channel=channel))))
+            for segment, hypotheses in self._hypotheses(groups):
+                row = self._segment(segment, hypotheses, speaker)
+                if row.text:
+                    segments.append(row)
+                else:
+                    gaps.append(Gap(start=segment.start, end=segment.end, reason="no words recognised"))
             duration = max(duration, clock.seconds)
         segments.sort(key=lambda segment: (segment.start, segment.speaker))
         details = {**self.details, "sample_rate": str(info.sample_rate)}
@@ -138,20 +140,22 @@ class Transcriber:
             details=details,
         )
 
-    def decode(self, waveforms: Sequence[FloatArray]) -> list[list[Hypothesis]]:
-        """Hypotheses of utterances that are cut already, (S,) each at 16 kHz; best first."""
-        grid = self.model.encoder.grid
-        long_enough = [
-            place for place, waveform in enumerate(waveforms) if grid.num_frames(len(waveform)) > 0
-        ]
-        decoded: list[list[Hypothesis]] = [
-            [Hypothesis(text="", words=(), score=0.0, confidence=0.0)] for _ in waveforms
-        ]
-        if long_enough:
-            emissions = self.model.emissions([waveforms[place] for place in long_enough])
-            for place, values in zip(long_enough, emissions, strict=True):
-                decoded[place] = self.decoder.decode(values)
-        return decoded
+    def _hypotheses(self, groups: Iterable[list[Speech]]) -> Iterator[tuple[Segment, list[Hypothesis]]]:
+        """Each segment with its hypotheses, best first, in order."""
+        grid = self.model.grid
+        nothing = [Hypothesis(text="", words=(), score=0.0, confidence=0.0)]
+        emitted = emit_groups(
+            self.model,
+            (
+                (group, [waveform for _, waveform in group if grid.num_frames(len(waveform))])
+                for group in groups
+            ),
+        )
+        for group, found in emitted:
+            emissions = iter(found)
+            for segment, waveform in group:
+                long_enough = grid.num_frames(len(waveform)) > 0
+                yield segment, self.decoder.decode(next(emissions)) if long_enough else nothing
 
     def _cut(self, chunks: Iterable[FloatArray]) -> Iterator[Speech]:
         """The segments of a recording with their samples."""
@@ -172,12 +176,8 @@ class Transcriber:
         if group:
             yield group
 
-    def _decode(self, group: Sequence[Speech]) -> list[tuple[Segment, list[Hypothesis]]]:
-        hypotheses = self.decode([waveform for _, waveform in group])
-        return [(segment, found) for (segment, _), found in zip(group, hypotheses, strict=True)]
-
     def _segment(self, segment: Segment, hypotheses: Sequence[Hypothesis], speaker: str) -> TranscriptSegment:
-        grid = self.model.encoder.grid
+        grid = self.model.grid
         words = []
         for span in hypotheses[0].words:
             # The last frame's field can reach past the audio it was given.

@@ -58,6 +58,9 @@ class FinetuneConfig:
     freeze_features: bool = True
     """Keep a pretrained convolutional feature extractor as it is (wav2vec 2.0 always does)."""
     head_dropout: float = 0.1
+    emissions_per_frame: int = 1
+    """Times that the output layer emits for each frame of the encoder; 2 where 25 frames a second are too few
+    for fast speech."""
     ctc: CtcConfig = field(default_factory=CtcConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
@@ -83,7 +86,12 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         print(f"dev has {count} x {code_point(char)}, which training never saw", file=sys.stderr)
 
     # Model.
-    model = CTCModel(build_encoder(config.encoder), tokenizer, dropout=config.head_dropout)
+    model = CTCModel(
+        build_encoder(config.encoder),
+        tokenizer,
+        dropout=config.head_dropout,
+        per_frame=config.emissions_per_frame,
+    )
     if config.freeze_features:
         model.encoder.freeze_features()
     train, reasons = trainable(model, train, config.ctc.augment)

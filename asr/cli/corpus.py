@@ -1,4 +1,4 @@
-"""``loquela corpus import|check|stats|export``: from any form to a manifest, looked over and counted."""
+"""``loquela corpus import|curate|join|check|stats|export``: from any form to a manifest, looked over and counted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asr.check import Finding
     from asr.manifest import Utterance
 
-HELP = "import, check, count and export a corpus"
+HELP = "import, curate, join, check, count and export a corpus"
 
 FORMS = ("auto", "manifest", "kaldi", "fairseq", "commonvoice", "elan", "textgrid", "table", "folder")
 EXPORT_FORMS = ("kaldi", "fairseq", "csv")
@@ -21,9 +21,13 @@ EXAMPLES_SHOWN = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the four actions."""
+    """Add the options of the actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_import(actions.add_parser("import", help="read a corpus of any form and write its manifest"))
+    _add_curate(actions.add_parser("curate", help="cut and sift raw recordings into a set to pretrain on"))
+    join = actions.add_parser("join", help="put manifests together, with a column that names each")
+    join.add_argument("parts", nargs="+", metavar="NAME=MANIFEST", help="manifests, each with its name")
+    join.add_argument("--out", required=True, type=Path, metavar="TSV", help="manifest to write")
     check = actions.add_parser("check", help="find what is wrong with a corpus, with the remedy")
     _add_manifest(check)
     check.add_argument(
@@ -50,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     """Do the action; 1 when something was left out or an error was found."""
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
         "import": _import,
+        "curate": _curate,
+        "join": _join,
         "check": _check,
         "stats": _stats,
         "export": _export,
@@ -128,6 +134,22 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_curate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, help="folder of recordings; its first folders name languages")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where manifest and report go")
+    parser.add_argument("--language", default="", help="language of every recording")
+    parser.add_argument(
+        "--min-snr", type=float, default=15.0, metavar="DB", help="least WADA-SNR of a stretch (default 15)"
+    )
+    parser.add_argument(
+        "--max-segment", type=float, default=20.0, metavar="S", help="longest stretch (default 20)"
+    )
+    parser.add_argument(
+        "--keep-music", action="store_true", help="keep what sounds like music or steady noise"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="files heard at once (default 1)")
+
+
 def _mapping(text: str) -> dict[str, str]:
     pairs = [part.partition("=") for part in text.split(",") if part]
     if not pairs or not all(ours.strip() and equals and theirs.strip() for ours, equals, theirs in pairs):
@@ -177,6 +199,45 @@ def _import(args: argparse.Namespace) -> int:
     left_out = f", {len(imported.problems)} problem(s) reported" if imported.problems else ""
     print(f"{args.out}: {len(utterances)} utterances, {total_hours(utterances):.2f} hours{left_out}")
     return 1 if imported.problems else 0
+
+
+def _curate(args: argparse.Namespace) -> int:
+    import sys
+    from dataclasses import replace
+
+    from asr.curate import CurateConfig, curate
+    from asr.manifest import total_hours
+
+    config = CurateConfig(min_snr_db=args.min_snr, language=args.language)
+    config = replace(config, vad=replace(config.vad, max_segment_s=args.max_segment))
+    if args.keep_music:
+        config = replace(config, min_low_energy=0.0)
+    with _Progress("heard") as progress:
+        utterances, problems = curate(
+            args.source, args.out, config, jobs=max(1, args.jobs), progress=progress
+        )
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    print((args.out / "report.tsv").read_text(encoding="utf-8"), end="")
+    print(f"{args.out / 'manifest.tsv'}: {len(utterances)} utterances, {total_hours(utterances):.2f} hours")
+    return 1 if problems else 0
+
+
+def _join(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from asr.manifest import read_manifest, total_hours, write_manifest
+
+    joined = []
+    for part in args.parts:
+        name, equals, path = part.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"{part!r}: write NAME=MANIFEST, as in killkan=data/killkan/manifest.tsv.")
+        for each in read_manifest(path):
+            joined.append(replace(each, id=f"{name}_{each.id}", extra={**each.extra, "corpus": name}))
+    write_manifest(joined, args.out)
+    print(f"{args.out}: {len(joined)} utterances, {total_hours(joined):.2f} hours")
+    return 0
 
 
 def _shares(text: str) -> dict[str, float]:

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from asr.frames import FrameGrid
+
+Alter = Callable[[Tensor, Tensor], Tensor]
+"""A change to normalised filterbanks: (N, T', num_bins) and the valid frames (N,) -> (N, T', num_bins)."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A batch in front of the layers."""
+
+    hidden: Tensor
+    """What enters the layers, (N, T, D)."""
+    num_frames: Tensor
+    """Valid frames of each utterance at the layers' rate, (N,), int64."""
+    features: Tensor
+    """What ``hidden`` was made of, normalised and unaltered, (N, T, F): the convolutional features, or
+    filterbanks stacked to the layers' rate."""
+    raw: Tensor
+    """The same before they were normalised, where the normalisation is a layer of the network."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,31 @@ class Encoder(nn.Module, ABC):
     width: int
     """Size D of a hidden state."""
     num_layers: int
+    mask_scale: float = 1.0
+    """Strength of the masking in training, from 0 (none) to 1 (as configured); the task sets it."""
+    feature_width: int
+    """Size F of a feature vector in front of the layers."""
+    num_bins: int = 0
+    """Mel bins of an encoder on filterbanks; 0 where it reads the waveform itself."""
+
+    @abstractmethod
+    def embed(self, waveforms: Tensor, num_samples: Tensor, alter: Alter | None = None) -> Frames:
+        """The way to the layers, nothing masked; arguments as `forward`'s.
+
+        Args:
+            alter: changes the filterbanks on their way.
+        Raises:
+            InputError: ``alter`` is given and the encoder has no filterbanks.
+        """
+
+    @abstractmethod
+    def encode(self, frames: Frames, keep: Collection[int] = ()) -> EncoderOutput:
+        """The layers, from ``frames.hidden`` on; ``keep`` as in `forward`."""
+
+    @property
+    def mask_embedding(self) -> nn.Parameter | None:
+        """The vector (D,) that stands for masked frames, where the published model brings one."""
+        return None
 
     @abstractmethod
     def forward(self, waveforms: Tensor, num_samples: Tensor, keep: Collection[int] = ()) -> EncoderOutput:

@@ -14,8 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asr.encoder.base import Encoder, EncoderOutput
-from asr.features import HOP_SAMPLES, WINDOW_SAMPLES, Filterbank, frame_mask, spec_augment
+from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames
+from asr.features import (
+    HOP_SAMPLES,
+    WINDOW_SAMPLES,
+    Filterbank,
+    frame_mask,
+    spec_augment,
+    stack_frames,
+)
 from asr.frames import FrameGrid
 from lm.errors import InputError
 
@@ -68,6 +75,8 @@ class ConformerEncoder(Encoder):
         self.num_layers = config.num_layers
         # Two 3-wide convolutions with stride 2 see 3 and 7 filterbank frames.
         self.grid = FrameGrid(hop_samples=4 * HOP_SAMPLES, window_samples=WINDOW_SAMPLES + 6 * HOP_SAMPLES)
+        self.num_bins = config.num_bins
+        self.feature_width = config.num_bins * (self.grid.hop_samples // HOP_SAMPLES)
         self.filterbank = Filterbank(config.num_bins)
         channels = config.stem_channels
         self.stem1 = nn.Conv2d(1, channels, 3, stride=2)
@@ -78,30 +87,23 @@ class ConformerEncoder(Encoder):
         self.layers = nn.ModuleList(ConformerLayer(config) for _ in range(config.num_layers))
 
     def forward(self, waveforms: Tensor, num_samples: Tensor, keep: Collection[int] = ()) -> EncoderOutput:
-        features, num_frames = self.filterbank(waveforms, num_samples)
-        if self.training:
-            features = spec_augment(
-                features,
-                num_frames,
-                freq_masks=self.settings.freq_masks,
-                freq_width=self.settings.freq_width,
-                time_masks_per_s=self.settings.time_masks_per_s,
-                time_width=self.settings.time_width,
-            )
-        return self.encode_features(features, num_frames, keep)
+        return self.encode(self.embed(waveforms, num_samples, self._mask if self.training else None), keep)
 
-    def encode_features(
-        self, features: Tensor, num_frames: Tensor, keep: Collection[int] = ()
-    ) -> EncoderOutput:
-        """Encode filterbanks (N, T', num_bins), 100 per second, to (N, T, D), 25 per second."""
+    def embed(self, waveforms: Tensor, num_samples: Tensor, alter: Alter | None = None) -> Frames:
+        features, num_frames = self.filterbank(waveforms, num_samples)
         if features.shape[1] < 7:
             features = F.pad(features, (0, 0, 0, 7 - features.shape[1]))
-        x = F.silu(self.stem1(features[:, None]))  # (N, C, T'/2, F/2)
+        x = alter(features, num_frames) if alter else features
+        x = F.silu(self.stem1(x[:, None]))  # (N, T', F) -> (N, C, T'/2, F/2)
         x = F.silu(self.stem2(x))  # (N, C, T'/4, F/4)
         x = x.transpose(1, 2).flatten(2)  # (N, T, C * F/4)
+        stacked = stack_frames(features, self.grid, x.shape[1])
         num_frames = (((num_frames - 1) // 2 - 1) // 2).clamp(min=0)
-        x = self.dropout(self.project(x))
-        mask = frame_mask(num_frames, x.shape[1])
+        return Frames(self.dropout(self.project(x)), num_frames, features=stacked, raw=stacked)
+
+    def encode(self, frames: Frames, keep: Collection[int] = ()) -> EncoderOutput:
+        x = frames.hidden
+        mask = frame_mask(frames.num_frames, x.shape[1])
         # Finite, so that a row without one valid key is no NaN; such an utterance has no valid frame anyway.
         unseen = (~mask * -1e4)[:, None, None, :]
         rotary = rotary_table(x.shape[1], self.width // self.settings.num_heads, x.device)
@@ -112,7 +114,18 @@ class ConformerEncoder(Encoder):
                 x = layer(x, mask[..., None], unseen, rotary)
             if number in keep:
                 layers[number] = x
-        return EncoderOutput(x, num_frames, layers)
+        return EncoderOutput(x, frames.num_frames, layers)
+
+    def _mask(self, features: Tensor, num_frames: Tensor) -> Tensor:
+        """SpecAugment, as the settings say."""
+        return spec_augment(
+            features,
+            num_frames,
+            freq_masks=self.settings.freq_masks,
+            freq_width=self.mask_scale * self.settings.freq_width,
+            time_masks_per_s=self.mask_scale * self.settings.time_masks_per_s,
+            time_width=self.settings.time_width,
+        )
 
     def config(self) -> dict[str, Any]:
         return {"kind": "conformer", **asdict(self.settings)}

@@ -101,6 +101,24 @@ def load_fairseq(
     return FairseqCheckpoint(encoder=encoder, head=head)
 
 
+OBJECTIVE_RENAMES = (
+    ("quantizer.vars", "quantizer.codevectors"),
+    ("quantizer.weight_proj.", "quantizer.weight_proj."),
+    ("project_q.", "project_q."),
+    ("final_proj.", "project_hid."),
+)
+
+
+def fairseq_objective(path: str | Path) -> dict[str, Tensor]:
+    """Quantiser and projections of a pre-trained checkpoint, by transformers' names; empty without."""
+    found = {}
+    for name, value in _read(Path(path))["model"].items():
+        for old, new in OBJECTIVE_RENAMES:
+            if name.startswith(old):
+                found[name.replace(old, new, 1)] = value
+    return found
+
+
 def _read(path: Path) -> dict[str, Any]:
     """The checkpoint's dictionary; its pickle may hold tensors, plain values and a Namespace."""
     try:

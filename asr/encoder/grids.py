@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TypeVar
 
 from torch import Tensor, nn
 
@@ -31,7 +32,10 @@ def strided(grid: FrameGrid, conv: nn.Conv1d) -> FrameGrid:
     )
 
 
-def strided_length(size: int, conv: nn.Conv1d) -> int:
+Size = TypeVar("Size", int, Tensor)
+
+
+def strided_length(size: Size, conv: nn.Conv1d) -> Size:
     """Frames that ``conv`` makes of ``size`` frames."""
     return (size + 2 * int(conv.padding[0]) - conv.kernel_size[0]) // conv.stride[0] + 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -25,7 +26,13 @@ class Padding:
     """
 
     def __init__(self) -> None:
-        self.stages: tuple[Tensor, ...] = ()
+        self._local = threading.local()
+
+    @property
+    def stages(self) -> tuple[Tensor, ...]:
+        """The masks (N, T) that this thread has set; batches may be encoded by several threads at once."""
+        masks: tuple[Tensor, ...] = getattr(self._local, "stages", ())
+        return masks
 
     def during(self, *stages: Tensor) -> AbstractContextManager[None]:
         """Set the (N, T) masks of the stages inside a ``with`` block."""
@@ -33,11 +40,12 @@ class Padding:
 
     @contextmanager
     def _set(self, stages: tuple[Tensor, ...]) -> Iterator[None]:
-        before, self.stages = self.stages, stages
+        before = self.stages
+        self._local.stages = stages
         try:
             yield
         finally:
-            self.stages = before
+            self._local.stages = before
 
     def checkpoint_contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """Contexts for `torch.utils.checkpoint`: the second pass sees the masks of the first.

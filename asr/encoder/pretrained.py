@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from asr.encoder.fairseq import load_fairseq
+from asr.encoder.fairseq import fairseq_objective, load_fairseq
 from asr.encoder.hub import ModelFiles, read_tensors
 from asr.encoder.transformers_encoder import (
     FAMILIES,
@@ -74,6 +74,18 @@ def load_pretrained(
     encoder = encoder_from_files(files, options, gradient_checkpointing)
     encoder.load_weights(checkpoint_weights(files, encoder, language), files.source)
     return encoder
+
+
+def published_objective(source: str | Path) -> dict[str, Tensor]:
+    """Quantiser and projections that a published wav2vec 2.0 was pre-trained with; empty without.
+
+    Raises:
+        InputError: the model cannot be had or read.
+    """
+    if Path(source).suffix == ".pt":
+        return fairseq_objective(source)
+    names = ("quantizer.", "project_q.", "project_hid.")
+    return {name: value for name, value in ModelFiles(source).weights().items() if name.startswith(names)}
 
 
 def encoder_from_files(

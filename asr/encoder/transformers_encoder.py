@@ -6,6 +6,7 @@ import difflib
 import re
 import warnings
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 
-from asr.encoder.base import Encoder, EncoderOutput
+from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames
 from asr.encoder.grids import convolution_grid, count_frames, first_convolution, strided, strided_length
 from asr.encoder.masking import span_mask
 from asr.encoder.padding import MaskedBatchNorm, Padding, masked_group_norm, valid_frames
@@ -109,8 +110,11 @@ class TransformersEncoder(Encoder):
                 self.preprocessor["num_mel_bins"], self.preprocessor["stride"]
             )
             self._grids = [self.filterbanks.grid]
+            self.num_bins = self.preprocessor["num_mel_bins"]
+            self.feature_width = self.num_bins * self.preprocessor["stride"]
         else:
             self._grids = [convolution_grid(settings.conv_kernel, settings.conv_stride)]
+            self.feature_width = int(settings.conv_dim[-1])
         for layer in self._adapter_layers():
             self._grids.append(strided(self._grids[-1], first_convolution(layer)))
         self.grid = self._grids[-1]
@@ -153,33 +157,55 @@ class TransformersEncoder(Encoder):
                 "this encoder's adapter changes the frame rate after its layers: keep none of them."
             )
         num_samples = num_samples.to(waveforms.device)
-        stages = [count_frames(grid, num_samples) for grid in self._grids]
         if self.grid.num_frames(waveforms.shape[1]) == 0:
             empty = waveforms.new_zeros(waveforms.shape[0], 0, self.width)
-            return EncoderOutput(hidden=empty, num_frames=stages[-1], layers=dict.fromkeys(keep, empty))
+            return EncoderOutput(empty, count_frames(self.grid, num_samples), dict.fromkeys(keep, empty))
+        frames = self.embed(waveforms, num_samples)
+        return self.encode(replace(frames, hidden=self._hide_spans(frames.hidden, frames.num_frames)), keep)
 
-        hidden = self._project(waveforms, num_samples)  # (N, T, D)
-        hidden = self._hide_spans(hidden, stages[0])
-        masks = [valid_frames(stages[0], hidden.shape[1])]
-        for layer, frames in zip(self._adapter_layers(), stages[1:], strict=True):
-            masks.append(valid_frames(frames, strided_length(masks[-1].shape[1], first_convolution(layer))))
+    def embed(self, waveforms: Tensor, num_samples: Tensor, alter: Alter | None = None) -> Frames:
+        """The way to the layers, nothing masked; see `Encoder.embed`."""
+        num_samples = num_samples.to(waveforms.device)
+        num_frames = count_frames(self._grids[0], num_samples)
+        if self.filterbanks is not None:
+            features = entering = self.filterbanks(waveforms, num_samples)  # (N, T, stride * bins)
+            if alter:
+                stride = self.filterbanks.stride
+                apart = features.unflatten(-1, (stride, self.num_bins)).flatten(1, 2)  # (N, T stride, bins)
+                entering = alter(apart, num_frames * stride).reshape(features.shape)
+        elif alter:
+            raise InputError(
+                f"an encoder of kind {self.kind} reads waveforms, and what alters filterbanks cannot be used "
+                "with it. Choose another objective, or an encoder on filterbanks (conformer, wav2vec2-bert)."
+            )
+        else:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self._features_frozen):
+                features = entering = self._convolve(waveforms, num_samples)
+        projected = self.model.feature_projection(entering)
+        # HuBERT returns the projection alone, the others with the normalised features.
+        hidden, normalised = projected if isinstance(projected, tuple) else (projected, features)
+        if self.filterbanks is not None:
+            return Frames(hidden, num_frames, features=features, raw=features)
+        return Frames(hidden, num_frames, features=normalised, raw=features)
 
+    def encode(self, frames: Frames, keep: Collection[int] = ()) -> EncoderOutput:
+        """The layers and the adapter after them; see `Encoder.encode`."""
+        masks = [valid_frames(frames.num_frames, frames.hidden.shape[1])]
+        stages = [frames.num_frames]
+        for layer in self._adapter_layers():
+            conv = first_convolution(layer)
+            stages.append(strided_length(stages[-1], conv).clamp(min=0))
+            masks.append(valid_frames(stages[-1], strided_length(masks[-1].shape[1], conv)))
         with self._padding.during(*masks):
-            hidden, layers = self._encode(hidden, masks[0], keep)
+            hidden, layers = self._encode(frames.hidden, masks[0], keep)
             hidden = self._adapt(hidden, masks[0], stages[1:])
         return EncoderOutput(hidden=hidden, num_frames=stages[-1], layers=layers)
 
-    def _project(self, waveforms: Tensor, num_samples: Tensor) -> Tensor:
-        """Waveforms (N, S) to the vectors (N, T, D) that enter the layers."""
-        if self.filterbanks is not None:
-            features = self.filterbanks(waveforms, num_samples)
-        else:
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not self._features_frozen):
-                features = self._convolve(waveforms, num_samples)
-        projected = self.model.feature_projection(features)
-        # HuBERT returns the projection alone, the others with the normalised features.
-        hidden: Tensor = projected[0] if isinstance(projected, tuple) else projected
-        return hidden
+    @property
+    def mask_embedding(self) -> nn.Parameter | None:
+        """The published model's own, where its configuration masks."""
+        found: nn.Parameter | None = getattr(self.model, "masked_spec_embed", None)
+        return found
 
     def _convolve(self, waveforms: Tensor, num_samples: Tensor) -> Tensor:
         """The feature extractor, (N, S) -> (N, T, D), with group normalisation over valid frames only."""
@@ -201,14 +227,14 @@ class TransformersEncoder(Encoder):
     def _hide_spans(self, hidden: Tensor, num_frames: Tensor) -> Tensor:
         """SpecAugment on (N, T, D) in training, as the configuration says."""
         settings = self.model.config
-        if not self.training or not getattr(settings, "apply_spec_augment", True):
+        if not (self.training and self.mask_scale and getattr(settings, "apply_spec_augment", True)):
             return hidden
         num_utterances, size, width = hidden.shape
         if settings.mask_time_prob > 0:
             spans = span_mask(
                 num_frames.tolist(),
                 size,
-                probability=settings.mask_time_prob,
+                probability=self.mask_scale * settings.mask_time_prob,
                 span=settings.mask_time_length,
                 min_spans=getattr(settings, "mask_time_min_masks", 0),
             ).to(hidden.device)
@@ -217,7 +243,7 @@ class TransformersEncoder(Encoder):
             spans = span_mask(
                 [width] * num_utterances,
                 width,
-                probability=settings.mask_feature_prob,
+                probability=self.mask_scale * settings.mask_feature_prob,
                 span=settings.mask_feature_length,
                 min_spans=getattr(settings, "mask_feature_min_masks", 0),
             ).to(hidden.device)

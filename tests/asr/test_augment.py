@@ -31,6 +31,28 @@ def test_noise_has_the_ratio_that_was_asked_for() -> None:
     assert 10 * np.log10(np.mean(TONE**2) / np.mean(noise**2)) == pytest.approx(10, abs=0.1)
 
 
+def test_a_telephone_keeps_its_band_alone() -> None:
+    clock = np.arange(16_000) / 16_000
+    low, mid, high = (0.1 * np.sin(2 * np.pi * pitch * clock) for pitch in (100, 1_000, 5_000))
+    config = AugmentConfig(speeds=(), noise_probability=0, gain_db=0, telephone_probability=1)
+    heard = augment((low + mid + high).astype(np.float32), config, np.random.default_rng(0))
+    spectrum = np.abs(np.fft.rfft(heard))
+    assert spectrum[1_000] > 500
+    assert spectrum[100] < 0.05 * spectrum[1_000]
+    assert spectrum[5_000] < 0.01 * spectrum[1_000]
+
+
+def test_a_room_goes_on_after_the_sound() -> None:
+    click = np.zeros(16_000, np.float32)
+    click[1_000] = 1
+    config = AugmentConfig(speeds=(), noise_probability=0, gain_db=0, room_probability=1)
+    heard = augment(click, config, np.random.default_rng(0))
+    assert heard[1_000] == pytest.approx(1, abs=1e-4)
+    assert np.abs(heard[:1_000]).max() < 1e-5
+    early, late = (float(np.square(heard[a:b]).sum()) for a, b in ((1_040, 3_000), (6_000, 9_000)))
+    assert early > 100 * late > 0
+
+
 def test_the_seed_decides() -> None:
     first, again, other = (augment(TONE, AugmentConfig(), np.random.default_rng(seed)) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)

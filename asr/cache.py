@@ -1,0 +1,61 @@
+"""Decoded audio kept in memory while training goes through it again and again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.audio import load
+from asr.manifest import Utterance
+from lm.errors import InputError
+
+FloatArray = NDArray[np.float32]
+
+
+class AudioCache:
+    """Decoded utterances, kept as 16-bit samples while there is room."""
+
+    def __init__(self, limit_bytes: float) -> None:
+        self.room = limit_bytes
+        self.held: dict[tuple[Path, float, float], NDArray[np.int16]] = {}
+        self.lock = Lock()
+
+    def load(self, utterance: Utterance) -> FloatArray:
+        """Waveform of an utterance, (S,)."""
+        key = (utterance.audio, utterance.offset_s, utterance.duration_s)
+        held = self.held.get(key)
+        if held is not None:
+            return held.astype(np.float32) / np.float32(32768)
+        waveform = load(utterance.audio, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
+        rounded = np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
+        with self.lock:
+            if rounded.nbytes <= self.room:
+                self.room -= rounded.nbytes
+                self.held[key] = rounded
+        # The rounded values are used the first time too: the cache must not change a result.
+        return rounded.astype(np.float32) / np.float32(32768)
+
+
+def readable(utterances: Sequence[Utterance], cache: AudioCache) -> list[Utterance]:
+    """The dev utterances whose audio can be read; the others are named on standard error.
+
+    Dev is read before training: a bad file there would stop it at the first evaluation.
+
+    Raises:
+        InputError: none can be read.
+    """
+    kept = []
+    for utterance in utterances:
+        try:
+            cache.load(utterance)
+            kept.append(utterance)
+        except InputError as error:
+            print(f"left out of dev: {error}", file=sys.stderr)
+    if not kept:
+        raise InputError("no dev utterance can be read; see above. Run `loquela corpus check`.")
+    return kept

@@ -1,0 +1,73 @@
+"""``loquela.json``: what a model folder holds, and the checksums of its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from asr.checkpoint import sha256
+from lm.errors import InputError
+
+FORMAT = 1
+CARD = "loquela.json"
+WEIGHTS = "model.safetensors"
+
+
+def write_card(folder: Path, files: Sequence[str], **content: Any) -> None:
+    """Write the card of a folder whose ``files`` are there already."""
+    card = {"format": FORMAT, **content, "sha256": {name: sha256(folder / name) for name in files}}
+    (folder / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def model_folder(source: str | Path) -> Path:
+    """The model folder that an experiment or model folder means.
+
+    Raises:
+        InputError: there is none.
+    """
+    for folder in (Path(source), Path(source) / "model"):
+        if (folder / CARD).is_file():
+            return folder
+    raise InputError(f"model {source}: no {CARD} in it. Give the folder that training wrote.")
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """``loquela.json`` of a model folder.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            f"model {folder}: no such folder. Give an experiment or model folder, or train one first."
+        )
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"model {folder}: no {CARD} in it. Give the folder that training wrote.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"model {folder}: {CARD} cannot be read ({error}). Copy the folder again."
+        ) from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT or not {"encoder", "sha256"} <= card.keys():
+        raise InputError(
+            f"model {folder}: {CARD} has a format this version cannot read. Update loquela or the model."
+        )
+    return card
+
+
+def check_files(folder: Path, card: dict[str, Any]) -> None:
+    """Compare the files of a model folder with its card.
+
+    Raises:
+        InputError: one is missing or altered.
+    """
+    for name, digest in card["sha256"].items():
+        if not (folder / name).is_file():
+            raise InputError(f"model {folder}: the file {name} is missing. Copy the folder again, whole.")
+        if sha256(folder / name) != digest:
+            raise InputError(
+                f"model {folder}: the file {name} is not the one that was saved. Copy the folder again."
+            )

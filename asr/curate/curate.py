@@ -1,0 +1,262 @@
+"""A folder of recordings, file by file, into a manifest of speech to pretrain on.
+
+What was found in each file is written to a journal at once, so that a run that was stopped or
+killed goes on with the files that are left. The audio itself is not copied: a row of the manifest
+is a stretch of the original.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asr.audio import stream
+from asr.curate.music import low_energy_share
+from asr.curate.snr import wada_snr
+from asr.frames import samples_to_seconds
+from asr.importers.base import find_files, safe_id, span_name, stem_below
+from asr.manifest import Utterance, write_manifest
+from asr.names import AUDIO_ENDINGS
+from asr.segment import VadConfig, split_speech
+from lm.errors import InputError
+
+JOURNAL = "journal.jsonl"
+MANIFEST = "manifest.tsv"
+REPORT = "report.tsv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurateConfig:
+    """What is kept; the defaults are IndicWav2Vec's."""
+
+    vad: VadConfig = field(default_factory=lambda: VadConfig(start_ratio=0.9, keep_s=0.1))
+    """webrtcvad: mode 2, 30 ms, 300 ms; nothing longer than its ``max_segment_s`` (20 s)."""
+    min_s: float = 1.0
+    """Shorter stretches are left out."""
+    min_snr_db: float = 15.0
+    """Stretches with a lower WADA-SNR are left out."""
+    min_low_energy: float = 0.1
+    """Stretches whose energy moves less than speech's are left out as music or noise; 0 keeps them."""
+    language: str = ""
+    """Language of every file; else the first folder below the source names it."""
+    dev_share: float = 0.03
+    """Share of the files whose stretches go to dev, chosen by the file's name."""
+
+
+def curate(
+    source: Path,
+    out: Path,
+    config: CurateConfig,
+    *,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Utterance], list[str]]:
+    """Cut and sift every recording below ``source``; a second run does only what is new or changed.
+
+    Writes into ``out``: ``manifest.tsv``, ``report.tsv`` (hours kept and left out, by language and
+    reason) and ``journal.jsonl``.
+
+    Returns:
+        the utterances kept, and a line for each file that could not be read.
+    Raises:
+        InputError: there is no audio, or ``out`` was made with other settings.
+    """
+    files = find_files(source, *AUDIO_ENDINGS) if source.is_dir() else [source]
+    if not files or not source.exists():
+        raise InputError(
+            f"{source}: no audio in it ({', '.join(sorted(AUDIO_ENDINGS))}). Give a folder of recordings."
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}. Give another --out.") from error
+    entries = _read_journal(out / JOURNAL, config)
+    waiting = [path for path in files if entries.get(_key(path, source), {}).get("stamp") != _stamp(path)]
+    done = len(files) - len(waiting)
+    with (out / JOURNAL).open("a", encoding="utf-8") as journal:
+        if not journal.tell():
+            _append(journal, {"config": _plain(config)})
+        for path, entry in _sift_all(waiting, source, config, jobs):
+            entries[_key(path, source)] = entry
+            _append(journal, entry)
+            done += 1
+            if progress:
+                progress(done, len(files))
+    found = [entries[_key(path, source)] for path in files]
+    return _finish(found, source, out, config)
+
+
+def sift(path: Path, config: CurateConfig) -> dict[str, Any]:
+    """What one file holds: its stretches of speech with their measures, and the seconds of the rest.
+
+    Raises:
+        InputError: it cannot be read to its end.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    total = 0
+
+    def heard() -> Iterator[Any]:
+        nonlocal total
+        for chunk in stream(path, chunk_s=30.0):
+            total += len(chunk)
+            digest.update((chunk * 32767).round().clip(-32768, 32767).astype("<i2").tobytes())
+            yield chunk
+
+    stretches = []
+    for segment, samples in split_speech(heard(), config.vad):
+        snr, low = wada_snr(samples), low_energy_share(samples)
+        if segment.duration < config.min_s:
+            verdict = "short"
+        elif math.isnan(snr) or snr < config.min_snr_db:
+            verdict = "noisy"
+        elif low < config.min_low_energy:
+            verdict = "music"
+        else:
+            verdict = "kept"
+        stretches.append(
+            {
+                "start": round(segment.start, 3),
+                "end": round(segment.end, 3),
+                "snr": None if math.isnan(snr) else round(snr, 1),
+                "low_energy": None if math.isnan(low) else round(low, 3),
+                "verdict": verdict,
+            }
+        )
+    return {"seconds": samples_to_seconds(total), "digest": digest.hexdigest(), "stretches": stretches}
+
+
+def _sift_all(
+    paths: Sequence[Path], source: Path, config: CurateConfig, jobs: int
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Each file's entry for the journal, in order; only a few are in the making at once."""
+
+    def one(path: Path) -> dict[str, Any]:
+        entry: dict[str, Any] = {"file": _key(path, source), "stamp": _stamp(path)}
+        try:
+            return entry | sift(path, config)
+        except InputError as error:
+            return entry | {"problem": str(error)}
+
+    with ThreadPoolExecutor(max_workers=jobs) as pool:  # decoders and detector work outside the lock
+        pending: deque[tuple[Path, Future[dict[str, Any]]]] = deque()
+        for path in paths:
+            pending.append((path, pool.submit(one, path)))
+            if len(pending) > 2 * jobs:
+                first, future = pending.popleft()
+                yield first, future.result()
+        for first, future in pending:
+            yield first, future.result()
+
+
+def _finish(
+    entries: Sequence[dict[str, Any]], source: Path, out: Path, config: CurateConfig
+) -> tuple[list[Utterance], list[str]]:
+    """The manifest and the report of what the journal holds."""
+    utterances: list[Utterance] = []
+    problems: list[str] = []
+    seconds: dict[str, Counter[str]] = defaultdict(Counter)
+    first_of: dict[str, str] = {}
+    root = source if source.is_dir() else source.parent
+    for entry in entries:
+        path = root / entry["file"]
+        parts = Path(entry["file"]).parts
+        language = config.language or (parts[0] if len(parts) > 1 else "")
+        if "problem" in entry:
+            problems.append(entry["problem"])
+            continue
+        tally = seconds[language]
+        if (original := first_of.setdefault(entry["digest"], entry["file"])) != entry["file"]:
+            tally["duplicate"] += entry["seconds"]
+            problems.append(f"{path} is the same audio as {original}; it is left out.")
+            continue
+        split = "dev" if _chance(entry["file"]) < config.dev_share else "train"
+        spoken = 0.0
+        for stretch in entry["stretches"]:
+            length = stretch["end"] - stretch["start"]
+            spoken += length
+            tally[stretch["verdict"]] += length
+            if stretch["verdict"] == "kept":
+                name = span_name(safe_id(stem_below(path, root)), stretch["start"], stretch["end"])
+                utterances.append(
+                    Utterance(
+                        id=name, audio=path, offset_s=stretch["start"], duration_s=round(length, 3),
+                        language=language, split=split,
+                        extra={"snr_db": str(stretch["snr"]), "recording": safe_id(stem_below(path, root))},
+                    )
+                )  # fmt: skip
+        tally["silence"] += max(0.0, entry["seconds"] - spoken)
+    write_manifest(utterances, out / MANIFEST)
+    (out / REPORT).write_text(report(seconds), encoding="utf-8")
+    return utterances, problems
+
+
+def report(seconds: dict[str, Counter[str]]) -> str:
+    """Hours by language and verdict, tab-separated; every second of every readable file is in it once."""
+    verdicts = ("kept", "short", "noisy", "music", "silence", "duplicate")
+    lines = ["\t".join(["language", "hours", *verdicts])]
+    for language, tally in sorted(seconds.items()):
+        hours = [sum(tally.values()), *(tally[verdict] for verdict in verdicts)]
+        lines.append("\t".join([language or "-", *(f"{value / 3600:.4f}" for value in hours)]))
+    return "\n".join(lines) + "\n"
+
+
+def _read_journal(path: Path, config: CurateConfig) -> dict[str, dict[str, Any]]:
+    """Entries by file; a last line that a crash cut short is dropped.
+
+    Raises:
+        InputError: it was begun with other settings.
+    """
+    entries: dict[str, dict[str, Any]] = {}
+    if not path.exists():
+        return entries
+    lines = path.read_bytes().split(b"\n")
+    whole = b"".join(line + b"\n" for line in lines[:-1])
+    if lines[-1]:
+        path.write_bytes(whole)
+    for number, line in enumerate(whole.splitlines()):
+        entry = json.loads(line)
+        if not number:
+            if entry.get("config") != _plain(config):
+                raise InputError(
+                    f"{path.parent} was curated with other settings. Give another --out, or remove {path}."
+                )
+            continue
+        entries[entry["file"]] = entry
+    return entries
+
+
+def _append(journal: Any, entry: dict[str, Any]) -> None:
+    journal.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    journal.flush()
+    os.fsync(journal.fileno())
+
+
+def _plain(config: CurateConfig) -> Any:
+    """Settings that decide what a file's entry says, as JSON gives them back."""
+    settings = asdict(config)
+    for name in ("language", "dev_share"):
+        del settings[name]
+    return json.loads(json.dumps(settings))
+
+
+def _key(path: Path, source: Path) -> str:
+    return path.relative_to(source).as_posix() if path != source else path.name
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and time of a file: another one under the same name is heard again."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _chance(name: str) -> float:
+    """A number from 0 to 1 that follows from a name."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest()) / 2**32

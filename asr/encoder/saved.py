@@ -1,0 +1,79 @@
+"""Encoders kept in folders of ours: written by pretraining, read as the beginning of another training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from asr.card import WEIGHTS, check_files, model_folder, read_card, write_card
+from asr.checkpoint import write_folder, write_tensors
+from asr.encoder.base import Encoder
+from lm.errors import InputError
+
+OBJECTIVE = "objective.safetensors"
+
+
+def save_encoder(
+    encoder: Encoder, folder: str | Path, *, facts: Mapping[str, Any], objective: Mapping[str, Tensor]
+) -> None:
+    """Write an encoder, whole or not at all; a folder that exists is replaced.
+
+    Args:
+        facts: how it came about.
+        objective: weights of the layers that pretraining needs beside it, to go on with.
+    """
+    with write_folder(Path(folder)) as partial:
+        write_tensors(encoder.state_dict(), partial / WEIGHTS)
+        write_tensors(objective, partial / OBJECTIVE)
+        write_card(
+            partial, (WEIGHTS, OBJECTIVE), holds="encoder", encoder=encoder.config(), facts=dict(facts)
+        )
+
+
+def saved_config(source: str | Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Configuration of the encoder in an experiment or model folder of ours, with some settings changed."""
+    config: dict[str, Any] = read_card(model_folder(source))["encoder"]
+    if config["kind"] == "conformer":
+        return {**config, **changes}
+    return {**config, "config": {**config.get("config", {}), **changes}}
+
+
+def load_saved_weights(encoder: Encoder, source: str | Path) -> None:
+    """Give an encoder the weights of a folder of ours: a pretrained encoder's, or a recogniser's.
+
+    Raises:
+        InputError: a file is missing or altered, or the weights are of another architecture.
+    """
+    folder = model_folder(source)
+    card = read_card(folder)
+    check_files(folder, card)
+    tensors = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
+    if card.get("holds") != "encoder":
+        tensors = {
+            name.removeprefix("encoder."): value
+            for name, value in tensors.items()
+            if name.startswith("encoder.")
+        }
+    own = encoder.state_dict()
+    for name in sorted(own.keys() | tensors.keys()):
+        theirs, ours = tensors.get(name), own.get(name)
+        if theirs is None or ours is None or theirs.shape != ours.shape:
+            raise InputError(
+                f"encoder {source}: its {name} is {_shape(theirs)}; the configuration asks for {_shape(ours)}. "
+                "Leave out the settings of size: they come from the folder."
+            )
+    encoder.load_state_dict(tensors)
+
+
+def saved_objective(source: str | Path) -> dict[str, Tensor]:
+    """Weights of the objective's layers in a pretraining folder; empty where there are none."""
+    path = model_folder(source) / OBJECTIVE
+    return dict(load_file(path)) if path.is_file() else {}
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else f"of shape {tuple(tensor.shape)}"

@@ -1,0 +1,279 @@
+"""Pretraining as a task of the one trainer: batches of audio, the objective's loss, what dev says of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from asr.augment import AugmentConfig, augment
+from asr.batches import epoch_batches, padded
+from asr.cache import AudioCache, readable
+from asr.config import to_mapping
+from asr.encoder.saved import save_encoder
+from asr.frames import seconds_to_samples
+from asr.manifest import Utterance
+from asr.mixing import Group, MixConfig, Mixture, group_of, shares_table
+from asr.pretrain.objectives import Outcome, PretrainModel
+from asr.trainer import StepOutput
+from asr.watchdog import Watch
+from lm.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainDataConfig:
+    """Batches of audio without texts."""
+
+    batch_s: float = 60.0
+    """Most seconds of audio in a batch, padding included (wav2vec 2.0 base: 87 s on each of 64 GPUs)."""
+    crop_s: float = 15.6
+    """Longer utterances give a random stretch of this length (wav2vec 2.0 base: 250,000 samples)."""
+    mix: MixConfig = field(default_factory=MixConfig)
+    augment: AugmentConfig = field(
+        default_factory=lambda: AugmentConfig(speeds=(1.0,), noise_probability=0.0, gain_db=0.0)
+    )
+    cache_gb: float = 4.0
+    """Memory for decoded audio; recordings beyond it are decoded anew in each epoch."""
+
+
+@dataclass(frozen=True)
+class AudioBatch:
+    """Padded waveforms."""
+
+    ids: list[str]
+    waveforms: Tensor
+    """(N, S)."""
+    num_samples: Tensor
+    """(N,)."""
+
+
+class PretrainTask:
+    """An encoder and an objective on untranscribed audio."""
+
+    def __init__(
+        self,
+        model: PretrainModel,
+        train: Sequence[Utterance],
+        dev: Sequence[Utterance],
+        config: PretrainDataConfig,
+        seed: int,
+    ) -> None:
+        """
+        Raises:
+            InputError: no utterance is long enough to be masked.
+        """
+        self.model = model
+        self.config = config
+        self.seed = seed
+        self.cache = AudioCache(config.cache_gb * 1e9)
+        self.train, short = self._long_enough(train)
+        dev, _ = self._long_enough(dev)
+        if short:
+            print(f"left out {short} utterances too short for a masked span", file=sys.stderr)
+        if not self.train or not dev:
+            raise InputError(
+                f"{len(self.train)} training and {len(dev)} dev utterances are long enough for two masked spans of "
+                f"{model.objective.config.mask_span_s} s; both are needed. Lower objective.mask_span_s, or "
+                "join short stretches when importing."
+            )
+        self.dev = readable(dev, self.cache)
+        self.mixture = Mixture(self.train, config.mix, seed)
+        self.groups = {each.id: group_of(each, config.mix.levels) for each in [*self.train, *self.dev]}
+        self.drawn_s: dict[Group, float] = dict.fromkeys(self.mixture.groups, 0.0)
+
+    def plan(self, epoch: int) -> list[list[tuple[int, int]]]:
+        """Utterances in batches of alike lengths, each with its place in the epoch's draw."""
+        rows = self.mixture.draw(epoch)
+        order = epoch_batches(
+            [min(self.config.crop_s, self.train[row].duration_s) for row in rows],
+            batch_s=self.config.batch_s,
+            seed=self.seed,
+            epoch=epoch,
+        )
+        return [[(place, rows[place]) for place in places] for places in order]
+
+    def load(self, epoch: int, item: list[tuple[int, int]]) -> AudioBatch:
+        """Cropped waveforms; each crop follows from seed, epoch and place."""
+        items = []
+        for place, row in item:
+            utterance = self.train[row]
+            generator = np.random.default_rng([self.seed, epoch, place])
+            try:
+                waveform = crop(self.cache.load(utterance), self.config.crop_s, generator)
+                items.append((utterance.id, augment(waveform, self.config.augment, generator)))
+            except InputError as error:
+                # One bad file must not stop hours of training, and must not pass unseen.
+                print(f"left out of this batch: {error}", file=sys.stderr)
+        if not items:
+            raise InputError("no utterance of a batch can be used; see above. Run `loquela corpus check`.")
+        return self._collate(items)
+
+    def seen(self, items: Sequence[list[tuple[int, int]]]) -> float:
+        """Seconds of audio after cropping; kept by group."""
+        total = 0.0
+        for _, row in (each for item in items for each in item):
+            seconds = min(self.config.crop_s, self.train[row].duration_s)
+            self.drawn_s[self.groups[self.train[row].id]] += seconds
+            total += seconds
+        return total
+
+    def step(self, model: nn.Module, batch: AudioBatch, progress: float) -> StepOutput:
+        """The objective's loss for each predicted frame."""
+        self.model.objective.anneal(progress)
+        device = next(self.model.parameters()).device
+        out: Outcome = model(batch.waveforms.to(device), batch.num_samples.to(device))
+        logs = {name: float(value / out.count) for name, value in out.terms.items()}
+        logs |= measures(out)
+        return StepOutput(out.loss / out.count, logs)
+
+    @torch.inference_mode()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """The loss on dev, in all and by group, with the same masks every time."""
+        totals: dict[Group, Outcome] = {}
+        by_group: dict[Group, list[Utterance]] = {}
+        for utterance in self.dev:
+            by_group.setdefault(self.groups[utterance.id], []).append(utterance)
+        cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        with torch.random.fork_rng(cuda):
+            torch.manual_seed(0)
+            for group, utterances in by_group.items():
+                order = epoch_batches(
+                    [min(self.config.crop_s, each.duration_s) for each in utterances],
+                    batch_s=self.config.batch_s,
+                    seed=0,
+                    epoch=0,
+                )
+                for indices in order:
+                    batch = self._collate(
+                        [
+                            (each.id, self.cache.load(each)[: seconds_to_samples(self.config.crop_s)])
+                            for each in (utterances[index] for index in indices)
+                        ]
+                    )
+                    device = next(model.parameters()).device
+                    out = model(batch.waveforms.to(device), batch.num_samples.to(device))
+                    totals[group] = add(totals[group], out) if group in totals else out
+        everything = list(totals.values())
+        total = everything[0]
+        for each in everything[1:]:
+            total = add(total, each)
+        losses = {group: float(out.loss / out.count) for group, out in totals.items()}
+        self.mixture.learn(losses)
+        row = {"score": float(total.loss / total.count)}
+        row |= {name: float(value / total.count) for name, value in total.terms.items()}
+        row |= measures(total)
+        if len(losses) > 1:
+            row |= {f"loss/{'/'.join(group)}": value for group, value in losses.items()}
+        return row
+
+    def state(self) -> dict[str, Any]:
+        """The mixture's state and what was drawn."""
+        return {
+            "mixture": self.mixture.state(),
+            "drawn_s": [self.drawn_s[group] for group in self.mixture.groups],
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.mixture.load_state(state["mixture"])
+        self.drawn_s = dict(zip(self.mixture.groups, state["drawn_s"], strict=True))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Encoder, objective, data settings, seed and training utterances."""
+        settings = to_mapping(self.config)
+        del settings["cache_gb"]
+        return {
+            "encoder": json.loads(json.dumps(self.model.encoder.config())),
+            "objective": to_mapping(self.model.objective.config),
+            "data": settings,
+            "seed": self.seed,
+            "utterances": zlib.crc32("\n".join(utterance.id for utterance in self.train).encode()),
+        }
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """The objective's own layers."""
+        return list(self.model.objective.parameters())
+
+    def watches(self) -> list[Watch]:
+        """Those of the objective."""
+        return self.model.objective.watches()
+
+    def explain(self, batch: AudioBatch) -> str:
+        """Look for audio that is no audio."""
+        for name, row in zip(batch.ids, batch.waveforms, strict=True):
+            if not bool(torch.isfinite(row).all()):
+                return f"The audio of {name} has samples that are not numbers. Run `loquela corpus check`."
+        return (
+            "The audio looks sound, so training diverged. "
+            "Lower trainer.lr, lengthen trainer.warmup, or set trainer.precision=float32."
+        )
+
+    def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
+        """Write the encoder, and beside it the objective's layers."""
+        assert isinstance(model, PretrainModel)
+        save_encoder(model.encoder, folder, facts=facts, objective=dict(model.objective.state_dict()))
+        if self.config.mix.levels:
+            table = shares_table(self.mixture, self.drawn_s)
+            (folder.parent / "drawn.tsv").write_text(table, encoding="utf-8")
+
+    def _long_enough(self, utterances: Sequence[Utterance]) -> tuple[list[Utterance], int]:
+        """Utterances in which something can be masked, and the number of the others."""
+        grid, least = self.model.encoder.grid, self.model.objective.shortest_frames()
+        kept = [each for each in utterances if grid.num_frames(seconds_to_samples(each.duration_s)) >= least]
+        return kept, len(utterances) - len(kept)
+
+    def _collate(self, items: Sequence[tuple[str, NDArray[np.float32]]]) -> AudioBatch:
+        names, waveforms = zip(*items, strict=True)
+        return AudioBatch(list(names), *padded(waveforms))
+
+
+def crop(
+    waveform: NDArray[np.float32], longest_s: float, generator: np.random.Generator
+) -> NDArray[np.float32]:
+    """A random stretch of a waveform that is longer than ``longest_s``."""
+    longest = seconds_to_samples(longest_s)
+    first = int(generator.integers(0, max(1, len(waveform) - longest + 1)))
+    return waveform[first : first + longest]
+
+
+def add(one: Outcome, other: Outcome) -> Outcome:
+    """Two batches as one; the spread is their mean, weighted by frames."""
+
+    def both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+        return None if first is None or second is None else first + second
+
+    count = one.count + other.count
+    spread = None
+    if one.spread is not None and other.spread is not None:
+        spread = (one.spread * one.count + other.spread * other.count) / count
+    return Outcome(
+        one.loss + other.loss,
+        count,
+        {name: value + other.terms[name] for name, value in one.terms.items()},
+        right=both(one.right, other.right),
+        codes=both(one.codes, other.codes),
+        spread=spread,
+    )
+
+
+def measures(out: Outcome) -> dict[str, float]:
+    """What tells whether a model is alive: accuracy, perplexity of the codes, variance of the targets."""
+    found: dict[str, float] = {}
+    if out.right is not None:
+        found["accuracy"] = float(out.right / out.count)
+    if out.codes is not None:
+        shares = out.codes / out.codes.sum(dim=-1, keepdim=True).clamp(min=1)
+        entropy = -(shares * (shares + 1e-9).log()).sum(dim=-1)
+        found["code_perplexity"] = float(entropy.exp().sum())
+    if out.spread is not None:
+        found["target_variance"] = float(out.spread)
+    return found

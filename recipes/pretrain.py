@@ -1,0 +1,128 @@
+"""Pretrain an encoder on audio without texts: ``python -m recipes.pretrain CONFIG key=value ...``.
+
+From scratch, or going on from a published or an earlier encoder (continued pretraining): its
+weights, and its quantiser where it has one, are taken; optimiser and schedule begin anew. Leaves
+in the experiment folder what fine-tuning leaves, and in ``model/`` the encoder, which fine-tuning
+takes with ``encoder: {kind: saved, source: EXP}``. Run again, it goes on from the last whole
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asr.cli import guarded
+from asr.config import load_config, save_config
+from asr.encoder import build_encoder
+from asr.encoder.saved import saved_objective
+from asr.manifest import read_manifest, total_hours
+from asr.pretrain.objectives import ObjectiveConfig, PretrainModel
+from asr.pretrain.task import PretrainDataConfig, PretrainTask
+from asr.trainer import Trainer, TrainerConfig
+from lm.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Everything that a run follows from."""
+
+    manifest: Path
+    exp: Path
+    corpus: str = ""
+    """Folder that relative audio paths start from; the manifest's own when empty."""
+    train_split: str = "train"
+    dev_split: str = "dev"
+    encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "conformer"})
+    """From scratch: a kind and its settings. Going on: ``{kind: saved, source: EXP}``, or
+    ``{kind: pretrained, source: facebook/wav2vec2-xls-r-300m}`` by hub name, folder or fairseq's .pt."""
+    fresh_objective: bool = False
+    """Begin with new heads and quantiser even where the source brings its own."""
+    freeze_features: bool = False
+    """Keep a pretrained convolutional feature extractor as it is."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    data: PretrainDataConfig = field(default_factory=PretrainDataConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+
+def pretrain(config: PretrainConfig) -> dict[str, float]:
+    """Train; returns the best evaluation on dev."""
+    torch.manual_seed(config.trainer.seed)
+
+    # Manifest: texts do not matter.
+    train = read_manifest(config.manifest, split=config.train_split, corpus=config.corpus)
+    dev = read_manifest(config.manifest, split=config.dev_split, corpus=config.corpus)
+
+    # Model: the encoder, and what the objective needs beside it.
+    model = PretrainModel(build_encoder(config.encoder), config.objective)
+    if config.freeze_features:
+        model.encoder.freeze_features()
+    if not config.fresh_objective:
+        take_objective(model, config)
+    size = sum(parameter.numel() for parameter in model.encoder.parameters()) / 1e6
+    print(
+        f"{len(train)} training utterances, {total_hours(train):.2f} h; {len(dev)} dev; "
+        f"{config.objective.kind}; encoder of {size:.1f} M parameters",
+        file=sys.stderr,
+    )
+
+    # Batches, loss, optimiser, checkpoints: the trainer's loop.
+    task = PretrainTask(model, train, dev, config.data, config.trainer.seed)
+    trainer = Trainer(task, config.trainer, config.exp)
+    # Written only now: an experiment of other settings would have been refused.
+    config.exp.mkdir(parents=True, exist_ok=True)
+    save_config(config, config.exp / "config.yaml")
+    return trainer.run()
+
+
+def take_objective(model: PretrainModel, config: PretrainConfig) -> None:
+    """Give the objective the weights that its source was pretrained with.
+
+    Raises:
+        InputError: the source was pretrained with another objective, or another size of it.
+    """
+    found: dict[str, Tensor] = {}
+    source = config.encoder.get("source", "")
+    if config.encoder.get("kind") == "saved":
+        found = saved_objective(source)
+    elif config.encoder.get("kind") == "pretrained" and config.objective.kind == "wav2vec2":
+        from asr.encoder.pretrained import published_objective
+
+        found = published_objective(source)
+    if not found:
+        return
+    own = model.objective.state_dict()
+    for name in sorted(own.keys() | found.keys()):
+        ours, theirs = own.get(name), found.get(name)
+        if ours is None or theirs is None or ours.shape != theirs.shape:
+            has = "none" if theirs is None else str(tuple(theirs.shape))
+            wants = "none" if ours is None else str(tuple(ours.shape))
+            raise InputError(
+                f"{source} was pretrained with another objective: for {name} it has {has}, "
+                f"objective.kind={config.objective.kind} with these settings wants {wants}. "
+                "Give its own settings, or set fresh_objective=true."
+            )
+    model.objective.load_state_dict(found)
+
+
+def main() -> int:
+    """Parse, train, print the best evaluation."""
+    parser = argparse.ArgumentParser(prog="python -m recipes.pretrain", description=__doc__)
+    parser.add_argument("config", help="YAML file, as egs/adapt/conf/pretrain.yaml")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings to change, as trainer.lr=1e-4"
+    )
+    args = parser.parse_args()
+    best = pretrain(load_config(PretrainConfig, args.config, args.overrides))
+    print("best on dev: " + ", ".join(f"{name} {value:.4g}" for name, value in best.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

@@ -1,0 +1,150 @@
+"""Curation: speech kept, noise and music told apart, a killed run goes on, every second accounted for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from asr.cli import main
+from asr.curate import CurateConfig, curate
+from asr.curate.music import low_energy_share
+from asr.curate.snr import LOWEST_DB, TABLE, wada_snr
+from asr.manifest import read_manifest
+from lm.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def gamma_speech(count: int, seed: int) -> NDArray[np.float64]:
+    """Samples whose amplitude is Gamma(0.4), with mean square 1."""
+    generator = np.random.default_rng(seed)
+    return generator.gamma(0.4, size=count) * generator.choice([-1, 1], count) / np.sqrt(0.4 * 1.4)
+
+
+@pytest.fixture(scope="module")
+def talk() -> NDArray[np.float32]:
+    """Twelve seconds of the synthetic talk that ships, which webrtcvad takes for speech."""
+    waveform, rate = soundfile.read(ROOT / "egs/mini/demo/talk.ogg", frames=12 * 16_000)
+    assert rate == 16_000
+    return waveform.astype(np.float32)
+
+
+@pytest.mark.parametrize("decibels", [0, 10, 20, 40])
+def test_the_table_is_its_definition(decibels: int) -> None:
+    """Drawn anew: two million samples of Gamma(0.4) speech and Gaussian noise at a known ratio."""
+    noise = np.random.default_rng(9).standard_normal(2_000_000)
+    mixed = gamma_speech(2_000_000, 1) * 10 ** (decibels / 20) + noise
+    amplitude = np.abs(mixed)
+    statistic = np.log(amplitude.mean()) - np.log(amplitude).mean()
+    assert statistic == pytest.approx(TABLE[decibels - LOWEST_DB], abs=3e-3)
+    assert wada_snr(mixed.astype(np.float32)) == pytest.approx(decibels, abs=0.5)
+
+
+def test_snr_of_silence_is_no_number() -> None:
+    assert np.isnan(wada_snr(np.zeros(1000, np.float32)))
+
+
+def test_music_is_told_from_speech(talk: NDArray[np.float32]) -> None:
+    clock = np.arange(8 * 16_000) / 16_000
+    chords = sum(np.sin(2 * np.pi * pitch * clock) for pitch in (220, 277, 330)).astype(np.float32)
+    assert low_energy_share(talk) > 0.2
+    assert low_energy_share(chords) < 0.01
+    assert np.isnan(low_energy_share(talk[:8000]))
+
+
+@pytest.fixture
+def recordings(tmp_path: Path, talk: NDArray[np.float32]) -> Path:
+    """Two languages: clean, copied, noisy, musical, silent, and one that is no audio."""
+    folder = tmp_path / "raw"
+    noise = np.random.default_rng(1).standard_normal(len(talk)).astype(np.float32)
+    clock = np.arange(len(talk)) / 16_000
+    hum = 0.2 * np.sin(2 * np.pi * 200 * clock) * (1 + 0.2 * np.sin(2 * np.pi * 3 * clock))
+    sounds = {
+        "kichwa/clean one.wav": talk,
+        "kichwa/again.wav": talk,
+        "kichwa/silent.wav": np.zeros(16_000 * 3, np.float32),
+        "mboshi/noisy.wav": talk + 0.7 * float(talk.std()) * noise,
+        "mboshi/hum.wav": hum.astype(np.float32),
+    }
+    for name, sound in sounds.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / name, sound, 16_000)
+    (folder / "mboshi/broken.wav").write_text("no audio")
+    return folder
+
+
+def test_what_is_kept_and_what_is_not(recordings: Path, tmp_path: Path) -> None:
+    utterances, problems = curate(recordings, tmp_path / "out", CurateConfig(min_snr_db=10))
+    assert {each.language for each in utterances} == {"kichwa"}
+    assert len({each.extra["recording"] for each in utterances}) == 1
+    assert sum(each.duration_s for each in utterances) > 5
+    assert sorted(problem.split(" is ")[0].rpartition("/")[2] for problem in problems)[1:] == [
+        "clean one.wav"
+    ]
+    assert "broken.wav" in problems[-1]
+    table = [line.split("\t") for line in (tmp_path / "out" / "report.tsv").read_text().splitlines()]
+    for row in table[1:]:
+        assert float(row[1]) == pytest.approx(sum(map(float, row[2:])), abs=4e-4)  # every second once
+    by_language = {row[0]: dict(zip(table[0][1:], map(float, row[1:]), strict=True)) for row in table[1:]}
+    assert by_language["kichwa"]["duplicate"] == pytest.approx(12 / 3600, abs=1e-3)
+    assert by_language["mboshi"]["noisy"] > 0
+    rows = read_manifest(tmp_path / "out" / "manifest.tsv")
+    assert [row.id for row in rows] == [each.id for each in utterances]
+    assert all(row.audio.resolve().is_file() for row in rows)
+
+
+def test_a_second_run_hears_only_what_is_new(
+    recordings: Path, tmp_path: Path, talk: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules["asr.curate.curate"]
+    heard: list[str] = []
+    original = module.sift
+    monkeypatch.setattr(
+        module, "sift", lambda path, config: heard.append(path.name) or original(path, config)
+    )
+    first, _ = curate(recordings, tmp_path / "out", CurateConfig())
+    assert len(heard) == 6
+    # As a crash leaves it: the last line cut short.
+    journal = tmp_path / "out" / "journal.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[: len(whole) - 20])
+    last = json.loads(whole.splitlines()[-1])["file"]
+    soundfile.write(recordings / "kichwa" / "new.wav", talk[::-1], 16_000)
+    heard.clear()
+    second, _ = curate(recordings, tmp_path / "out", CurateConfig())
+    assert sorted(heard) == sorted([Path(last).name, "new.wav"])
+    assert {each.id for each in first} <= {each.id for each in second}
+    heard.clear()
+    curate(recordings, tmp_path / "out", CurateConfig())
+    assert heard == []
+    with pytest.raises(InputError, match="curated with other settings"):
+        curate(recordings, tmp_path / "out", CurateConfig(min_snr_db=3))
+
+
+def test_the_command(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["corpus", "curate", str(recordings), "--out", str(tmp_path / "o"), "--language", "qu"])
+    assert status == 1
+    captured = capsys.readouterr()
+    assert "left out: " in captured.err
+    assert "broken.wav" in captured.err
+    assert captured.out.startswith("language\thours\tkept")
+    assert main(["corpus", "curate", str(tmp_path / "nowhere"), "--out", str(tmp_path / "o2")]) == 1
+    assert "no audio in it" in capsys.readouterr().err
+
+
+def test_manifests_are_joined(tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "joined.tsv"
+    assert main(["corpus", "join", f"one={tone_corpus}", f"two={tone_corpus}", "--out", str(out)]) == 0
+    rows = read_manifest(out)
+    assert len(rows) == 112
+    assert {row.extra["corpus"] for row in rows} == {"one", "two"}
+    assert rows[0].id.startswith("one_")
+    assert rows[0].audio.exists()
+    assert main(["corpus", "join", str(tone_corpus), "--out", str(out)]) == 1
+    assert "write NAME=MANIFEST" in capsys.readouterr().err

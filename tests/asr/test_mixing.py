@@ -1,0 +1,126 @@
+"""Shares of languages and corpora: exact over a training, the same after a resume, following the losses."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from asr.manifest import Utterance
+from asr.mixing import MixConfig, Mixture, shares_table, temperature_shares
+from lm.errors import InputError
+
+
+def corpus(**hours: list[float]) -> list[Utterance]:
+    """Utterances of the given seconds for each language; those of `a*` lie in another corpus than the rest."""
+    return [
+        Utterance(
+            id=f"{language}{number}", audio=Path("x.wav"), duration_s=seconds, language=language,
+            extra={"corpus": "one" if language.startswith("a") else "two"},
+        )
+        for language, durations in hours.items()
+        for number, seconds in enumerate(durations)
+    ]  # fmt: skip
+
+
+def test_without_levels_an_epoch_is_every_utterance_once() -> None:
+    mixture = Mixture(corpus(a=[1, 2], b=[3]), MixConfig(), seed=1)
+    assert mixture.draw(0) == mixture.draw(7) == [0, 1, 2]
+
+
+def test_shares_by_temperature_on_two_levels() -> None:
+    hours = {("one", "a"): 8.0, ("one", "aa"): 1.0, ("two", "b"): 1.0}
+    shares = temperature_shares(hours, [0.5, 0.0])
+    assert shares[("two", "b")] == pytest.approx(1 / (1 + 3))
+    assert shares[("one", "a")] == shares[("one", "aa")] == pytest.approx(0.375)
+    assert sum(temperature_shares(hours, [0.7, 0.3]).values()) == pytest.approx(1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    some.lists(some.floats(0.5, 20), min_size=1, max_size=12),
+    some.lists(some.floats(0.5, 20), min_size=1, max_size=12),
+    some.sampled_from([0.0, 0.3, 0.7, 1.0]),
+)
+def test_what_is_drawn_is_the_share_to_within_one_utterance(
+    a: list[float], b: list[float], temperature: float
+) -> None:
+    utterances = corpus(a=a, b=b)
+    mixture = Mixture(utterances, MixConfig(levels=("language",), temperature=(temperature,)), seed=3)
+    drawn: Counter[str] = Counter()
+    epochs = 5
+    for epoch in range(epochs):
+        for index in mixture.draw(epoch):
+            drawn[utterances[index].language] += utterances[index].duration_s
+    for language, durations in {"a": a, "b": b}.items():
+        wanted = mixture.shares[(language,)] * (sum(a) + sum(b)) * epochs
+        assert abs(drawn[language] - wanted) <= max(durations) + 1e-3
+
+
+def test_at_temperature_one_every_epoch_is_every_utterance_once() -> None:
+    mixture = Mixture(
+        corpus(a=[1.3, 2.9, 0.7], b=[3.1, 0.11]), MixConfig(levels=("language",), temperature=(1.0,)), seed=3
+    )
+    for epoch in range(20):
+        assert sorted(mixture.draw(epoch)) == [0, 1, 2, 3, 4]
+
+
+def test_a_resumed_mixture_draws_the_same() -> None:
+    config = MixConfig(levels=("language",), skill_eta=0.5)
+    utterances = corpus(a=[1.0] * 30, b=[2.0] * 7)
+    whole, parts = (Mixture(utterances, config, seed=2) for _ in range(2))
+    for epoch in range(4):
+        first = whole.draw(epoch)
+        if epoch:
+            resumed = Mixture(utterances, config, seed=2)
+            resumed.load_state(json.loads(json.dumps(parts.state())))
+            parts = resumed
+        assert parts.draw(epoch) == first
+        for mixture in (whole, parts):
+            mixture.learn({("a",): 1.0 + epoch, ("b",): 0.5})
+
+
+def test_skill_it_follows_the_losses_by_its_formula() -> None:
+    graph = {"a": {"b": 0.5}}
+    config = MixConfig(levels=("language",), skill_eta=0.8, skill_window=2, skill_graph=graph)
+    mixture = Mixture(corpus(a=[1.0], b=[1.0]), config, seed=1)
+    from math import exp
+
+    assert mixture.shares[("a",)] == pytest.approx(exp(0.8 * 1.5) / (exp(0.8 * 1.5) + exp(0.8)))
+    for losses in ((9.0, 9.0), (1.0, 2.0), (0.5, 1.5)):
+        mixture.learn(dict(zip(mixture.groups, losses, strict=True)))
+    a, b = exp(0.8 * (1.5 + 0.5 * 3.5)), exp(0.8 * 3.5)
+    assert mixture.shares[("a",)] == pytest.approx(a / (a + b))
+
+
+def test_an_empty_graph_makes_skill_it_loss_proportional() -> None:
+    config = MixConfig(levels=("language",), skill_eta=1.0)
+    mixture = Mixture(corpus(a=[1.0], b=[1.0]), config, seed=1)
+    assert mixture.shares[("a",)] == pytest.approx(0.5)
+    mixture.learn({("a",): 2.0, ("b",): 1.0})
+    assert mixture.shares[("a",)] > mixture.shares[("b",)]
+
+
+def test_the_table_says_what_was_drawn() -> None:
+    mixture = Mixture(corpus(a=[3600], b=[3 * 3600]), MixConfig(levels=("language",)), seed=1)
+    assert shares_table(mixture, {("a",): 1800.0, ("b",): 1800.0}).splitlines() == [
+        "language\thours\tshare\tdrawn_hours\tdrawn_share",
+        "a\t1.0000\t0.2500\t0.5000\t0.5000",
+        "b\t3.0000\t0.7500\t0.5000\t0.5000",
+    ]
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(InputError, match="the column 'dialect', which the manifest has not"):
+        Mixture(corpus(a=[1.0]), MixConfig(levels=("dialect",)), seed=1)
+    with pytest.raises(InputError, match="1 values for 2 levels"):
+        MixConfig(levels=("corpus", "language"), temperature=(0.5,))
+    with pytest.raises(InputError, match=r"mix.skill_eta needs groups"):
+        MixConfig(skill_eta=0.5)
+    mixture = Mixture(corpus(a=[1.0], b=[1.0]), MixConfig(levels=("language",), skill_eta=1.0), seed=1)
+    with pytest.raises(InputError, match="dev has nothing of b"):
+        mixture.learn({("a",): 1.0})

@@ -1,0 +1,256 @@
+"""Pretraining: it learns, it resumes to the same bits, fine-tuning goes on from it, mistakes are named."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from asr.checkpoint import whole_checkpoints
+from asr.config import load_config
+from asr.encoder import build_encoder
+from asr.manifest import Utterance, read_manifest, write_manifest
+from asr.model import load_model
+from lm.errors import InputError
+from recipes.finetune_ctc import finetune
+from recipes.pretrain import PretrainConfig, pretrain
+from tests.recipes.conftest import configure
+
+CONFIG = """
+encoder: {kind: conformer, width: 32, num_layers: 3, num_heads: 2, stem_channels: 8, kernel: 7, dropout: 0.0}
+objective: {num_codes: 16, code_width: 16, project_width: 16, num_negatives: 8, mask_span_s: 0.12}
+data: {batch_s: 12, cache_gb: 0.1}
+trainer:
+  {updates: 12, lr: 3.0e-3, evaluate_every: 4, ema_decay: 0.9, keep_checkpoints: 9, precision: float32,
+   threads: 1}
+"""
+
+
+def settings(tmp_path: Path, manifest: Path, *overrides: str) -> PretrainConfig:
+    (tmp_path / "pretrain.yaml").write_text(CONFIG)
+    return load_config(
+        PretrainConfig,
+        tmp_path / "pretrain.yaml",
+        [f"manifest={manifest}", f"exp={tmp_path / 'pre'}", *overrides],
+    )
+
+
+def rows_of(exp: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (exp / "history.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def two_languages(tmp_path_factory: pytest.TempPathFactory, tone_corpus: Path) -> Path:
+    """The tone corpus as two languages, the second with a quarter of the utterances."""
+    folder = tmp_path_factory.mktemp("two")
+    rows = []
+    for number, row in enumerate(read_manifest(tone_corpus)):
+        rows.append(
+            Utterance(
+                id=row.id, audio=row.audio, duration_s=row.duration_s, split=row.split,
+                language="b" if number % 4 == 0 else "a",
+            )
+        )  # fmt: skip
+    write_manifest(rows, folder / "manifest.tsv")
+    return folder / "manifest.tsv"
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "w2v-bert", "best-rq", "tera"])
+def test_the_loss_on_dev_falls(tmp_path: Path, tone_corpus: Path, kind: str) -> None:
+    pretrain(
+        settings(
+            tmp_path, tone_corpus, f"objective.kind={kind}", "trainer.updates=32", "trainer.evaluate_every=8"
+        )
+    )
+    scores = [row["score"] for row in rows_of(tmp_path / "pre")]
+    assert scores[-1] < scores[0]
+    assert json.loads((tmp_path / "pre" / "model" / "loquela.json").read_text())["holds"] == "encoder"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("objective.kind=wav2vec2",),
+        ("objective.kind=w2v-bert",),
+        ("objective.kind=best-rq", "trainer.optimizer=muon"),
+        ("objective.kind=tera",),
+        ("data.mix.levels=[language]", "data.mix.temperature=[0.3]"),
+        ("data.mix.levels=[language]", "data.mix.skill_eta=0.5"),
+    ],
+)
+def test_a_resumed_run_reaches_the_same_bits(
+    tmp_path: Path, two_languages: Path, changes: tuple[str, ...]
+) -> None:
+    exps = []
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+        config = settings(tmp_path / name, two_languages, *changes)
+        pretrain(config)
+        exps.append(config.exp)
+    # As if the process had died between update 8 and 12: the last checkpoint is gone.
+    for path in whole_checkpoints(exps[1] / "checkpoints")[-1].iterdir():
+        path.unlink()
+    pretrain(config)
+    first, second = (whole_checkpoints(exp / "checkpoints")[-1] for exp in exps)
+    assert first.name == second.name == "update_0000012"
+    for name in ("weights", "ema", "optimizer"):
+        one, other = load_file(first / f"{name}.safetensors"), load_file(second / f"{name}.safetensors")
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    states = [json.loads((each / "state.json").read_text())["task"] for each in (first, second)]
+    assert states[0] == states[1]
+
+
+def test_kill_and_resume(tmp_path: Path, two_languages: Path) -> None:
+    changes = ("data.mix.levels=[language]", "data.mix.skill_eta=0.5", "trainer.evaluate_every=2")
+    settings(tmp_path, two_languages)
+    command = [
+        sys.executable, "-m", "recipes.pretrain", str(tmp_path / "pretrain.yaml"),
+        f"manifest={two_languages}", f"exp={tmp_path / 'pre'}", *changes,
+    ]  # fmt: skip
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not whole_checkpoints(tmp_path / "pre" / "checkpoints") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert "best on dev" in done.stdout
+    (tmp_path / "whole").mkdir()
+    whole = settings(tmp_path / "whole", two_languages, *changes)
+    pretrain(whole)
+    first, second = (
+        whole_checkpoints(exp / "checkpoints")[-1] / "weights.safetensors"
+        for exp in (whole.exp, tmp_path / "pre")
+    )
+    assert all(torch.equal(value, load_file(second)[name]) for name, value in load_file(first).items())
+
+
+def test_fine_tuning_takes_the_pretrained_encoder(tmp_path: Path, tone_corpus: Path) -> None:
+    pretrain(settings(tmp_path, tone_corpus))
+    source = f"{{kind: saved, source: {tmp_path / 'pre'}, dropout: 0.2}}"
+    built = build_encoder({"kind": "saved", "source": str(tmp_path / "pre"), "dropout": 0.2})
+    saved = load_file(tmp_path / "pre" / "model" / "model.safetensors")
+    assert all(torch.equal(value, saved[name]) for name, value in built.state_dict().items())
+    assert built.config()["dropout"] == 0.2
+    finetune(
+        configure(tmp_path, tone_corpus, f"encoder={source}", "trainer.updates=1", "trainer.evaluate_every=1")
+    )
+    assert load_model(tmp_path / "exp" / "model").encoder.width == 32
+    # A recogniser's encoder can be gone on with as well.
+    again = build_encoder({"kind": "saved", "source": str(tmp_path / "exp")})
+    assert again.width == 32
+
+
+def test_continued_pretraining_takes_encoder_and_quantiser(tmp_path: Path, tone_corpus: Path) -> None:
+    pretrain(settings(tmp_path, tone_corpus))
+    (tmp_path / "on").mkdir()
+    source = f"encoder={{kind: saved, source: {tmp_path / 'pre'}}}"
+    config = settings(tmp_path / "on", tone_corpus, source, "trainer.updates=1", "trainer.lr=1e-9")
+    pretrain(config)
+    before, after = (
+        load_file(exp / "model" / "objective.safetensors") for exp in (tmp_path / "pre", config.exp)
+    )
+    assert all(torch.allclose(value, after[name], atol=1e-4) for name, value in before.items())
+    with pytest.raises(InputError, match=r"pretrained with another objective.*fresh_objective=true"):
+        pretrain(settings(tmp_path / "on", tone_corpus, source, "objective.kind=best-rq"))
+
+
+def test_the_table_of_what_was_drawn(tmp_path: Path, two_languages: Path) -> None:
+    pretrain(
+        settings(
+            tmp_path, two_languages, "data.mix.levels=[language]", "data.mix.temperature=[0]",
+            "trainer.updates=60", "trainer.evaluate_every=60",
+        )
+    )  # fmt: skip
+    table = [line.split("\t") for line in (tmp_path / "pre" / "drawn.tsv").read_text().splitlines()]
+    assert table[0] == ["language", "hours", "share", "drawn_hours", "drawn_share"]
+    assert float(table[1][2]) > 0.7
+    assert float(table[1][4]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_collapse_stops_the_training_and_names_the_knob(tmp_path: Path, tone_corpus: Path) -> None:
+    from asr.pretrain.objectives import Wav2Vec2
+    from asr.watchdog import Watch
+
+    watch = Watch(
+        value="code_perplexity", low=1e9, meaning="the quantiser uses next to none of its codes",
+        remedy="Raise objective.diversity_weight.", grace=0, patience=2,
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Wav2Vec2, "watches", lambda self: [watch])
+        with pytest.raises(
+            InputError, match=r"collapsed.*for 2 evaluations code_perplexity.*diversity_weight"
+        ):
+            pretrain(settings(tmp_path, tone_corpus))
+    assert len(rows_of(tmp_path / "pre")) == 2
+
+
+def test_collapsed_codes_are_seen(
+    tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A quantiser whose codes are all one, as after a collapse."""
+    from asr.pretrain.quantizer import GumbelQuantizer
+
+    def collapse(self: GumbelQuantizer, in_width: int, **sizes: int) -> None:
+        original(self, in_width, **sizes)
+        with torch.no_grad():
+            self.weight_proj.weight.zero_()
+            self.weight_proj.bias[::16] = 100.0
+
+    original = GumbelQuantizer.__init__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GumbelQuantizer, "__init__", collapse)
+        with pytest.raises(InputError, match=r"training has collapsed.*code_perplexity on dev is 2"):
+            pretrain(settings(tmp_path, tone_corpus, "trainer.evaluate_every=1", "trainer.lr=1e-6"))
+    assert "warning: code_perplexity" in capsys.readouterr().err
+
+
+def test_short_and_silent_utterances(
+    tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = read_manifest(tone_corpus)
+    for name, seconds in (("short", 0.2), ("silent", 3.0)):
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros(int(16_000 * seconds), np.float32), 16_000)
+        rows.append(Utterance(id=name, audio=tmp_path / f"{name}.wav", duration_s=seconds, split="train"))
+    write_manifest(rows, tmp_path / "manifest.tsv")
+    best = pretrain(settings(tmp_path, tmp_path / "manifest.tsv"))
+    assert np.isfinite(best["score"])
+    assert "left out 1 utterances too short" in capsys.readouterr().err
+    write_manifest([row for row in rows if row.id == "short" or row.split == "dev"], tmp_path / "short.tsv")
+    with pytest.raises(InputError, match="0 training and 8 dev utterances are long enough"):
+        pretrain(settings(tmp_path, tmp_path / "short.tsv"))
+
+
+def test_nothing_but_silence(tmp_path: Path) -> None:
+    rows = []
+    for number in range(12):
+        path = tmp_path / f"silent{number}.wav"
+        soundfile.write(path, np.zeros(32_000, np.float32), 16_000)
+        rows.append(
+            Utterance(id=path.stem, audio=path, duration_s=2.0, split="dev" if number > 8 else "train")
+        )
+    write_manifest(rows, tmp_path / "manifest.tsv")
+    with pytest.raises(InputError, match="training has collapsed"):
+        pretrain(settings(tmp_path, tmp_path / "manifest.tsv", "trainer.evaluate_every=1"))
+
+
+def test_an_encoder_of_another_architecture_is_refused(tmp_path: Path, tone_corpus: Path) -> None:
+    pretrain(settings(tmp_path, tone_corpus, "trainer.updates=1", "trainer.evaluate_every=1"))
+    source = f"encoder={{kind: saved, source: {tmp_path / 'pre'}, width: 64}}"
+    (tmp_path / "on").mkdir()
+    with pytest.raises(InputError, match=r"of shape .*Leave out the settings of size"):
+        pretrain(settings(tmp_path / "on", tone_corpus, source))
+    with pytest.raises(InputError, match="holds an encoder without an output layer"):
+        load_model(tmp_path / "pre" / "model")

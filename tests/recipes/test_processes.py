@@ -1,0 +1,80 @@
+"""Several processes: the weights of one process with the same batches in each update, and a crash survived."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from asr.checkpoint import whole_checkpoints
+from recipes.finetune_ctc import finetune
+from tests.recipes.conftest import configure
+
+ROOT = Path(__file__).parents[2]
+# Dropout, masks and speeds stay on: what is drawn for a batch follows from its number.
+SETTINGS = ("ctc.batch_s=6", "encoder.dropout=0.1", "trainer.updates=8", "trainer.evaluate_every=4")
+
+
+def launch(folder: Path, manifest: Path, *overrides: str) -> subprocess.Popen[str]:
+    """Two processes on the CPU, as `accelerate launch` and `torchrun` start them."""
+    configure(folder, manifest)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
+        "-m", "recipes.finetune_ctc", str(folder / "conf.yaml"), f"manifest={manifest}",
+        f"exp={folder / 'exp'}", *SETTINGS, *overrides,
+    ]  # fmt: skip
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def last_weights(exp: Path) -> dict[str, torch.Tensor]:
+    return load_file(whole_checkpoints(exp / "checkpoints")[-1] / "weights.safetensors")
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory: pytest.TempPathFactory, tone_corpus: Path) -> dict[str, torch.Tensor]:
+    """Weights of one process that takes two batches for each update."""
+    folder = tmp_path_factory.mktemp("one")
+    finetune(configure(folder, tone_corpus, *SETTINGS, "trainer.accumulate=2"))
+    return last_weights(folder / "exp")
+
+
+def test_two_processes_reach_the_weights_of_one(
+    tmp_path: Path, tone_corpus: Path, one_process: dict[str, torch.Tensor]
+) -> None:
+    process = launch(tmp_path, tone_corpus)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output[-2000:]
+    two = last_weights(tmp_path / "exp")
+    assert two.keys() == one_process.keys()
+    # Gradients are summed in another order, and Adam's first steps enlarge what rounding leaves.
+    assert all(torch.allclose(value, one_process[name], atol=2e-4) for name, value in two.items())
+
+
+def test_a_killed_process_stops_the_rest_and_all_go_on(
+    tmp_path: Path, tone_corpus: Path, one_process: dict[str, torch.Tensor]
+) -> None:
+    process = launch(tmp_path, tone_corpus)
+    deadline = time.monotonic() + 90
+    while not whole_checkpoints(tmp_path / "exp" / "checkpoints") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    workers = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False
+    ).stdout.split()
+    if workers:  # it may have ended by itself
+        os.kill(int(workers[-1]), signal.SIGKILL)
+    process.communicate(timeout=120)
+    again = launch(tmp_path, tone_corpus)
+    output = again.communicate(timeout=120)[0]
+    assert again.returncode == 0, output[-2000:]
+    two = last_weights(tmp_path / "exp")
+    assert all(torch.allclose(value, one_process[name], atol=2e-4) for name, value in two.items())
