@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import zlib
 from collections.abc import Sequence
@@ -24,12 +25,16 @@ from asr.edits import Counts, error_counts
 from asr.frames import frames_needed, seconds_to_samples
 from asr.loss import blank_ratio, consistency_loss, ctc_loss
 from asr.manifest import Utterance
+from asr.mixing import Group, MixConfig, Mixture, group_of
 from asr.model import CTCModel, save_model
 from asr.trainer import StepOutput
 from asr.watchdog import Watch
 from lm.errors import InputError
 
 FloatArray = NDArray[np.float32]
+
+Row = tuple[int, list[int]]
+"""A place in the epoch's draw, and the utterances that are laid end to end."""
 
 PAUSE_S = 0.4
 """Mean pause between utterances that are laid end to end."""
@@ -57,6 +62,8 @@ class CtcConfig:
     first epoch has none."""
     join_max_s: float = 20.0
     """Longest such row; the detector's longest segment."""
+    mix: MixConfig = field(default_factory=MixConfig)
+    """Shares of languages, corpora, or gold and pseudo-labels."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     cache_gb: float = 4.0
     """Memory for decoded audio; recordings beyond it are decoded anew in each epoch."""
@@ -101,6 +108,7 @@ class CtcTask:
         self.seed = seed
         self.cache = AudioCache(config.cache_gb * 1e9)
         self.dev = readable(dev, self.cache)
+        self.mixture = Mixture(self.train, config.mix, seed)
         unknown = [layer for layer in config.inter_layers if not 1 <= layer <= model.encoder.num_layers]
         if unknown:
             raise InputError(
@@ -108,10 +116,11 @@ class CtcTask:
             )
         self.inter_layers = config.inter_layers or ((model.encoder.num_layers + 1) // 2,)
 
-    def plan(self, epoch: int) -> list[list[tuple[int, ...]]]:
+    def plan(self, epoch: int) -> list[list[Row]]:
         """Rows of utterances, in batches of alike lengths."""
         views = 2 if self.config.consistency_weight else 1
-        durations = [utterance.duration_s for utterance in self.train]
+        drawn = self.mixture.draw(epoch)
+        durations = [self.train[index].duration_s for index in drawn]
         rows = joined(
             durations,
             probability=self.config.join_probability if epoch else 0.0,
@@ -121,27 +130,30 @@ class CtcTask:
             epoch=epoch,
         )
         order = epoch_batches(
-            [sum(durations[index] for index in row) + PAUSE_S * (len(row) - 1) for row in rows],
+            [sum(durations[place] for place in row) + PAUSE_S * (len(row) - 1) for row in rows],
             batch_s=self.config.batch_s / views,
             seed=self.seed,
             epoch=epoch,
         )
-        return [[rows[place] for place in places] for places in order]
+        return [
+            [(rows[number][0], [drawn[place] for place in rows[number]]) for number in numbers]
+            for numbers in order
+        ]
 
-    def load(self, epoch: int, item: list[tuple[int, ...]]) -> CtcBatch:
-        """An augmented batch; each row's variant follows from seed, epoch and its first utterance."""
+    def load(self, epoch: int, item: list[Row]) -> CtcBatch:
+        """An augmented batch; each row's variant follows from seed, epoch and its place in the draw."""
         items = []
-        for row in item:
+        for place, row in item:
             utterances = [self.train[index] for index in row]
             name = "+".join(utterance.id for utterance in utterances)
-            text = " ".join(utterance.text for utterance in utterances)
-            generator = np.random.default_rng([self.seed, epoch, row[0]])
+            labels = self._labels(utterances)
+            generator = np.random.default_rng([self.seed, epoch, place])
             try:
                 waveform = lay_end_to_end([self.cache.load(each) for each in utterances], generator)
                 waveform = augment(waveform, self.config.augment, generator)
-                if reason := shortfall(self.model, self.model.tokenizer.encode(text), len(waveform)):
+                if reason := shortfall(self.model, labels, len(waveform)):
                     raise InputError(f"{name}: {reason}.")
-                items.append((name, text, waveform))
+                items.append((name, labels, waveform))
             except InputError as error:
                 # One bad file must not stop hours of training, and must not pass unseen.
                 print(f"left out of this batch: {error}", file=sys.stderr)
@@ -149,9 +161,11 @@ class CtcTask:
             raise InputError("no utterance of a batch can be used; see above. Run `loquela corpus check`.")
         return self._collate(items)
 
-    def seen(self, items: Sequence[list[tuple[int, ...]]]) -> float:
+    def seen(self, items: Sequence[list[Row]]) -> float:
         """Seconds of audio, at its own speed."""
-        return sum(self.train[index].duration_s for item in items for row in item for index in row)
+        return self.mixture.note(
+            (index, self.train[index].duration_s) for item in items for _, row in item for index in row
+        )
 
     def step(self, model: nn.Module, batch: CtcBatch, progress: float) -> StepOutput:
         """CTC on the last and on intermediate layers, per label; with two views, their divergence."""
@@ -195,7 +209,9 @@ class CtcTask:
         decoder = GreedyDecoder(tokenizer.surfaces, tokenizer.blank)
         words, characters = Counts(), Counts()
         texts = {utterance.id: utterance.text for utterance in self.dev}
-        losses = labels = 0.0
+        groups = {utterance.id: group_of(utterance, self.config.mix.levels) for utterance in self.dev}
+        by_group: dict[Group, Counts] = dict.fromkeys(sorted(set(groups.values())), Counts())
+        losses, labels = dict.fromkeys(by_group, 0.0), dict.fromkeys(by_group, 0)
         blanks = []
         order = epoch_batches(
             [u.duration_s for u in self.dev], batch_s=self.config.dev_batch_s, seed=0, epoch=0
@@ -210,30 +226,38 @@ class CtcTask:
                 batch.num_labels.to(device),
                 tokenizer.blank,
             )
-            fits = torch.isfinite(loss)
-            losses += float(loss[fits].sum())
-            labels += float(batch.num_labels.to(device)[fits].sum())
+            for name, value, count in zip(batch.ids, loss.tolist(), batch.num_labels.tolist(), strict=True):
+                if math.isfinite(value):
+                    losses[groups[name]] += value
+                    labels[groups[name]] += count
             blanks.append(blank_ratio(out.values, out.num_frames, tokenizer.blank))
             values = out.values.float().cpu().numpy()
             for row, frames, name in zip(values, out.num_frames.tolist(), batch.ids, strict=True):
                 reference = tokenizer.policy(texts[name])
                 hypothesis = tokenizer.policy(decoder.decode(row[:frames])[0].text)
                 words = words + error_counts(reference.split(), hypothesis.split())
-                characters = characters + error_counts(list(reference), list(hypothesis))
-        return {
+                edits = error_counts(list(reference), list(hypothesis))
+                characters = characters + edits
+                by_group[groups[name]] = by_group[groups[name]] + edits
+        self.mixture.learn({group: losses[group] / max(1, labels[group]) for group in losses})
+        row = {
             "score": characters.rate,
             "cer": characters.rate,
             "wer": words.rate,
-            "loss": losses / max(1.0, labels),
+            "loss": sum(losses.values()) / max(1, sum(labels.values())),
             "blank_ratio": float(np.mean(blanks)),
         }
+        if len(by_group) > 1:
+            row |= {f"cer/{'/'.join(group)}": counts.rate for group, counts in by_group.items()}
+        return row
 
     def state(self) -> dict[str, Any]:
-        """Nothing that the updates do not say."""
-        return {}
+        """The mixture's."""
+        return self.mixture.state()
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """See `state`."""
+        """Go on from `state`."""
+        self.mixture.load_state(state)
 
     def fingerprint(self) -> dict[str, Any]:
         """Labels, encoder, loss, seed and training utterances."""
@@ -243,6 +267,7 @@ class CtcTask:
         settings = {name: value for name, value in settings.items() if not name.startswith("blank_")}
         return {
             "labels": list(self.model.tokenizer.surfaces),
+            "languages": self.model.tokenizer.languages,
             "emissions_per_frame": self.model.per_frame,
             "encoder": json.loads(json.dumps(self.model.encoder.config())),
             "ctc": settings,
@@ -287,16 +312,28 @@ class CtcTask:
         """Write the model folder."""
         assert isinstance(model, CTCModel)
         save_model(model, folder, facts=facts)
+        if self.config.mix.levels:
+            (folder.parent / "drawn.tsv").write_text(self.mixture.table(), encoding="utf-8")
 
     def _dev_batch(self, indices: list[int]) -> CtcBatch:
         rows = [self.dev[index] for index in indices]
-        return self._collate([(each.id, each.text, self.cache.load(each)) for each in rows])
+        return self._collate([(each.id, self._labels([each]), self.cache.load(each)) for each in rows])
 
-    def _collate(self, items: Sequence[tuple[str, str, FloatArray]]) -> CtcBatch:
-        """Pad (id, text, waveform (S,)) of each utterance to a batch."""
-        names, texts, waveforms = zip(*items, strict=True)
-        labels = [np.asarray(self.model.tokenizer.encode(text), dtype=np.int64) for text in texts]
-        return CtcBatch(list(names), *padded(waveforms), *padded(labels))
+    def _labels(self, utterances: Sequence[Utterance]) -> list[int]:
+        """Labels of what is said one after the other."""
+        labels: list[int] = []
+        for utterance in utterances:
+            if labels:
+                labels += self.model.tokenizer.between
+            labels += self.model.tokenizer.encode(utterance.text, utterance.language)
+        return labels
+
+    def _collate(self, items: Sequence[tuple[str, list[int], FloatArray]]) -> CtcBatch:
+        """Pad (id, labels, waveform (S,)) of each utterance to a batch."""
+        names, labels, waveforms = zip(*items, strict=True)
+        return CtcBatch(
+            list(names), *padded(waveforms), *padded([np.asarray(row, dtype=np.int64) for row in labels])
+        )
 
 
 def lay_end_to_end(waveforms: Sequence[FloatArray], generator: np.random.Generator) -> FloatArray:
@@ -325,7 +362,7 @@ def trainable(
     kept, reasons = [], []
     factor = shortest_factor(config)
     for utterance in utterances:
-        labels = model.tokenizer.encode(utterance.text)
+        labels = model.tokenizer.encode(utterance.text, utterance.language)
         fastest = int(seconds_to_samples(utterance.duration_s) * factor)
         if not labels:
             reasons.append(f"{utterance.id}: no text after normalisation")

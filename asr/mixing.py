@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,9 +100,10 @@ class Mixture:
         self.config = config
         self.seed = seed
         self.durations = np.array([utterance.duration_s for utterance in utterances])
+        self.group = [group_of(utterance, config.levels) for utterance in utterances]
         self.members: dict[Group, list[int]] = {}
-        for index, utterance in enumerate(utterances):
-            self.members.setdefault(group_of(utterance, config.levels), []).append(index)
+        for index, group in enumerate(self.group):
+            self.members.setdefault(group, []).append(index)
         self.seconds = {group: float(self.durations[rows].sum()) for group, rows in self.members.items()}
         self.groups = sorted(self.members)
         temperature = config.temperature or (1.0,) * len(config.levels)
@@ -116,6 +117,8 @@ class Mixture:
         self.taken: dict[Group, float] = dict.fromkeys(self.groups, 0.0)
         """Seconds of each group in this epoch."""
         self.losses: list[dict[Group, float]] = []
+        self.drawn_s: dict[Group, float] = dict.fromkeys(self.groups, 0.0)
+        """Seconds of each group that training has taken."""
 
     def draw(self, epoch: int) -> list[int]:
         """Utterances of an epoch, some of them more than once; the epochs are asked for in order."""
@@ -132,6 +135,14 @@ class Mixture:
         for number, group in enumerate(self.groups):
             drawn += self._stretch(number, self.begun[group], self.begun[group] + self.taken[group])
         return drawn
+
+    def note(self, taken: Iterable[tuple[int, float]]) -> float:
+        """Note the utterances that an update took, with their seconds; returns their sum."""
+        total = 0.0
+        for index, seconds in taken:
+            self.drawn_s[self.group[index]] += seconds
+            total += seconds
+        return total
 
     def learn(self, losses: Mapping[Group, float]) -> None:
         """Follow the losses of an evaluation on dev, where Skill-it is on; from the next epoch on."""
@@ -153,15 +164,26 @@ class Mixture:
             "begun": [self.begun[group] for group in self.groups],
             "taken": [self.taken[group] for group in self.groups],
             "shares": [self.shares[group] for group in self.groups],
+            "drawn_s": [self.drawn_s[group] for group in self.groups],
             "losses": [[row[group] for group in self.groups] for row in self.losses],
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was taken."""
         self.epoch = state["epoch"]
-        for name in ("begun", "taken", "shares"):
+        for name in ("begun", "taken", "shares", "drawn_s"):
             setattr(self, name, dict(zip(self.groups, state[name], strict=True)))
         self.losses = [dict(zip(self.groups, row, strict=True)) for row in state["losses"]]
+
+    def table(self) -> str:
+        """What there is of each group and what was taken of it, tab-separated."""
+        lines = ["\t".join([*self.config.levels, "hours", "share", "drawn_hours", "drawn_share"])]
+        total, drawn = sum(self.seconds.values()), sum(self.drawn_s.values())
+        for group in self.groups:
+            own, seen = self.seconds[group], self.drawn_s[group]
+            cells = [own / 3600, own / total, seen / 3600, seen / drawn if drawn else 0.0]
+            lines.append("\t".join([*group, *(f"{cell:.4f}" for cell in cells)]))
+        return "\n".join(lines) + "\n"
 
     def _stretch(self, number: int, start_s: float, end_s: float) -> list[int]:
         """Utterances that begin in a stretch of a group's endless shuffled rounds."""
@@ -192,18 +214,3 @@ class Mixture:
     def _edge(self, source: Group, target: Group) -> float:
         given = self.config.skill_graph.get(source[-1], {})
         return given.get(target[-1], 1.0 if source == target else 0.0)
-
-
-def shares_table(mixture: Mixture, drawn_s: Mapping[Group, float]) -> str:
-    """What there is of each group and what was drawn, tab-separated.
-
-    Args:
-        drawn_s: seconds of each group that training has seen.
-    """
-    lines = ["\t".join([*mixture.config.levels, "hours", "share", "drawn_hours", "drawn_share"])]
-    total, drawn = sum(mixture.seconds.values()), sum(drawn_s.values())
-    for group in mixture.groups:
-        own, seen = mixture.seconds[group], drawn_s.get(group, 0.0)
-        cells = [own / 3600, own / total, seen / 3600, seen / drawn if drawn else 0.0]
-        lines.append("\t".join([*group, *(f"{cell:.4f}" for cell in cells)]))
-    return "\n".join(lines) + "\n"

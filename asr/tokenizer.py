@@ -8,7 +8,7 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,17 +35,35 @@ class Tokenizer:
     blank: int = 0
     sentencepiece: bytes | None = None
     """A serialised sentencepiece model; None for characters."""
+    languages: dict[str, int] = field(default_factory=dict)
+    """Silent label that opens a text in each language, for a model that is to tell them apart."""
 
     def __len__(self) -> int:
         return len(self.surfaces)
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, language: str = "") -> list[int]:
         """Labels of a transcript; characters without a label are left out (see `unknown`)."""
         text = self.policy(text)
+        opening = [self.languages[language]] if text and language in self.languages else []
         if self.sentencepiece is not None:
             # Piece 0 is sentencepiece's <unk>; its number is the blank here.
-            return [label for label in self._pieces.encode(text) if label != self.blank]
-        return [self._labels[char] for char in text if char in self._labels]
+            return opening + [label for label in self._pieces.encode(text) if label != self.blank]
+        return opening + [self._labels[char] for char in text if char in self._labels]
+
+    def with_languages(self, languages: Iterable[str]) -> Tokenizer:
+        """The same with a silent label for each language."""
+        codes = sorted(set(languages) - {""})
+        first = len(self.surfaces)
+        return replace(
+            self,
+            surfaces=(*self.surfaces, *[""] * len(codes)),
+            languages={code: first + place for place, code in enumerate(codes)},
+        )
+
+    @property
+    def between(self) -> list[int]:
+        """Labels between two texts; pieces carry their own space."""
+        return [] if self.sentencepiece is not None else [self._labels[" "]]
 
     def decode(self, labels: Iterable[int]) -> str:
         """Text of collapsed labels (no blanks, no repeats)."""
@@ -66,6 +84,8 @@ class Tokenizer:
             "blank": self.blank,
             "policy": self.policy.to_dict(),
         }
+        if self.languages:
+            values["languages"] = self.languages
         if self.sentencepiece is not None:
             values["sentencepiece"] = base64.b64encode(self.sentencepiece).decode("ascii")
         Path(path).write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -85,6 +105,7 @@ class Tokenizer:
                 blank=values["blank"],
                 policy=TextPolicy.from_dict(values["policy"]),
                 sentencepiece=base64.b64decode(pieces) if pieces else None,
+                languages=values.get("languages", {}),
             )
         except OSError as error:
             raise InputError(

@@ -37,6 +37,9 @@ class TokenizerConfig:
     """Labels of a sentencepiece tokenizer, the blank included."""
     min_count: int = 1
     """Characters rarer than this in the training texts get no label."""
+    language_labels: bool = False
+    """Open every text with a silent label of its language (the manifest's column), so that the model tells
+    languages apart that share an alphabet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,8 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
     # Tokenizer: from the training texts alone.
     texts = [utterance.text for utterance in train]
     tokenizer = make_tokenizer(config, texts)
+    if config.tokenizer.language_labels:
+        tokenizer = tokenizer.with_languages(utterance.language for utterance in train)
     unseen = tokenizer.unknown(utterance.text for utterance in dev)
     for char, count in unseen.most_common():
         print(f"dev has {count} x {code_point(char)}, which training never saw", file=sys.stderr)

@@ -22,7 +22,7 @@ from asr.config import to_mapping
 from asr.encoder.saved import save_encoder
 from asr.frames import seconds_to_samples
 from asr.manifest import Utterance
-from asr.mixing import Group, MixConfig, Mixture, group_of, shares_table
+from asr.mixing import Group, MixConfig, Mixture, group_of
 from asr.pretrain.objectives import Outcome, PretrainModel
 from asr.trainer import StepOutput
 from asr.watchdog import Watch
@@ -87,8 +87,6 @@ class PretrainTask:
             )
         self.dev = readable(dev, self.cache)
         self.mixture = Mixture(self.train, config.mix, seed)
-        self.groups = {each.id: group_of(each, config.mix.levels) for each in [*self.train, *self.dev]}
-        self.drawn_s: dict[Group, float] = dict.fromkeys(self.mixture.groups, 0.0)
 
     def plan(self, epoch: int) -> list[list[tuple[int, int]]]:
         """Utterances in batches of alike lengths, each with its place in the epoch's draw."""
@@ -118,13 +116,10 @@ class PretrainTask:
         return self._collate(items)
 
     def seen(self, items: Sequence[list[tuple[int, int]]]) -> float:
-        """Seconds of audio after cropping; kept by group."""
-        total = 0.0
-        for _, row in (each for item in items for each in item):
-            seconds = min(self.config.crop_s, self.train[row].duration_s)
-            self.drawn_s[self.groups[self.train[row].id]] += seconds
-            total += seconds
-        return total
+        """Seconds of audio after cropping."""
+        return self.mixture.note(
+            (row, min(self.config.crop_s, self.train[row].duration_s)) for item in items for _, row in item
+        )
 
     def step(self, model: nn.Module, batch: AudioBatch, progress: float) -> StepOutput:
         """The objective's loss for each predicted frame."""
@@ -141,7 +136,7 @@ class PretrainTask:
         totals: dict[Group, Outcome] = {}
         by_group: dict[Group, list[Utterance]] = {}
         for utterance in self.dev:
-            by_group.setdefault(self.groups[utterance.id], []).append(utterance)
+            by_group.setdefault(group_of(utterance, self.config.mix.levels), []).append(utterance)
         cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(cuda):
             torch.manual_seed(0)
@@ -176,16 +171,12 @@ class PretrainTask:
         return row
 
     def state(self) -> dict[str, Any]:
-        """The mixture's state and what was drawn."""
-        return {
-            "mixture": self.mixture.state(),
-            "drawn_s": [self.drawn_s[group] for group in self.mixture.groups],
-        }
+        """The mixture's."""
+        return self.mixture.state()
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
-        self.mixture.load_state(state["mixture"])
-        self.drawn_s = dict(zip(self.mixture.groups, state["drawn_s"], strict=True))
+        self.mixture.load_state(state)
 
     def fingerprint(self) -> dict[str, Any]:
         """Encoder, objective, data settings, seed and training utterances."""
@@ -222,8 +213,7 @@ class PretrainTask:
         assert isinstance(model, PretrainModel)
         save_encoder(model.encoder, folder, facts=facts, objective=dict(model.objective.state_dict()))
         if self.config.mix.levels:
-            table = shares_table(self.mixture, self.drawn_s)
-            (folder.parent / "drawn.tsv").write_text(table, encoding="utf-8")
+            (folder.parent / "drawn.tsv").write_text(self.mixture.table(), encoding="utf-8")
 
     def _long_enough(self, utterances: Sequence[Utterance]) -> tuple[list[Utterance], int]:
         """Utterances in which something can be masked, and the number of the others."""

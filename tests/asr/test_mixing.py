@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from asr.manifest import Utterance
-from asr.mixing import MixConfig, Mixture, shares_table, temperature_shares
+from asr.mixing import MixConfig, Mixture, temperature_shares
 from lm.errors import InputError
 
 
@@ -107,7 +107,8 @@ def test_an_empty_graph_makes_skill_it_loss_proportional() -> None:
 
 def test_the_table_says_what_was_drawn() -> None:
     mixture = Mixture(corpus(a=[3600], b=[3 * 3600]), MixConfig(levels=("language",)), seed=1)
-    assert shares_table(mixture, {("a",): 1800.0, ("b",): 1800.0}).splitlines() == [
+    assert mixture.note([(0, 1800.0), (1, 1000.0), (1, 800.0)]) == 3600
+    assert mixture.table().splitlines() == [
         "language\thours\tshare\tdrawn_hours\tdrawn_share",
         "a\t1.0000\t0.2500\t0.5000\t0.5000",
         "b\t3.0000\t0.7500\t0.5000\t0.5000",

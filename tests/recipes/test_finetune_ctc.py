@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -233,3 +234,42 @@ def test_a_model_folder_with_a_missing_or_altered_file_is_refused(
         load_model(tmp_path / "model")
     with pytest.raises(InputError, match="no such folder"):
         load_model(tmp_path / "none")
+
+
+def test_languages_share_an_alphabet_and_are_mixed(tmp_path: Path, tone_corpus: Path) -> None:
+    rows = [
+        replace(row, language="b" if number % 4 == 0 else "a")
+        for number, row in enumerate(read_manifest(tone_corpus))
+    ]
+    write_manifest(rows, tmp_path / "two.tsv")
+    changes = (
+        "tokenizer.language_labels=true", "ctc.mix.levels=[language]", "ctc.mix.temperature=[0]",
+        "ctc.join_probability=0.5",
+    )  # fmt: skip
+    best = finetune(configure(tmp_path, tmp_path / "two.tsv", *changes))
+    assert {"cer/a", "cer/b"} <= best.keys()
+    tokenizer = load_model(tmp_path / "exp" / "model").tokenizer
+    assert tokenizer.languages == {"a": 8, "b": 9}
+    assert tokenizer.encode("ab", "b") == [9, *tokenizer.encode("ab")]
+    assert tokenizer.decode(tokenizer.encode("ab c", "a")) == "ab c"
+
+
+def test_skill_it_resumes_in_fine_tuning(tmp_path: Path, tone_corpus: Path) -> None:
+    rows = [
+        replace(row, language="b" if number % 4 == 0 else "a")
+        for number, row in enumerate(read_manifest(tone_corpus))
+    ]
+    write_manifest(rows, tmp_path / "two.tsv")
+    weights = []
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+        config = configure(
+            tmp_path / name, tmp_path / "two.tsv", "ctc.mix.levels=[language]", "ctc.mix.skill_eta=0.8"
+        )
+        finetune(config)
+        if name == "parts":
+            for path in whole_checkpoints(config.exp / "checkpoints")[-1].iterdir():
+                path.unlink()
+            finetune(config)
+        weights.append(load_file(whole_checkpoints(config.exp / "checkpoints")[-1] / "weights.safetensors"))
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())

@@ -1,0 +1,87 @@
+"""What was decoded as texts to train on: ``python -m recipes.pseudo_label MANIFEST --hypothesis H.tsv --out NEW.tsv``.
+
+One round of self-training (noisy student; He et al. 2020, Xu et al. 2021): decode the
+unlabelled split with ``recipes.decode_ctc --lm``, sift it here, train a student on the
+new manifest (masks and dropout are its noise), and fine-tune it on the gold labels last, with
+``encoder: {kind: saved, source: STUDENT}`` and the first manifest. Rows have a column ``label``,
+``gold`` or ``pseudo``, by which ``ctc.mix.levels: [label]`` can weigh them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from asr.cli import guarded
+from asr.manifest import read_manifest, total_hours, write_manifest
+from asr.pseudo import Heard, SiftConfig, sift
+from asr.text import TextPolicy
+from lm.errors import InputError
+
+
+def main() -> int:
+    """Parse, sift, write, report."""
+    parser = argparse.ArgumentParser(prog="python -m recipes.pseudo_label", description=__doc__)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--hypothesis", type=Path, required=True, help="what recipes.decode_ctc wrote")
+    parser.add_argument("--split", default="unlabelled", help="rows that get pseudo-labels")
+    parser.add_argument("--keep", type=float, default=1.0, metavar="SHARE", help="surest share to keep")
+    parser.add_argument("--min-confidence", type=float, default=0.0, metavar="C")
+    parser.add_argument("--without-gold", action="store_true", help="leave the gold rows out of the result")
+    parser.add_argument(
+        "--truth", type=Path, help="manifest with the true texts, to report the CER of the labels"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="manifest to write")
+    args = parser.parse_args()
+
+    rows = read_manifest(args.manifest)
+    gold = [row for row in rows if row.split == "train"]
+    unlabelled = [row for row in rows if row.split == args.split]
+    if not unlabelled:
+        raise InputError(f"manifest {args.manifest} has no row with split {args.split!r}. Give --split.")
+    config = SiftConfig(keep_share=args.keep, min_confidence=args.min_confidence)
+    sifted = sift(gold, unlabelled, read_heard(args.hypothesis), config)
+    if not sifted.utterances:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sifted.left_out.items())
+        raise InputError(f"no pseudo-label is left ({reasons}). Lower --min-confidence or raise --keep.")
+
+    labelled = (
+        [] if args.without_gold else [replace(row, extra={**row.extra, "label": "gold"}) for row in gold]
+    )
+    others = [row for row in rows if row.split not in ("train", args.split)]
+    write_manifest([*labelled, *sifted.utterances, *others], args.out)
+    report = {
+        "gold_hours": round(total_hours(gold), 3),
+        "unlabelled_hours": round(total_hours(unlabelled), 3),
+        "pseudo_hours": round(total_hours(sifted.utterances), 3),
+        "left_out": dict(sifted.left_out),
+    }
+    if args.truth:
+        truth = {row.id: row.text for row in read_manifest(args.truth)}
+        report["cer"] = round(sifted.error_rate(truth, TextPolicy()), 4)
+    print(json.dumps(report))
+    return 0
+
+
+def read_heard(path: Path) -> dict[str, Heard]:
+    """Texts and confidences of a table of ``recipes.decode_ctc``.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            table = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+        return {row["id"]: Heard(row["text"], float(row["confidence"])) for row in table}
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"--hypothesis {path} cannot be read ({error}). Give the table that recipes.decode_ctc wrote."
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

@@ -1,0 +1,102 @@
+"""Self-training: pseudo-labels are sifted, counted, and a student learns from them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from asr.manifest import Utterance, read_manifest, write_manifest
+from asr.pseudo import Heard, SiftConfig, sift
+from asr.text import TextPolicy
+from lm.errors import InputError
+from recipes.finetune_ctc import finetune
+from tests.recipes.conftest import configure
+
+ROOT = Path(__file__).parents[2]
+
+
+def utterance(name: str, text: str = "", seconds: float = 2.0, split: str = "train") -> Utterance:
+    return Utterance(id=name, audio=Path("x.wav"), duration_s=seconds, text=text, split=split)
+
+
+def test_what_is_kept_and_why_the_rest_is_not() -> None:
+    gold = [utterance(f"g{n}", "abcdefghij"[:n] * 2) for n in range(4, 9)]  # 4 to 8 characters a second
+    names = ("good", "better", "fast", "mute", "unsure", "lost")
+    unlabelled = [utterance(name, split="unlabelled") for name in names]
+    heard = {
+        "good": Heard("abcdefghijk", 0.8),
+        "better": Heard("abcdefghijkl", 0.9),
+        "fast": Heard("a" * 40, 0.9),
+        "mute": Heard("", 1.0),
+        "unsure": Heard("abcdefghijk", 0.2),
+    }
+    sifted = sift(gold, unlabelled, heard, SiftConfig(min_confidence=0.5))
+    assert [each.id for each in sifted.utterances] == ["better", "good"]
+    assert dict(sifted.left_out) == {
+        "too fast or too slow": 1, "no words": 1, "unsure": 1, "not decoded": 1,
+    }  # fmt: skip
+    assert {each.split for each in sifted.utterances} == {"train"}
+    assert sifted.utterances[0].extra == {"label": "pseudo", "confidence": "0.9000"}
+    half = sift(gold, unlabelled, heard, SiftConfig(min_confidence=0.5, keep_share=0.5))
+    assert [each.id for each in half.utterances] == ["better"]
+    assert sifted.error_rate(
+        {"good": "abcdefghijk", "better": "abcdefghijkx"}, TextPolicy()
+    ) == pytest.approx(1 / 23)
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(InputError, match="no gold utterance has a text"):
+        sift([utterance("g")], [], {}, SiftConfig())
+    with pytest.raises(InputError, match="'u', was decoded"):
+        sift([utterance("g", "abc")], [utterance("u")], {}, SiftConfig())
+    with pytest.raises(InputError, match="Give a share"):
+        SiftConfig(keep_share=2)
+
+
+def test_a_round_of_self_training(tmp_path: Path, tone_corpus: Path, trained: Path) -> None:
+    rows = read_manifest(tone_corpus)
+    split = [
+        replace(row, split="unlabelled", text="") if row.split == "train" and number % 2 else row
+        for number, row in enumerate(rows)
+    ]
+    write_manifest(split, tmp_path / "half.tsv")
+
+    def run(*words: object) -> str:
+        command = [sys.executable, "-m", *map(str, words)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run(
+        "recipes.decode_ctc",
+        trained,
+        tmp_path / "half.tsv",
+        "--split",
+        "unlabelled",
+        "--out",
+        tmp_path / "h.tsv",
+    )
+    said = run(
+        "recipes.pseudo_label", tmp_path / "half.tsv", "--hypothesis", tmp_path / "h.tsv", "--truth", tone_corpus,
+        "--out", tmp_path / "new.tsv",
+    )  # fmt: skip
+    report = json.loads(said)
+    assert report["cer"] < 0.2
+    assert 0 < report["pseudo_hours"] <= report["unlabelled_hours"]
+    new = read_manifest(tmp_path / "new.tsv", split="train")
+    assert {row.extra["label"] for row in new} == {"gold", "pseudo"}
+    best = finetune(
+        configure(
+            tmp_path, tmp_path / "new.tsv", "ctc.mix.levels=[label]", "ctc.mix.temperature=[0]",
+            "trainer.updates=4",
+        )
+    )  # fmt: skip
+    assert best["update"] == 4
+    drawn = (tmp_path / "exp" / "drawn.tsv").read_text().splitlines()
+    assert drawn[0].startswith("label\t")
+    assert len(drawn) == 3
