@@ -18,6 +18,7 @@ from asr.batches import padded
 from asr.card import CARD, WEIGHTS, check_files, model_folder, read_card, write_card
 from asr.checkpoint import write_folder, write_tensors
 from asr.encoder import Encoder, build_encoder
+from asr.encoder.lora import plain_state
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer
 from lm.errors import InputError
@@ -127,7 +128,7 @@ def save_model(
     with write_folder(folder) as partial:
         tensors = {
             name: value.half() if half and value.is_floating_point() else value
-            for name, value in model.state_dict().items()
+            for name, value in plain_state(model).items()
         }
         write_tensors(tensors, partial / WEIGHTS)
         model.tokenizer.save(partial / TOKENIZER)

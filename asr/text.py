@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 import zlib
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, Literal
 
 from lm.errors import InputError
@@ -35,6 +36,9 @@ class TextPolicy:
     """Punctuation that stays when it stands between two letters, as in g'oza or mama-papa."""
     replace: dict[str, str] = field(default_factory=dict)
     """Strings replaced first, in order: look-alikes, markup, apostrophe variants."""
+    romanise: bool = False
+    """Write every script in Latin letters (uroman, Hermjakob et al. 2018), so that languages share labels.
+    What is lost (tones, vowel length) is lost in scoring too: the scores of two policies do not compare."""
 
     def __post_init__(self) -> None:
         allowed = {
@@ -52,6 +56,8 @@ class TextPolicy:
         """Normalise one transcript."""
         for old, new in self.replace.items():
             text = text.replace(old, new)
+        if self.romanise:
+            text = _romaniser().romanize_string(text)
         if self.case == "lower":
             # Lower-casing can decompose (İ): the canonical form comes after it.
             text = text.lower()
@@ -71,7 +77,10 @@ class TextPolicy:
             punctuation += f" but {self.inside_words} in words"
         # A table of replacements does not fit on a line; its checksum tells two of them apart.
         table = f"{zlib.crc32(repr(self.replace).encode()):08x}" if self.replace else "none"
-        return f"unicode:{self.unicode_form}|case:{self.case}|punctuation:{punctuation}|replace:{table}"
+        roman = "|romanised" if self.romanise else ""
+        return (
+            f"unicode:{self.unicode_form}|case:{self.case}|punctuation:{punctuation}|replace:{table}{roman}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values that `from_dict` reads back."""
@@ -103,6 +112,22 @@ class TextPolicy:
             )
             kept.append(char if char in self.inside_words and between else " ")
         return "".join(kept)
+
+
+@cache
+def _romaniser() -> Any:
+    """uroman's tables, which take seconds to read.
+
+    Raises:
+        InputError: uroman is not installed.
+    """
+    try:
+        from uroman import Uroman
+    except ImportError as error:
+        raise InputError(
+            "text policy: romanise needs uroman. Install it: pip install 'loquela[uroman]'."
+        ) from error
+    return Uroman()
 
 
 def _is_letter(char: str) -> bool:

@@ -7,6 +7,7 @@ import math
 import signal
 import threading
 import time
+import zlib
 from collections.abc import Generator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -480,7 +481,12 @@ class Trainer:
         self.task.load_state(task)
 
     def _fingerprint(self) -> dict[str, Any]:
-        return {**self.task.fingerprint(), "trainer.optimizer": self.config.optimizer}
+        shapes = sorted((name, list(value.shape)) for name, value in self._weights().items())
+        return {
+            **self.task.fingerprint(),
+            "trainer.optimizer": self.config.optimizer,
+            "weights": zlib.crc32(repr(shapes).encode()),
+        }
 
     def _weights(self) -> dict[str, Tensor]:
         return dict(self.accelerator.unwrap_model(self.model).state_dict())

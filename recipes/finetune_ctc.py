@@ -20,6 +20,7 @@ from asr.cli import guarded
 from asr.config import load_config, save_config
 from asr.ctc import CtcConfig, CtcTask, trainable
 from asr.encoder import build_encoder
+from asr.encoder.lora import LoraSettings, add_adapters
 from asr.manifest import read_manifest, total_hours, with_text
 from asr.model import CTCModel
 from asr.text import TextPolicy
@@ -60,6 +61,8 @@ class FinetuneConfig:
     """Kind and settings of the encoder: a conformer from scratch, or a checkpoint by name."""
     freeze_features: bool = True
     """Keep a pretrained convolutional feature extractor as it is (wav2vec 2.0 always does)."""
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    """Low-rank adapters instead of the whole encoder, for large ones on small GPUs."""
     head_dropout: float = 0.1
     emissions_per_frame: int = 1
     """Times that the output layer emits for each frame of the encoder; 2 where 25 frames a second are too few
@@ -99,15 +102,18 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
     )
     if config.freeze_features:
         model.encoder.freeze_features()
+    if config.lora.rank:
+        add_adapters(model.encoder, config.lora)
     train, reasons = trainable(model, train, config.ctc.augment)
     for reason in reasons:
         print(f"left out {reason}", file=sys.stderr)
     if not train:
         raise InputError(f"manifest {config.manifest}: no training utterance is left. See the reasons above.")
-    size = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    sizes = [(parameter.numel() / 1e6, parameter.requires_grad) for parameter in model.parameters()]
     print(
         f"{len(train)} training utterances, {total_hours(train):.2f} h; {len(dev)} dev; "
-        f"{len(tokenizer)} labels ({''.join(tokenizer.surfaces[:40])}); {size:.1f} M parameters",
+        f"{len(tokenizer)} labels ({''.join(tokenizer.surfaces[:40])}); "
+        f"{sum(size for size, _ in sizes):.1f} M parameters, {sum(s for s, learns in sizes if learns):.1f} M learn",
         file=sys.stderr,
     )
 

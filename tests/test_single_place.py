@@ -17,6 +17,8 @@ PLACES = {
     "soundfile": ("asr/audio*",),
     "av": ("asr/audio*",),
     "soxr": ("asr/audio*",),
+    "peft": ("asr/encoder/lora.py",),
+    "uroman": ("asr/text.py",),
 }
 """Library -> the files that may import it; a pattern covers a module that grew into a package."""
 

@@ -65,13 +65,14 @@ class FairseqCheckpoint:
 
 
 def load_fairseq(
-    path: str | Path, *, options: Mapping[str, Any] | None = None, gradient_checkpointing: bool = False
+    path: str | Path, *, options: Mapping[str, Any] | None = None, **switches: bool
 ) -> FairseqCheckpoint:
     """Read a checkpoint, pre-trained (wav2vec_small, xlsr_53_56k, xlsr2_300m) or fine-tuned with CTC.
 
     Args:
         path: the ``.pt`` file.
         options: fields of transformers' configuration to change: dropout, masking, layerdrop.
+        switches: ``gradient_checkpointing`` and ``narrowband`` of `TransformersEncoder`.
     Raises:
         InputError: the file cannot be read, is another kind of model, or its keys do not map.
     """
@@ -95,7 +96,7 @@ def load_fairseq(
         "wav2vec2",
         {**config, **(options or {})},
         preprocessor={"do_normalize": normalize},
-        gradient_checkpointing=gradient_checkpointing,
+        **switches,
     )
     encoder.load_weights(_rename(path, state, config), str(path))
     return FairseqCheckpoint(encoder=encoder, head=head)

@@ -19,6 +19,9 @@ from asr.encoder.transformers_encoder import (
 )
 from lm.errors import InputError
 
+SWITCHES = ("gradient_checkpointing", "narrowband")
+"""Settings of `TransformersEncoder` that are no fields of transformers' configuration."""
+
 
 def build_transformers_encoder(config: Mapping[str, Any]) -> TransformersEncoder:
     """Make an encoder of its configuration.
@@ -26,20 +29,19 @@ def build_transformers_encoder(config: Mapping[str, Any]) -> TransformersEncoder
     Args:
         config: either ``{"kind": "pretrained", "source": ..., "language": ..., "config": {...}}``,
             where ``config`` holds what to change; or from scratch ``{"kind": "wav2vec2", "config": {...},
-            "preprocessor": {...}}`` with a kind of `FAMILIES`. Both take ``gradient_checkpointing``.
+            "preprocessor": {...}}`` with a kind of `FAMILIES`. Both take ``gradient_checkpointing`` and
+            ``narrowband`` (see `TransformersEncoder`).
     Raises:
         InputError: an unknown kind or setting, or a model that cannot be had.
     """
     settings = dict(config)
     kind = settings.pop("kind", "")
-    known = {"config", "gradient_checkpointing"} | (
-        {"source", "language"} if kind == "pretrained" else {"preprocessor"}
-    )
+    known = {"config", *SWITCHES} | ({"source", "language"} if kind == "pretrained" else {"preprocessor"})
     check_names(f"encoder {kind}", settings, known)
-    checkpointing = bool(settings.pop("gradient_checkpointing", False))
+    switches = {name: bool(settings.pop(name, False)) for name in SWITCHES}
     options = settings.pop("config", None)
     if kind != "pretrained":
-        return TransformersEncoder(kind, options, gradient_checkpointing=checkpointing, **settings)
+        return TransformersEncoder(kind, options, **switches, **settings)
     if not settings.get("source"):
         raise InputError(
             "encoder pretrained: `source` is missing. Give a hub name, a folder, or a fairseq .pt file."
@@ -48,7 +50,7 @@ def build_transformers_encoder(config: Mapping[str, Any]) -> TransformersEncoder
         settings["source"],
         language=settings.get("language", ""),
         options=options,
-        gradient_checkpointing=checkpointing,
+        **switches,
     )
 
 
@@ -57,7 +59,7 @@ def load_pretrained(
     *,
     language: str = "",
     options: Mapping[str, Any] | None = None,
-    gradient_checkpointing: bool = False,
+    **switches: bool,
 ) -> TransformersEncoder:
     """Encoder of a published model, pre-trained or fine-tuned; a head is left behind.
 
@@ -65,13 +67,14 @@ def load_pretrained(
         source: hub name, local folder, or a fairseq ``.pt`` file.
         language: code of the adapter to load into a model that has one per language (MMS).
         options: fields of the configuration to change: dropout, masking, layerdrop.
+        switches: ``gradient_checkpointing`` and ``narrowband`` of `TransformersEncoder`.
     Raises:
         InputError: the model cannot be had or read, or an option is unknown.
     """
     if Path(source).suffix == ".pt":
-        return load_fairseq(source, options=options, gradient_checkpointing=gradient_checkpointing).encoder
+        return load_fairseq(source, options=options, **switches).encoder
     files = ModelFiles(source)
-    encoder = encoder_from_files(files, options, gradient_checkpointing)
+    encoder = encoder_from_files(files, options, **switches)
     encoder.load_weights(checkpoint_weights(files, encoder, language), files.source)
     return encoder
 
@@ -89,7 +92,7 @@ def published_objective(source: str | Path) -> dict[str, Tensor]:
 
 
 def encoder_from_files(
-    files: ModelFiles, options: Mapping[str, Any] | None = None, gradient_checkpointing: bool = False
+    files: ModelFiles, options: Mapping[str, Any] | None = None, **switches: bool
 ) -> TransformersEncoder:
     """The encoder that a model's ``config.json`` describes, weights still random.
 
@@ -111,7 +114,7 @@ def encoder_from_files(
         kind,
         {**settings, **(options or {})},
         preprocessor=wanted,
-        gradient_checkpointing=gradient_checkpointing,
+        **switches,
     )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames
 from asr.encoder.grids import convolution_grid, count_frames, first_convolution, strided, strided_length
 from asr.encoder.masking import span_mask
+from asr.encoder.narrowband import adapt_weights, at_16_khz, half_band, halve, halved_strides
 from asr.encoder.padding import MaskedBatchNorm, Padding, masked_group_norm, valid_frames
 from asr.encoder.relative import RelativeKeyAttention
 from asr.encoder.seamless import SeamlessFeatures
@@ -68,6 +69,7 @@ class TransformersEncoder(Encoder):
         *,
         preprocessor: Mapping[str, Any] | None = None,
         gradient_checkpointing: bool = False,
+        narrowband: bool = False,
     ) -> None:
         """Build from scratch, with random weights.
 
@@ -76,6 +78,7 @@ class TransformersEncoder(Encoder):
             config: fields of transformers' configuration class; the rest keep its defaults.
             preprocessor: ``do_normalize`` for waveforms; ``num_mel_bins`` and ``stride`` for filterbanks.
             gradient_checkpointing: compute the layers twice in training, to save memory.
+            narrowband: read telephone speech at 8 kHz (see `asr.encoder.narrowband`).
         Raises:
             InputError: unknown kind or field, or values that do not fit together.
         """
@@ -88,6 +91,11 @@ class TransformersEncoder(Encoder):
         except (ValueError, TypeError, AssertionError, RuntimeError) as error:
             raise InputError(f"encoder {kind}: {str(error).splitlines()[0]} Mend its `config`.") from error
         self.num_layers = int(settings.num_hidden_layers)
+        self.narrowband = narrowband
+        if narrowband and kind == "wav2vec2-bert":
+            raise InputError(
+                "encoder.narrowband is for encoders on waveforms; filterbanks take 8 kHz as it is."
+            )
         self._features_frozen = False
         self._padding = Padding()
         self._keep_padding_out()
@@ -113,7 +121,13 @@ class TransformersEncoder(Encoder):
             self.num_bins = self.preprocessor["num_mel_bins"]
             self.feature_width = self.num_bins * self.preprocessor["stride"]
         else:
-            self._grids = [convolution_grid(settings.conv_kernel, settings.conv_stride)]
+            strides = list(settings.conv_stride)
+            if narrowband:
+                strides = halved_strides(strides)
+                self.model.feature_extractor.conv_layers[1].conv.stride = (strides[1],)
+                self.register_buffer("half_band", half_band(), persistent=False)
+            extractor = convolution_grid(settings.conv_kernel, strides)
+            self._grids = [at_16_khz(extractor) if narrowband else extractor]
             self.feature_width = int(settings.conv_dim[-1])
         for layer in self._adapter_layers():
             self._grids.append(strided(self._grids[-1], first_convolution(layer)))
@@ -129,6 +143,7 @@ class TransformersEncoder(Encoder):
             "config": settings,
             "preprocessor": dict(self.preprocessor),
             "gradient_checkpointing": self.gradient_checkpointing,
+            **({"narrowband": True} if self.narrowband else {}),
         }
 
     def freeze_features(self) -> None:
@@ -211,6 +226,8 @@ class TransformersEncoder(Encoder):
         """The feature extractor, (N, S) -> (N, T, D), with group normalisation over valid frames only."""
         if self.preprocessor["do_normalize"]:
             waveforms = standardise(waveforms, num_samples)
+        if self.narrowband:
+            waveforms, num_samples = halve(waveforms, self.half_band), (num_samples + 1) // 2
         hidden = waveforms[:, None, :]  # (N, 1, S)
         for layer in self.model.feature_extractor.conv_layers:
             norm = getattr(layer, "layer_norm", None)
@@ -351,6 +368,8 @@ class TransformersEncoder(Encoder):
         self.model.load_state_dict(
             {name: value for name, value in state.items() if name in own}, strict=False
         )
+        if self.narrowband:
+            adapt_weights(self.model.feature_extractor.conv_layers)
 
 
 def standardise(waveforms: Tensor, num_samples: Tensor) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as strategies
 
-from asr.text import TextPolicy
+from asr.text import TextPolicy, _romaniser
 from asr.tokenizer import Tokenizer, character_tokenizer, code_point, piece_tokenizer
 from lm.errors import InputError
 
@@ -100,3 +101,17 @@ def test_texts_without_letters_are_refused() -> None:
 
 def test_a_code_point_shows_a_mark_on_a_circle() -> None:
     assert code_point("\N{COMBINING GRAVE ACCENT}") == "◌̀ (U+0300 COMBINING GRAVE ACCENT)"
+
+
+def test_scripts_meet_in_latin_letters() -> None:
+    policy = TextPolicy(romanise=True)
+    assert policy("Привет, мир") == "privet mir"
+    assert policy.describe().endswith("|romanised")
+    assert TextPolicy.from_dict(policy.to_dict()) == policy
+
+
+def test_romanising_without_uroman_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    _romaniser.cache_clear()
+    monkeypatch.setitem(sys.modules, "uroman", None)
+    with pytest.raises(InputError, match=r"pip install 'loquela\[uroman\]'"):
+        TextPolicy(romanise=True)("мир")
