@@ -17,6 +17,7 @@ PLACES = {
     "soundfile": ("asr/audio*",),
     "av": ("asr/audio*",),
     "soxr": ("asr/audio*",),
+    "matplotlib": ("asr/inspect/plots.py",),
     "peft": ("asr/encoder/lora.py",),
     "uroman": ("asr/text.py",),
 }

@@ -13,9 +13,10 @@ from lm.errors import InputError
 
 COMMANDS = {
     "transcribe": "recordings in, transcripts out: eaf, TextGrid, srt, json and more",
-    "corpus": "import, check, count and export a corpus",
+    "corpus": "import, curate, join, check, count and export a corpus",
     "lm": "build, evaluate and tune language models",
     "score": "word and character error rates with intervals",
+    "inspect": "what an encoder has learned: codes, layers, attention",
 }
 """Subcommands and their help, so that printing help imports none of them."""
 

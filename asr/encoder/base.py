@@ -75,6 +75,10 @@ class Encoder(nn.Module, ABC):
     def encode(self, frames: Frames, keep: Collection[int] = ()) -> EncoderOutput:
         """The layers, from ``frames.hidden`` on; ``keep`` as in `forward`."""
 
+    @abstractmethod
+    def attentions(self, waveforms: Tensor, num_samples: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What each layer attends to: weights (N, H, T, T), rows summing to 1, and the valid frames (N,)."""
+
     @property
     def mask_embedding(self) -> nn.Parameter | None:
         """The vector (D,) that stands for masked frames, where the published model brings one."""

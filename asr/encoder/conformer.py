@@ -103,10 +103,7 @@ class ConformerEncoder(Encoder):
 
     def encode(self, frames: Frames, keep: Collection[int] = ()) -> EncoderOutput:
         x = frames.hidden
-        mask = frame_mask(frames.num_frames, x.shape[1])
-        # Finite, so that a row without one valid key is no NaN; such an utterance has no valid frame anyway.
-        unseen = (~mask * -1e4)[:, None, None, :]
-        rotary = rotary_table(x.shape[1], self.width // self.settings.num_heads, x.device)
+        mask, unseen, rotary = self._places(frames)
         layers: dict[int, Tensor] = {}
         for number, layer in enumerate(self.layers, start=1):
             drop = self.settings.layer_drop * number / self.num_layers
@@ -115,6 +112,24 @@ class ConformerEncoder(Encoder):
             if number in keep:
                 layers[number] = x
         return EncoderOutput(x, frames.num_frames, layers)
+
+    def attentions(self, waveforms: Tensor, num_samples: Tensor) -> tuple[list[Tensor], Tensor]:
+        frames = self.embed(waveforms, num_samples)
+        mask, unseen, rotary = self._places(frames)
+        x, found = frames.hidden, []
+        for layer in self.layers:
+            assert isinstance(layer, ConformerLayer)
+            found.append(layer.attention.weigh(x + 0.5 * layer.feed_forward1(x), unseen, rotary)[0])
+            x = layer(x, mask[..., None], unseen, rotary)
+        return found, frames.num_frames
+
+    def _places(self, frames: Frames) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Valid frames (N, T), what keeps attention off the others (N, 1, 1, T), and the rotary table."""
+        length = frames.hidden.shape[1]
+        mask = frame_mask(frames.num_frames, length)
+        # Finite, so that a row without one valid key is no NaN; such an utterance has no valid frame anyway.
+        unseen = (~mask * -1e4)[:, None, None, :]
+        return mask, unseen, rotary_table(length, self.width // self.settings.num_heads, mask.device)
 
     def _mask(self, features: Tensor, num_frames: Tensor) -> Tensor:
         """SpecAugment, as the settings say."""
@@ -200,15 +215,20 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, unseen: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """(N, T, D) -> (N, T, D); ``unseen`` is added to the scores, 0 or very low, (N, 1, 1, T)."""
+        weights, value = self.weigh(x, unseen, rotary)
+        seen = weights.to(value.dtype) @ value
+        out: Tensor = self.dropout(self.out(seen.transpose(1, 2).reshape(x.shape)))
+        return out
+
+    def weigh(self, x: Tensor, unseen: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Attention weights (N, H, T, T), and the values (N, H, T, E) that they weigh."""
         batch, length, width = x.shape
         qkv = self.query_key_value(self.norm(x)).view(batch, length, 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (N, T, 3, H, E) -> 3 x (N, H, T, E)
         # Two plain products: the fused kernel's way back took a quarter of a training step on a CPU.
         query = rotate(query, rotary) * (width // self.num_heads) ** -0.5
         scores = query @ rotate(key, rotary).transpose(-1, -2) + unseen  # (N, H, T, T)
-        seen = scores.softmax(dim=-1).to(value.dtype) @ value
-        out: Tensor = self.dropout(self.out(seen.transpose(1, 2).reshape(batch, length, width)))
-        return out
+        return scores.softmax(dim=-1), value
 
 
 class Convolution(nn.Module):

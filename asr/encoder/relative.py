@@ -31,8 +31,12 @@ class RelativeKeyAttention(nn.Module):
 
     def forward(
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, **unused: object
-    ) -> tuple[Tensor, None]:
-        """(N, T, D) -> (N, T, D); ``attention_mask`` is true on, or 0 at, keys that may be seen."""
+    ) -> tuple[Tensor, Tensor]:
+        """(N, T, D) -> (N, T, D), and the weights (N, H, T, T).
+
+        Args:
+            attention_mask: true on, or 0 at, keys that may be seen.
+        """
         batch, length, width = hidden_states.shape
         query, key, value = (
             linear(hidden_states).view(batch, length, self.num_heads, -1).transpose(1, 2)
@@ -49,7 +53,7 @@ class RelativeKeyAttention(nn.Module):
                 scores = scores + attention_mask
         weights = self.dropout(scores.softmax(dim=-1).to(value.dtype))
         attended = (weights @ value).transpose(1, 2).reshape(batch, length, width)
-        return self.linear_out(attended), None
+        return self.linear_out(attended), weights
 
 
 def spread(by_distance: Tensor, left: int, right: int) -> Tensor:

@@ -216,6 +216,38 @@ class TransformersEncoder(Encoder):
             hidden = self._adapt(hidden, masks[0], stages[1:])
         return EncoderOutput(hidden=hidden, num_frames=stages[-1], layers=layers)
 
+    def attentions(self, waveforms: Tensor, num_samples: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What each layer attends to; see `Encoder.attentions`.
+
+        Raises:
+            InputError: transformers' encoder of this kind does not give its attention.
+        """
+        frames = self.embed(waveforms, num_samples)
+        mask = valid_frames(frames.num_frames, frames.hidden.shape[1])
+        found: list[Tensor] = []
+
+        def note(module: nn.Module, inputs: object, output: tuple[Tensor | None, ...]) -> None:
+            if output[1] is not None:
+                found.append(output[1])
+
+        layers = self.model.encoder.layers
+        hooks = [
+            getattr(layer, "attention", getattr(layer, "self_attn", None)).register_forward_hook(note)
+            for layer in layers
+        ]
+        before = self.model.config._attn_implementation
+        self.model.set_attn_implementation("eager")  # the fused kernels keep no weights
+        try:
+            with self._padding.during(mask):
+                self.model.encoder(frames.hidden, attention_mask=mask)
+        finally:
+            self.model.set_attn_implementation(before)
+            for hook in hooks:
+                hook.remove()
+        if len(found) != self.num_layers:
+            raise InputError(f"an encoder of kind {self.kind} does not give its attention. Use another kind.")
+        return found, frames.num_frames
+
     @property
     def mask_embedding(self) -> nn.Parameter | None:
         """The published model's own, where its configuration masks."""

@@ -202,6 +202,13 @@ class Wav2Vec2(Objective):
         )
         return outcome, quantized
 
+    def codes_of(self, encoder: Encoder, waveforms: Tensor, num_samples: Tensor) -> Tensor:
+        """Codes of every valid frame of a batch, one utterance after the other, (frames, G)."""
+        frames = encoder.embed(waveforms, num_samples)
+        valid = frame_mask(frames.num_frames, frames.features.shape[1])
+        quantized: Quantized = self.quantizer(frames.features[valid])
+        return quantized.codes
+
     def anneal(self, progress: float) -> None:
         """Lower the quantiser's temperature, geometrically."""
         first, last = self.config.gumbel
@@ -300,10 +307,8 @@ class BestRq(Objective):
 
     def forward(self, encoder: Encoder, waveforms: Tensor, num_samples: Tensor) -> Outcome:
         frames = encoder.embed(waveforms, num_samples)
-        length = frames.hidden.shape[1]
-        energies, _ = self.filterbank(waveforms, num_samples)
-        codes = self.quantizer(stack_frames(energies, encoder.grid, length))  # (N, T)
-        mask = self.draw_mask(frames.num_frames, length)
+        codes = self._codes(encoder, frames, waveforms, num_samples)
+        mask = self.draw_mask(frames.num_frames, frames.hidden.shape[1])
         hidden = encoder.encode(self.hide(encoder, frames, mask)).hidden
         logits = self.project_codes(hidden[mask]).float()  # (K, V)
         loss = F.cross_entropy(logits, codes[mask], reduction="sum")
@@ -316,6 +321,18 @@ class BestRq(Objective):
             codes=histogram(guessed[:, None], self.config.num_codes),
             spread=spread(hidden[mask]),
         )
+
+    def codes_of(self, encoder: Encoder, waveforms: Tensor, num_samples: Tensor) -> Tensor:
+        """Codes of every valid frame of a batch, one utterance after the other, (frames, 1)."""
+        frames = encoder.embed(waveforms, num_samples)
+        codes = self._codes(encoder, frames, waveforms, num_samples)
+        return codes[frame_mask(frames.num_frames, codes.shape[1])][:, None]
+
+    def _codes(self, encoder: Encoder, frames: Frames, waveforms: Tensor, num_samples: Tensor) -> Tensor:
+        """Target codes, (N, T)."""
+        energies, _ = self.filterbank(waveforms, num_samples)
+        codes: Tensor = self.quantizer(stack_frames(energies, encoder.grid, frames.hidden.shape[1]))
+        return codes
 
     def watches(self) -> list[Watch]:
         return [

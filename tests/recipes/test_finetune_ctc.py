@@ -23,7 +23,7 @@ from asr.model import CTCModel, load_model, save_model
 from asr.trainer import TrainerConfig, learning_rate
 from lm.errors import InputError
 from recipes.finetune_ctc import finetune
-from tests.recipes.conftest import configure
+from tests.conftest import configure
 
 
 def test_a_small_model_learns_the_tones(trained: Path) -> None:

@@ -24,7 +24,7 @@ from asr.model import load_model
 from lm.errors import InputError
 from recipes.finetune_ctc import finetune
 from recipes.pretrain import PretrainConfig, pretrain
-from tests.recipes.conftest import configure
+from tests.conftest import configure
 
 CONFIG = """
 encoder: {kind: conformer, width: 32, num_layers: 3, num_heads: 2, stem_channels: 8, kernel: 7, dropout: 0.0}

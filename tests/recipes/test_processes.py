@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from asr.checkpoint import whole_checkpoints
 from recipes.finetune_ctc import finetune
-from tests.recipes.conftest import configure
+from tests.conftest import configure
 
 ROOT = Path(__file__).parents[2]
 # Dropout, masks and speeds stay on: what is drawn for a batch follows from its number.

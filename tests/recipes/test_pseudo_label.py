@@ -15,7 +15,7 @@ from asr.pseudo import Heard, SiftConfig, sift
 from asr.text import TextPolicy
 from lm.errors import InputError
 from recipes.finetune_ctc import finetune
-from tests.recipes.conftest import configure
+from tests.conftest import configure
 
 ROOT = Path(__file__).parents[2]
 

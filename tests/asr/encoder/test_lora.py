@@ -16,7 +16,7 @@ from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from lm.errors import InputError
 from recipes.finetune_ctc import finetune
-from tests.recipes.conftest import configure
+from tests.conftest import configure
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 KINDS = {

@@ -1,0 +1,53 @@
+"""Which codes of a quantiser each language uses, and how far two languages share them (IndicWav2Vec, sec. 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asr.pretrain.objectives import BestRq, PretrainModel, Wav2Vec2, histogram
+from lm.errors import InputError
+
+Batch = tuple[str, torch.Tensor, torch.Tensor]
+"""A group, waveforms (N, S), samples of each (N,)."""
+
+
+@torch.inference_mode()
+def code_usage(model: PretrainModel, batches: Iterable[Batch]) -> dict[str, NDArray[np.float64]]:
+    """Share of each code in the frames of each group, the quantiser's codebooks one after the other, (G V,).
+
+    Raises:
+        InputError: the objective has no codes.
+    """
+    objective = model.objective
+    if not isinstance(objective, Wav2Vec2 | BestRq):
+        raise InputError(
+            f"the encoder was pretrained with {objective.config.kind}, which has no codes. "
+            "Look at one of wav2vec2, w2v-bert or best-rq."
+        )
+    counts: dict[str, NDArray[np.float64]] = {}
+    for group, waveforms, num_samples in batches:
+        codes = objective.codes_of(model.encoder, waveforms, num_samples)  # (frames, G)
+        found = histogram(codes, objective.config.num_codes).flatten().double().cpu().numpy()
+        counts[group] = counts.get(group, np.zeros(len(found))) + found
+    return {group: count / max(1.0, count.sum()) for group, count in counts.items()}
+
+
+def perplexity(usage: NDArray[np.float64]) -> float:
+    """Codes in use: the exponential of the entropy."""
+    used = usage[usage > 0]
+    return float(np.exp(-(used * np.log(used)).sum()))
+
+
+def similarity(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """1 minus the Jensen-Shannon divergence in bits: 1 for the same usage, 0 for no code in common."""
+
+    def divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
+        at = p > 0
+        return float((p[at] * np.log2(p[at] / q[at])).sum())
+
+    middle = (one + other) / 2
+    return 1 - (divergence(one, middle) + divergence(other, middle)) / 2

@@ -1,0 +1,63 @@
+"""Pictures of what was found: the only module that knows matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lm.errors import InputError
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise InputError(
+            "plots need matplotlib. Install it: pip install 'loquela[plots]', or leave them out: --no-plots."
+        ) from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def heatmap(
+    values: NDArray[np.float64],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    label: str,
+    path: Path,
+) -> None:
+    """A matrix, with its numbers where they fit."""
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(2 + 0.6 * len(columns), 1.5 + 0.4 * len(rows)))
+    image = axes.imshow(values, aspect="auto", cmap="viridis")
+    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_title(title)
+    if values.size <= 400:
+        middle = (values.max() + values.min()) / 2
+        for (row, column), value in np.ndenumerate(values):
+            colour = "black" if value > middle else "white"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=7)
+    figure.colorbar(image, ax=axes, label=label)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+    pyplot.close(figure)
+
+
+def curves(lines: Mapping[str, Sequence[float]], title: str, xlabel: str, ylabel: str, path: Path) -> None:
+    """A line for each name over 1, 2, 3 ..."""
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(6, 4))
+    for name, values in lines.items():
+        axes.plot(range(1, len(values) + 1), values, marker="o", label=name)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+    pyplot.close(figure)

@@ -1,0 +1,131 @@
+"""What the measures need: the encoder out of whatever folder, its states pooled or by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asr.audio import load
+from asr.batches import epoch_batches, padded
+from asr.card import model_folder, read_card
+from asr.config import from_mapping
+from asr.encoder import Encoder, build_encoder
+from asr.encoder.saved import saved_objective
+from asr.manifest import Utterance
+from asr.model import CTCModel, load_model
+from asr.pretrain.objectives import ObjectiveConfig, PretrainModel
+from lm.errors import InputError
+
+Groups = Mapping[str, Sequence[Utterance]]
+FRAMES_OF_AN_UTTERANCE = 50
+"""Frames drawn of each utterance for a probe by frame: neighbours say the same."""
+
+
+def open_encoder(source: str | Path) -> Encoder:
+    """The encoder of an experiment or model folder of ours, or a published one by name."""
+    kind = "saved" if Path(source).is_dir() else "pretrained"
+    return build_encoder({"kind": kind, "source": str(source)}).eval()
+
+
+def open_pretrained(source: str | Path) -> PretrainModel:
+    """An encoder with the objective it was pretrained with.
+
+    Raises:
+        InputError: the folder holds no objective.
+    """
+    weights = saved_objective(source) if Path(source).is_dir() else {}
+    config = Path(source) / "config.yaml"
+    if not weights or not config.is_file():
+        raise InputError(f"{source} holds no objective. Give the experiment folder of recipes.pretrain.")
+    import yaml
+
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))["objective"]
+    model = PretrainModel(open_encoder(source), from_mapping(ObjectiveConfig, settings, "objective."))
+    model.objective.load_state_dict(weights)
+    return model.eval()
+
+
+def open_recogniser(source: str | Path) -> CTCModel:
+    """A recogniser of ours.
+
+    Raises:
+        InputError: the folder holds none.
+    """
+    folder = model_folder(source)
+    if read_card(folder).get("holds", "recogniser") != "recogniser":
+        raise InputError(
+            f"{source} is no recogniser. Name one with --recogniser: its labels are the classes."
+        )
+    return load_model(folder)
+
+
+def batches_of(groups: Groups, batch_s: float = 40.0) -> Iterator[tuple[str, list[str], Tensor, Tensor]]:
+    """Group, ids, padded waveforms (N, S) and samples (N,)."""
+    for group, rows in groups.items():
+        order = epoch_batches([row.duration_s for row in rows], batch_s=batch_s, seed=0, epoch=0, jitter=0.0)
+        for indices in order:
+            chosen = [rows[index] for index in indices]
+            waveforms = [load(row.audio, offset_s=row.offset_s, duration_s=row.duration_s) for row in chosen]
+            yield group, [row.id for row in chosen], *padded(waveforms)
+
+
+@torch.inference_mode()
+def pooled_features(
+    encoder: Encoder, groups: Groups
+) -> tuple[list[NDArray[np.float64]], NDArray[np.int64], NDArray[np.int64]]:
+    """Each layer's mean over an utterance, (K, D) for each layer, with the group and the utterance of each row.
+
+    Raises:
+        InputError: there is one group alone.
+    """
+    if len(groups) < 2:
+        raise InputError("there is one group alone, and nothing to tell apart.")
+    wanted = range(1, encoder.num_layers + 1)
+    found: dict[int, list[NDArray[np.float64]]] = {number: [] for number in wanted}
+    labels: list[int] = []
+    names = sorted(groups)
+    for group, ids, waveforms, num_samples in batches_of(groups):
+        out = encoder(waveforms, num_samples, tuple(wanted))
+        labels += [names.index(group)] * len(ids)
+        for number, hidden in out.layers.items():
+            for row, frames in zip(hidden, out.num_frames.tolist(), strict=True):
+                found[number].append(row[: max(1, frames)].mean(dim=0).double().numpy())
+    return [np.stack(found[number]) for number in wanted], np.array(labels), np.arange(len(labels))
+
+
+@torch.inference_mode()
+def frame_features(
+    encoder: Encoder, recogniser: CTCModel, groups: Groups
+) -> tuple[list[NDArray[np.float64]], NDArray[np.int64], NDArray[np.int64]]:
+    """Each layer at frames where a recogniser is sure of a letter, with the letter and the utterance.
+
+    Letters stand for phones: what a recogniser writes at a frame, blanks and word boundaries left out.
+    """
+    wanted = range(1, encoder.num_layers + 1)
+    found: dict[int, list[NDArray[np.float64]]] = {number: [] for number in wanted}
+    labels: list[NDArray[np.int64]] = []
+    units: list[NDArray[np.int64]] = []
+    generator = np.random.default_rng(0)
+    silent = [number for number, surface in enumerate(recogniser.tokenizer.surfaces) if not surface.strip()]
+    unit = 0
+    for _, ids, waveforms, num_samples in batches_of(groups):
+        out = encoder(waveforms, num_samples, tuple(wanted))
+        said = recogniser(waveforms, num_samples)
+        ratio = encoder.grid.frames_per_second / recogniser.grid.frames_per_second
+        for row in range(len(ids)):
+            best = said.values[row, : int(said.num_frames[row])].argmax(dim=-1).numpy()
+            at = np.flatnonzero(~np.isin(best, silent))
+            at = np.sort(generator.permutation(at)[:FRAMES_OF_AN_UTTERANCE])
+            frames = np.minimum((at * ratio).astype(int), max(0, int(out.num_frames[row]) - 1))
+            labels.append(best[at])
+            units.append(np.full(len(at), unit))
+            unit += 1
+            for number, hidden in out.layers.items():
+                found[number].append(hidden[row, frames].double().numpy())
+    kept = np.concatenate(labels) if labels else np.array([], dtype=np.int64)
+    return [np.concatenate(found[number]) for number in wanted], kept, np.concatenate(units)

@@ -1,0 +1,111 @@
+"""Reading an encoder: each measure against a case whose answer is known, and the command."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from asr.cli import main
+from asr.encoder import build_encoder
+from asr.inspect.attention import attention_spans
+from asr.inspect.codes import perplexity, similarity
+from asr.inspect.plots import heatmap
+from asr.inspect.probes import chance, probe_accuracy
+from asr.manifest import read_manifest, write_manifest
+from lm.errors import InputError
+from recipes.pretrain import pretrain
+from tests.recipes.test_pretrain import settings
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
+}  # fmt: skip
+WAVES = {**SMALL, "conv_dim": [16] * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+KINDS: dict[str, dict[str, Any]] = {
+    "conformer": {"kind": "conformer", "width": 32, "num_layers": 2, "num_heads": 2, "stem_channels": 8},
+    "wav2vec2": {"kind": "wav2vec2", "config": WAVES},
+    "hubert": {"kind": "hubert", "config": WAVES},
+    "wav2vec2-bert": {"kind": "wav2vec2-bert", "config": SMALL},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_attention_weights_sum_to_one_and_leave_padding_out(kind: str) -> None:
+    encoder = build_encoder(KINDS[kind]).eval()
+    waveforms, num_samples = torch.randn(2, 32_000), torch.tensor([32_000, 16_000])
+    waveforms[1, 16_000:] = 0
+    with torch.no_grad():
+        weights, num_frames = encoder.attentions(waveforms, num_samples)
+    assert len(weights) == encoder.num_layers
+    frames = int(num_frames[1])
+    for layer in weights:
+        assert torch.allclose(layer[0].sum(dim=-1), torch.ones(()), atol=1e-4)
+        assert float(layer[1, :, :frames, frames:].max()) < 1e-6
+    spans = attention_spans(encoder, [(waveforms, num_samples)])
+    # Of random weights attention is nearly uniform: a third of the length, 2 s and 1 s weighted by frames.
+    assert spans.shape == (2, 2)
+    assert float(spans.mean()) == pytest.approx((2 * 2 + 1 * 1) / 3 / 3, rel=0.25)
+
+
+def test_a_probe_finds_what_is_there_and_nothing_where_nothing_is() -> None:
+    generator = np.random.default_rng(0)
+    labels, units = np.repeat([0, 1, 2], 40), np.arange(120)
+    noise = generator.standard_normal((120, 8))
+    told = noise.copy()
+    told[:, 3] += 6 * (labels == 1)
+    told[:, 5] += 6 * (labels == 2)
+    assert probe_accuracy(told, labels, units) > 0.95
+    assert probe_accuracy(noise, labels, units) < 0.5
+    assert chance(labels) == pytest.approx(1 / 3)
+    # Frames of one utterance are never on both sides: an utterance's own mark helps nobody.
+    marks = np.eye(12)[np.repeat(np.arange(12), 10)]
+    arbitrary = np.repeat(generator.permutation([0, 1] * 6), 10)
+    assert probe_accuracy(marks, arbitrary, np.repeat(np.arange(12), 10)) < 0.7
+    with pytest.raises(InputError, match="needs two classes"):
+        probe_accuracy(noise, np.zeros(120, np.int64), units)
+
+
+def test_similarity_of_codes() -> None:
+    one, other = np.array([0.5, 0.5, 0, 0]), np.array([0, 0, 0.5, 0.5])
+    assert similarity(one, one) == pytest.approx(1)
+    assert similarity(one, other) == pytest.approx(0)
+    assert similarity(one, (one + other) / 2) == pytest.approx(1 - 0.311, abs=1e-3)
+    assert perplexity(one) == pytest.approx(2)
+
+
+def test_the_command(
+    tmp_path: Path, tone_corpus: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        replace(row, language="b" if number % 2 else "a")
+        for number, row in enumerate(read_manifest(tone_corpus))
+    ]
+    write_manifest(rows, tmp_path / "two.tsv")
+    pretrain(settings(tmp_path, tmp_path / "two.tsv", "trainer.updates=2", "trainer.evaluate_every=2"))
+    out = tmp_path / "seen"
+    words = ["--split", "train", "--out", str(out), "--recogniser", str(trained)]
+    assert main(["inspect", str(tmp_path / "pre"), str(tmp_path / "two.tsv"), *words]) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "attention.png", "attention.tsv", "codes.png", "codes.tsv", "probes.png", "probes.tsv",
+    ]  # fmt: skip
+    assert capsys.readouterr().err.count("left out") == 0
+    table = [line.split("\t") for line in (out / "probes.tsv").read_text().splitlines()]
+    letters = [float(row[2]) for row in table if row[0] == "letters"]
+    assert len(letters) == 3
+    assert max(letters) > 2 * float(table[-1][3])  # tones are told apart by any filterbank
+    # A recogniser has no codes, and one language cannot be told from another: said, the rest is done.
+    assert main(["inspect", str(trained), str(tone_corpus), "--no-plots", "--out", str(tmp_path / "o")]) == 0
+    said = capsys.readouterr().err
+    assert "left out: codes: " in said
+    assert "left out: probe of language: there is one group alone" in said
+
+
+def test_plots_without_matplotlib_name_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(InputError, match=r"pip install 'loquela\[plots\]'"):
+        heatmap(np.eye(2), ["a", "b"], ["a", "b"], "t", "l", tmp_path / "x.png")
