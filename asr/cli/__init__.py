@@ -16,6 +16,7 @@ COMMANDS = {
     "corpus": "import, curate, join, check, count and export a corpus",
     "lm": "build, evaluate and tune language models",
     "score": "word and character error rates with intervals",
+    "convert": "wav2vec 2.0 between the layouts of transformers, fairseq and fairseq2",
     "inspect": "what an encoder has learned: codes, layers, attention",
 }
 """Subcommands and their help, so that printing help imports none of them."""

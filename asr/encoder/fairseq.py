@@ -1,4 +1,4 @@
-"""fairseq's wav2vec 2.0 checkpoints (``.pt``), read without fairseq by mapping their keys."""
+"""fairseq's and fairseq2's wav2vec 2.0 checkpoints (``.pt``), read without either by mapping their keys."""
 
 from __future__ import annotations
 
@@ -14,29 +14,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from asr.encoder.layouts import (
+    FAIRSEQ,
+    FAIRSEQ2,
+    FAIRSEQ2_OBJECTIVE,
+    FAIRSEQ_OBJECTIVE,
+    Table,
+    renamed,
+)
 from asr.encoder.transformers_encoder import TransformersEncoder, weight_norm_name
 from lm.errors import InputError
 
 CTC_PREFIX = "w2v_encoder.w2v_model."
 CTC_HEAD = "w2v_encoder.proj."
 
-# fairseq's name, then transformers'. The first that matches counts.
-RENAMES = (
-    (r"feature_extractor\.conv_layers\.(\d+)\.0\.", r"feature_extractor.conv_layers.\1.conv."),
-    (r"feature_extractor\.conv_layers\.(\d+)\.2\.(?:1\.)?", r"feature_extractor.conv_layers.\1.layer_norm."),
-    (r"post_extract_proj\.", "feature_projection.projection."),
-    (r"layer_norm\.", "feature_projection.layer_norm."),
-    (r"mask_emb$", "masked_spec_embed"),
-    (r"encoder\.pos_conv\.0\.", "encoder.pos_conv_embed.conv."),
-    (r"encoder\.layer_norm\.", "encoder.layer_norm."),
-    (r"encoder\.layers\.(\d+)\.self_attn\.([kvq]|out)_proj\.", r"encoder.layers.\1.attention.\2_proj."),
-    (r"encoder\.layers\.(\d+)\.self_attn_layer_norm\.", r"encoder.layers.\1.layer_norm."),
-    (r"encoder\.layers\.(\d+)\.fc1\.", r"encoder.layers.\1.feed_forward.intermediate_dense."),
-    (r"encoder\.layers\.(\d+)\.fc2\.", r"encoder.layers.\1.feed_forward.output_dense."),
-    (r"encoder\.layers\.(\d+)\.final_layer_norm\.", r"encoder.layers.\1.final_layer_norm."),
+PRETRAINING_ONLY = re.compile(
+    r"(quantizer|vector_quantizer|input_quantizer|project_q|project_inp|final_proj|final_target_proj|target_glu)\."
 )
-
-PRETRAINING_ONLY = re.compile(r"(quantizer|input_quantizer|project_q|project_inp|final_proj|target_glu)\.")
 
 # fairseq's setting of the pre-trained model, transformers' field, fairseq's default.
 SETTINGS = (
@@ -51,6 +45,9 @@ SETTINGS = (
     ("layer_norm_first", "do_stable_layer_norm", False),
 )
 
+CONV_STRIDES = (5, 2, 2, 2, 2, 2, 2)
+"""Of every published wav2vec 2.0; fairseq2's files do not say."""
+
 CONV_LAYERS = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512,2,2)] + [(512,2,2)]"
 """fairseq's default ``conv_feature_layers``: width, kernel and stride of each."""
 
@@ -62,6 +59,8 @@ class FairseqCheckpoint:
     encoder: TransformersEncoder
     head: nn.Linear | None
     """The CTC layer of a fine-tuned checkpoint; None for a pre-trained one."""
+    fairseq2: bool = False
+    """Whether the file carries fairseq2's names; its labels are then a sentencepiece model's."""
 
 
 def load_fairseq(
@@ -78,7 +77,9 @@ def load_fairseq(
     """
     path = Path(path)
     checkpoint = _read(path)
-    state = {name: value for name, value in checkpoint["model"].items() if isinstance(value, Tensor)}
+    state = _tensors(checkpoint)
+    if is_fairseq2(state):
+        return _load_fairseq2(path, state, options or {}, switches)
     head = None
     if any(name.startswith(CTC_PREFIX) for name in state):
         if CTC_HEAD + "weight" in state:
@@ -98,26 +99,29 @@ def load_fairseq(
         preprocessor={"do_normalize": normalize},
         **switches,
     )
-    encoder.load_weights(_rename(path, state, config), str(path))
+    encoder.load_weights(_rename(path, state, config, FAIRSEQ), str(path))
     return FairseqCheckpoint(encoder=encoder, head=head)
-
-
-OBJECTIVE_RENAMES = (
-    ("quantizer.vars", "quantizer.codevectors"),
-    ("quantizer.weight_proj.", "quantizer.weight_proj."),
-    ("project_q.", "project_q."),
-    ("final_proj.", "project_hid."),
-)
 
 
 def fairseq_objective(path: str | Path) -> dict[str, Tensor]:
     """Quantiser and projections of a pre-trained checkpoint, by transformers' names; empty without."""
-    found = {}
-    for name, value in _read(Path(path))["model"].items():
-        for old, new in OBJECTIVE_RENAMES:
-            if name.startswith(old):
-                found[name.replace(old, new, 1)] = value
+    state = _tensors(_read(Path(path)))
+    found, _ = renamed(state, FAIRSEQ2_OBJECTIVE if is_fairseq2(state) else FAIRSEQ_OBJECTIVE)
     return found
+
+
+def is_fairseq2(state: Mapping[str, Tensor]) -> bool:
+    """Whether weights carry fairseq2's names."""
+    return any(name.startswith("encoder_frontend.") for name in state)
+
+
+def _tensors(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights, without the prefix that distributed training leaves."""
+    return {
+        name.removeprefix("module."): value
+        for name, value in checkpoint["model"].items()
+        if isinstance(value, Tensor)
+    }
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -208,29 +212,83 @@ def _conv_layers(path: Path, text: str) -> list[tuple[int, int, int]]:
         ) from error
 
 
-def _rename(path: Path, state: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:
+def _rename(path: Path, state: dict[str, Tensor], config: dict[str, Any], table: Table) -> dict[str, Tensor]:
     """The weights by transformers' names, those of pre-training alone left out."""
-    renamed, unknown = {}, []
-    for name, value in state.items():
-        if PRETRAINING_ONLY.match(name):
-            continue
-        for old, new in RENAMES:
-            mapped, count = re.subn(f"^{old}", new, name)
-            if count:
-                renamed[weight_norm_name(mapped)] = value
-                break
-        else:
-            unknown.append(name)
+    found, unknown = renamed(
+        {name: value for name, value in state.items() if not PRETRAINING_ONLY.match(name)}, table
+    )
     if unknown:
         raise InputError(f"{path}: no mapping for {_listed(unknown)}. Only wav2vec 2.0 checkpoints are read.")
+    found = {weight_norm_name(name): value for name, value in found.items()}
     if (
-        "feature_projection.projection.weight" not in renamed
+        "feature_projection.projection.weight" not in found
         and config["conv_dim"][-1] == config["hidden_size"]
     ):
         # fairseq projects only where the widths differ; transformers always.
-        renamed["feature_projection.projection.weight"] = torch.eye(config["hidden_size"])
-        renamed["feature_projection.projection.bias"] = torch.zeros(config["hidden_size"])
-    return renamed
+        found["feature_projection.projection.weight"] = torch.eye(config["hidden_size"])
+        found["feature_projection.projection.bias"] = torch.zeros(config["hidden_size"])
+    return found
+
+
+def _load_fairseq2(
+    path: Path, state: dict[str, Tensor], options: Mapping[str, Any], switches: Mapping[str, bool]
+) -> FairseqCheckpoint:
+    """fairseq2's checkpoint: its file holds no settings, so they are read off the shapes of its weights."""
+    head = None
+    if "final_target_proj.weight" not in state and "final_proj.weight" in state:
+        head = _linear(state["final_proj.weight"], state["final_proj.bias"])
+    config = _config_of_shapes(path, state) | dict(options)
+    encoder = TransformersEncoder(
+        "wav2vec2",
+        config,
+        # Audio is normalised for the models whose convolutions are followed by layer normalisation.
+        preprocessor={"do_normalize": config["feat_extract_norm"] == "layer"},
+        **switches,
+    )
+    encoder.load_weights(_rename(path, state, config, FAIRSEQ2), str(path))
+    return FairseqCheckpoint(encoder=encoder, head=head, fairseq2=True)
+
+
+HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16, 2048: 16}
+"""Attention heads of fairseq2's architectures by their width: the only setting that leaves no shape."""
+
+
+def _config_of_shapes(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """transformers' configuration for a model whose weights carry fairseq2's names."""
+    front = "encoder_frontend.feature_extractor.layers."
+    try:
+        convs = [state[f"{front}{number}.conv.weight"] for number in range(len(CONV_STRIDES))]
+        positions = next(
+            value
+            for name, value in state.items()
+            if name.startswith("encoder_frontend.pos_encoder.conv.")
+            and value.ndim == 3
+            and value.shape[0] > 1
+        )
+        inner = state["encoder.layers.0.ffn.inner_proj.weight"]
+    except (KeyError, StopIteration) as error:
+        raise InputError(
+            f"{path}: it has fairseq2's names, but not those of a wav2vec 2.0 on waveforms with one convolution for "
+            "positions. Only such models are read."
+        ) from error
+    width = inner.shape[1]
+    layers = 1 + max(int(name.split(".")[2]) for name in state if name.startswith("encoder.layers."))
+    by_layer = f"{front}0.layer_norm.weight" in state
+    return {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "intermediate_size": inner.shape[0],
+        "num_attention_heads": HEADS.get(width, max(1, width // 64)),
+        "conv_dim": [conv.shape[0] for conv in convs],
+        "conv_kernel": [conv.shape[2] for conv in convs],
+        "conv_stride": list(CONV_STRIDES),
+        "conv_bias": f"{front}0.conv.bias" in state,
+        "feat_extract_norm": "layer" if by_layer else "group",
+        "do_stable_layer_norm": "encoder.layer_norm.weight" in state,
+        "num_conv_pos_embeddings": positions.shape[2],
+        "num_conv_pos_embedding_groups": width // positions.shape[1],
+        "mask_time_prob": 0.05 if "masker.temporal_mask_embed" in state else 0.0,
+    }
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:

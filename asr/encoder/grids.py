@@ -14,7 +14,7 @@ def convolution_grid(kernels: Collection[int], strides: Collection[int]) -> Fram
     """Frames of a stack of unpadded convolutions over samples.
 
     >>> convolution_grid([10, 3, 3, 3, 3, 2, 2], [5, 2, 2, 2, 2, 2, 2])
-    FrameGrid(hop_samples=320, window_samples=400, pad_samples=0)
+    FrameGrid(hop_samples=320, window_samples=400, pad_samples=0, per_window=1)
     """
     hop = window = 1
     for kernel, stride in zip(kernels, strides, strict=True):

@@ -21,7 +21,7 @@ class LoraSettings:
 
     rank: int = 0
     """Columns of the thin matrices; 0 turns adapters off and the whole encoder learns."""
-    alpha: float = 16.0
+    alpha: int = 16
     """The adapters' output is scaled by ``alpha / rank``."""
     dropout: float = 0.05
     targets: tuple[str, ...] = ()

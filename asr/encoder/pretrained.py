@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from asr.encoder.fairseq import fairseq_objective, load_fairseq
+from asr.encoder.assets import asset_files
+from asr.encoder.fairseq import FairseqCheckpoint, fairseq_objective, load_fairseq
 from asr.encoder.hub import ModelFiles, read_tensors
 from asr.encoder.transformers_encoder import (
     FAMILIES,
@@ -41,7 +42,7 @@ def build_transformers_encoder(config: Mapping[str, Any]) -> TransformersEncoder
     switches = {name: bool(settings.pop(name, False)) for name in SWITCHES}
     options = settings.pop("config", None)
     if kind != "pretrained":
-        return TransformersEncoder(kind, options, **switches, **settings)
+        return TransformersEncoder(kind, options, preprocessor=settings.get("preprocessor"), **switches)
     if not settings.get("source"):
         raise InputError(
             "encoder pretrained: `source` is missing. Give a hub name, a folder, or a fairseq .pt file."
@@ -64,13 +65,16 @@ def load_pretrained(
     """Encoder of a published model, pre-trained or fine-tuned; a head is left behind.
 
     Args:
-        source: hub name, local folder, or a fairseq ``.pt`` file.
+        source: hub name, local folder, a ``.pt`` file of fairseq or fairseq2, or an asset of Omnilingual ASR's
+            (``omniASR_W2V_300M``).
         language: code of the adapter to load into a model that has one per language (MMS).
         options: fields of the configuration to change: dropout, masking, layerdrop.
         switches: ``gradient_checkpointing`` and ``narrowband`` of `TransformersEncoder`.
     Raises:
         InputError: the model cannot be had or read, or an option is unknown.
     """
+    if assets := asset_files(source):
+        source = assets[0]
     if Path(source).suffix == ".pt":
         return load_fairseq(source, options=options, **switches).encoder
     files = ModelFiles(source)
@@ -79,12 +83,27 @@ def load_pretrained(
     return encoder
 
 
+def load_checkpoint(source: str | Path) -> FairseqCheckpoint:
+    """Encoder of a published model with its CTC layer, where it is a ``.pt`` that has one.
+
+    Raises:
+        InputError: it cannot be had or read.
+    """
+    if assets := asset_files(source):
+        source = assets[0]
+    if Path(source).suffix == ".pt":
+        return load_fairseq(source)
+    return FairseqCheckpoint(encoder=load_pretrained(source), head=None)
+
+
 def published_objective(source: str | Path) -> dict[str, Tensor]:
     """Quantiser and projections that a published wav2vec 2.0 was pre-trained with; empty without.
 
     Raises:
         InputError: the model cannot be had or read.
     """
+    if assets := asset_files(source):
+        source = assets[0]
     if Path(source).suffix == ".pt":
         return fairseq_objective(source)
     names = ("quantizer.", "project_q.", "project_hid.")

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from asr.encoder.assets import asset_files
 from asr.encoder.fairseq import load_fairseq
 from asr.encoder.hub import ModelFiles
 from asr.encoder.pretrained import checkpoint_weights, encoder_from_files
@@ -63,14 +64,17 @@ class PublishedCTC:
 
 
 def load_published(source: str | Path, *, language: str = "") -> PublishedCTC:
-    """Read a CTC model: hub name, local folder, or fairseq's ``.pt`` with its dictionary beside it.
+    """Read a CTC model: hub name, folder, asset name, or a ``.pt`` with its labels beside it.
 
     Args:
-        source: such as ``facebook/mms-1b-all`` or ``models/kichwa``.
+        source: such as ``facebook/mms-1b-all``, ``models/kichwa``, ``omniASR_CTC_300M``, fairseq's ``.pt``
+            with its dictionary or fairseq2's with its sentencepiece ``.model``.
         language: code of the language, for models with adapters or a vocabulary for each (MMS).
     Raises:
         InputError: the model cannot be had or read, has no CTC head, or needs a language.
     """
+    if assets := asset_files(source):
+        return _from_fairseq(assets[0], language, assets[1])
     if Path(source).suffix == ".pt":
         return _from_fairseq(Path(source), language)
     files = ModelFiles(source)
@@ -107,13 +111,19 @@ def load_published(source: str | Path, *, language: str = "") -> PublishedCTC:
     )
 
 
-def _from_fairseq(path: Path, language: str) -> PublishedCTC:
-    """A fine-tuned fairseq checkpoint; ``dict.ltr.txt`` or ``dict.LANGUAGE.txt`` beside it has its labels."""
+def _from_fairseq(path: Path, language: str, tokenizer: Path | None = None) -> PublishedCTC:
+    """A fine-tuned checkpoint of fairseq or fairseq2.
+
+    ``dict.ltr.txt`` or ``dict.LANGUAGE.txt`` beside fairseq's has its labels; beside fairseq2's a
+    sentencepiece ``.model``.
+    """
     checkpoint = load_fairseq(path)
     if checkpoint.head is None:
         raise InputError(
             f"{path} is pre-trained only: it has no CTC layer. Fine-tune it, or give a fine-tuned checkpoint."
         )
+    if checkpoint.fairseq2:
+        return _with_pieces(path, checkpoint.encoder, checkpoint.head, tokenizer)
     names = ([f"dict.{language}.txt"] if language else []) + ["dict.ltr.txt"]
     dictionary = next((path.parent / name for name in names if (path.parent / name).is_file()), None)
     if dictionary is None:
@@ -138,6 +148,43 @@ def _from_fairseq(path: Path, language: str) -> PublishedCTC:
         blank=0,
         word_delimiter="|",
         language=language,
+    )
+
+
+def _with_pieces(
+    path: Path, encoder: TransformersEncoder, head: nn.Linear, tokenizer: Path | None
+) -> PublishedCTC:
+    """fairseq2's: labels are the pieces of a sentencepiece model, blank its first."""
+    from sentencepiece import SentencePieceProcessor
+
+    beside = sorted(path.parent.glob("*.model"))
+    if tokenizer is None and len(beside) != 1:
+        raise InputError(
+            f"{path}: its labels are missing. Put the sentencepiece .model it was trained with beside it, "
+            f"and no other; there are {len(beside)}."
+        )
+    model = tokenizer or beside[0]
+    try:
+        pieces = SentencePieceProcessor(model_file=str(model))
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{model} is no sentencepiece model. Fetch it again.") from error
+    if len(pieces) != head.out_features:
+        raise InputError(
+            f"{model} has {len(pieces)} pieces, but {path} has {head.out_features} labels. "
+            "Use the model it was trained with."
+        )
+    labels = tuple(pieces.id_to_piece(number) for number in range(len(pieces)))
+    silent = [pieces.is_control(n) or pieces.is_unknown(n) or n == 0 for n in range(len(pieces))]
+    return PublishedCTC(
+        encoder=encoder,
+        head=head,
+        labels=labels,
+        surfaces=tuple(
+            "" if mute else label.replace("\N{LOWER ONE EIGHTH BLOCK}", " ")
+            for label, mute in zip(labels, silent, strict=True)
+        ),
+        blank=0,
+        word_delimiter="\N{LOWER ONE EIGHTH BLOCK}",
     )
 
 

@@ -125,6 +125,7 @@ class TransformersEncoder(Encoder):
             if narrowband:
                 strides = halved_strides(strides)
                 self.model.feature_extractor.conv_layers[1].conv.stride = (strides[1],)
+                self.half_band: Tensor
                 self.register_buffer("half_band", half_band(), persistent=False)
             extractor = convolution_grid(settings.conv_kernel, strides)
             self._grids = [at_16_khz(extractor) if narrowband else extractor]
@@ -232,7 +233,7 @@ class TransformersEncoder(Encoder):
 
         layers = self.model.encoder.layers
         hooks = [
-            getattr(layer, "attention", getattr(layer, "self_attn", None)).register_forward_hook(note)
+            (layer.attention if hasattr(layer, "attention") else layer.self_attn).register_forward_hook(note)
             for layer in layers
         ]
         before = self.model.config._attn_implementation
@@ -423,6 +424,16 @@ def weight_norm_name(name: str) -> str:
     """
     name = re.sub(r"\.weight_g$", ".parametrizations.weight.original0", name)
     return re.sub(r"\.weight_v$", ".parametrizations.weight.original1", name)
+
+
+def old_weight_norm_name(name: str) -> str:
+    """The opposite of `weight_norm_name`.
+
+    >>> old_weight_norm_name("encoder.pos_conv_embed.conv.parametrizations.weight.original1")
+    'encoder.pos_conv_embed.conv.weight_v'
+    """
+    name = re.sub(r"\.parametrizations\.weight\.original0$", ".weight_g", name)
+    return re.sub(r"\.parametrizations\.weight\.original1$", ".weight_v", name)
 
 
 def known_fields(kind: str) -> set[str]:

@@ -1,0 +1,196 @@
+"""Layouts: fairseq2's read by its names, every layout written and read back, differences refused."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from asr.cli import main
+from asr.encoder.assets import asset_files
+from asr.encoder.convert import Layout, convert, difference
+from asr.encoder.fairseq import fairseq_objective, load_fairseq
+from asr.encoder.pretrained import load_pretrained, published_objective
+from asr.encoder.published import load_published
+from asr.encoder.transformers_encoder import TransformersEncoder
+from lm.errors import InputError
+from tests.asr.encoder.test_fairseq import same
+from tests.asr.encoder.tiny import tiny_encoder
+
+
+def fairseq2_state(encoder: TransformersEncoder, *, large: bool) -> dict[str, Tensor]:
+    """The encoder's weights by the names that fairseq2's modules give them, written out by hand."""
+    model = encoder.model
+    out: dict[str, Tensor] = {"masker.temporal_mask_embed": model.masked_spec_embed}
+
+    def put(name: str, module: torch.nn.Module) -> None:
+        out.update({f"{name}.{key}": value for key, value in module.named_parameters(recurse=False)})
+
+    front = "encoder_frontend"
+    for number, conv in enumerate(model.feature_extractor.conv_layers):
+        put(f"{front}.feature_extractor.layers.{number}.conv", conv.conv)
+        if large:
+            put(f"{front}.feature_extractor.layers.{number}.layer_norm", conv.layer_norm)
+        elif number == 0:
+            put(f"{front}.feature_extractor.layers.0.group_norm", conv.layer_norm)
+    put(f"{front}.post_extract_layer_norm", model.feature_projection.layer_norm)
+    put(f"{front}.model_dim_proj", model.feature_projection.projection)
+    positions = model.encoder.pos_conv_embed.conv
+    weight = positions.parametrizations.weight
+    out[f"{front}.pos_encoder.conv.weight_g"] = weight.original0
+    out[f"{front}.pos_encoder.conv.weight_v"] = weight.original1
+    out[f"{front}.pos_encoder.conv.bias"] = positions.bias
+    put("encoder.layer_norm" if large else f"{front}.layer_norm", model.encoder.layer_norm)
+    for number, layer in enumerate(model.encoder.layers):
+        name = f"encoder.layers.{number}"
+        for part in ("q_proj", "k_proj", "v_proj"):
+            put(f"{name}.self_attn.{part}", getattr(layer.attention, part))
+        put(f"{name}.self_attn.output_proj", layer.attention.out_proj)
+        put(f"{name}.self_attn_layer_norm", layer.layer_norm)
+        put(f"{name}.ffn.inner_proj", layer.feed_forward.intermediate_dense)
+        put(f"{name}.ffn.output_proj", layer.feed_forward.output_dense)
+        put(f"{name}.ffn_layer_norm", layer.final_layer_norm)
+    return {name: value.detach().clone() for name, value in out.items()}
+
+
+def objective(width: int) -> dict[str, Tensor]:
+    """What fairseq2's pre-trained models hold besides."""
+    return {
+        "quantizer.entries": torch.randn(1, 8, 4),
+        "quantizer.entry_proj.weight": torch.randn(8, 16),
+        "quantizer.num_updates": torch.zeros(()),
+        "final_target_proj.weight": torch.randn(6, 8),
+        "final_proj.weight": torch.randn(6, width),
+    }
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_pretrained_checkpoint_of_fairseq2(large: bool, tmp_path: Path) -> None:
+    encoder = tiny_encoder("wav2vec2 large" if large else "wav2vec2 base")
+    state = {**fairseq2_state(encoder, large=large), **objective(32)}
+    if large:  # as distributed training leaves them
+        state = {f"module.{name}": value for name, value in state.items()}
+    torch.save({"model": state, "fs2": True}, tmp_path / "w2v.pt")
+    heads = {"num_attention_heads": encoder.model.config.num_attention_heads}
+    loaded = load_fairseq(tmp_path / "w2v.pt", options=heads)
+    assert loaded.head is None
+    assert loaded.encoder.preprocessor == {"do_normalize": large}
+    if large == encoder.preprocessor["do_normalize"]:
+        same(encoder, loaded.encoder)
+    found = fairseq_objective(tmp_path / "w2v.pt")
+    assert found.keys() == {
+        "quantizer.codevectors", "quantizer.weight_proj.weight", "project_q.weight", "project_hid.weight",
+    }  # fmt: skip
+    assert found.keys() == published_objective(tmp_path / "w2v.pt").keys()
+
+
+def sentencepiece_model(path: Path) -> int:
+    """A model of characters; returns its size."""
+    import sentencepiece
+
+    stream = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["ñuka wasi", "kay kaya"] * 20), model_writer=stream, model_type="char",
+        vocab_size=13, character_coverage=1.0, bos_id=0, pad_id=1, eos_id=2, unk_id=3, minloglevel=2,
+    )  # fmt: skip
+    path.write_bytes(stream.getvalue())
+    return len(sentencepiece.SentencePieceProcessor(model_proto=stream.getvalue()))
+
+
+def test_a_recogniser_of_fairseq2_brings_its_pieces(tmp_path: Path) -> None:
+    encoder = tiny_encoder("wav2vec2 large")
+    size = sentencepiece_model(tmp_path / "tokenizer.model")
+    head = torch.nn.Linear(32, size)
+    state = fairseq2_state(encoder, large=True) | {
+        f"final_proj.{name}": value.detach() for name, value in head.named_parameters()
+    }
+    torch.save({"model": state}, tmp_path / "ctc.pt")
+    published = load_published(tmp_path / "ctc.pt")
+    assert torch.equal(published.head.weight, head.weight)
+    assert published.surfaces[:4] == ("", "", "", "")
+    assert set("ñukawsiy ") == set("".join(published.surfaces))
+    (tmp_path / "other.model").write_bytes(b"")
+    with pytest.raises(InputError, match=r"its labels are missing.*there are 2"):
+        load_published(tmp_path / "ctc.pt")
+    (tmp_path / "tokenizer.model").unlink()
+    with pytest.raises(InputError, match="no sentencepiece model"):
+        load_published(tmp_path / "ctc.pt")
+
+
+@pytest.mark.parametrize("layout", ["transformers", "fairseq", "fairseq2"])
+@pytest.mark.parametrize("large", [False, True])
+def test_every_layout_is_written_and_read_back(layout: Layout, large: bool, tmp_path: Path) -> None:
+    encoder = tiny_encoder("wav2vec2 large" if large else "wav2vec2 base", num_attention_heads=1)
+    if layout == "fairseq2":
+        encoder.preprocessor["do_normalize"] = large  # its files do not say
+    out = tmp_path / ("folder" if layout == "transformers" else "model.pt")
+    assert convert(encoder, None, out, layout, load_pretrained) < 1e-5
+    assert difference(encoder, load_pretrained(out)) < 1e-5
+    with pytest.raises(InputError, match="exists already"):
+        convert(encoder, None, out, layout, load_pretrained)
+
+
+def test_a_recogniser_keeps_its_layer(tmp_path: Path) -> None:
+    encoder, head = tiny_encoder("wav2vec2 large", num_attention_heads=1), torch.nn.Linear(32, 8)
+    encoder.preprocessor["do_normalize"] = True
+    for layout in ("fairseq", "fairseq2"):
+        path = tmp_path / f"{layout}.pt"
+        convert(encoder, head, path, layout, load_pretrained)  # type: ignore[arg-type]
+        again = load_fairseq(path).head
+        assert again is not None
+        assert torch.equal(again.weight, head.weight)
+
+
+def test_what_differs_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    encoder = tiny_encoder("wav2vec2 base", num_attention_heads=1)
+    encoder.preprocessor["do_normalize"] = True  # fairseq2's reader takes a base model for one without
+    with pytest.raises(InputError, match=r"outputs differ by .* nothing was kept"):
+        convert(encoder, None, tmp_path / "model.pt", "fairseq2", load_pretrained)
+    assert not (tmp_path / "model.pt").exists()
+    with pytest.raises(InputError, match=r"written as a file that ends in .pt"):
+        convert(encoder, None, tmp_path / "folder", "fairseq", load_pretrained)
+    with pytest.raises(InputError, match=r"Give a wav2vec 2.0"):
+        convert(tiny_encoder("hubert base"), None, tmp_path / "f", "transformers", load_pretrained)
+
+
+def test_weights_that_a_layout_has_no_name_for_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no name for .*adapter_layer"):
+        convert(tiny_encoder("mms"), None, tmp_path / "m.pt", "fairseq", load_pretrained)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder = tiny_encoder("wav2vec2 large", num_attention_heads=1)
+    convert(encoder, None, tmp_path / "one.pt", "fairseq", load_pretrained)
+    assert main(["convert", str(tmp_path / "one.pt"), str(tmp_path / "two"), "--to", "transformers"]) == 0
+    assert "largest difference of the outputs on fixed audio" in capsys.readouterr().out
+    assert difference(encoder, load_pretrained(tmp_path / "two")) < 1e-5
+
+
+def test_asset_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def download(repository: str, name: str) -> str:
+        asked.append((repository, name))
+        return str(tmp_path / name)
+
+    monkeypatch.setattr("asr.encoder.assets.hf_hub_download", download)
+    assert asset_files("omniASR_CTC_300M") == (
+        tmp_path / "omniASR-CTC-300M.pt", tmp_path / "omniASR_tokenizer.model",
+    )  # fmt: skip
+    assert asset_files("facebook/omniASR-W2V-1B") == (tmp_path / "omniASR-W2V-1B.pt", None)
+    assert asked[0] == ("facebook/omniASR-CTC-300M", "omniASR-CTC-300M.pt")
+    assert asset_files("facebook/wav2vec2-base") is None
+    with pytest.raises(InputError, match="only omniASR_W2V_ and omniASR_CTC_"):
+        asset_files("omniASR_LLM_7B")
+    with pytest.raises(InputError, match="only omniASR_W2V_"):
+        asset_files("omniASR_CTC_5B")
+
+    def fail(repository: str, name: str) -> str:
+        raise OSError("no network")
+
+    monkeypatch.setattr("asr.encoder.assets.hf_hub_download", fail)
+    with pytest.raises(InputError, match=r"cannot be fetched .no network"):
+        asset_files("omniASR_CTC_1B")
