@@ -31,7 +31,7 @@ class MixConfig:
     """Skill-it: evaluations whose losses are added up."""
     skill_graph: dict[str, dict[str, float]] = field(default_factory=dict)
     """Skill-it: ``{from: {to: weight}}``, how much training on one group lowers the loss on another. Groups by
-    their last level's value; a group helps itself by 1 unless said otherwise. `recipes.skill_graph` learns it."""
+    their last level's value; a group helps itself by 1 unless said otherwise."""
 
     def __post_init__(self) -> None:
         if len(self.temperature) not in (0, len(self.levels)):
