@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from asr.frames import frames_needed, seconds_to_samples
 from asr.loss import blank_ratio, consistency_loss, ctc_loss
 from asr.manifest import Utterance
 from asr.mixing import Group, MixConfig, Mixture, group_of
-from asr.model import CTCModel, save_model
+from asr.model import CTCModel, Emissions, save_model
 from asr.trainer import StepOutput
 from asr.watchdog import Watch
 from lm.errors import InputError
@@ -102,7 +102,9 @@ class CtcTask:
         config: CtcConfig,
         seed: int,
     ) -> None:
-        self.model = model
+        self.recogniser = model
+        self.model: nn.Module = model
+        """What is trained: the recogniser, and in `asr.joint` more."""
         self.train = list(train)
         self.config = config
         self.seed = seed
@@ -151,7 +153,7 @@ class CtcTask:
             try:
                 waveform = lay_end_to_end([self.cache.load(each) for each in utterances], generator)
                 waveform = augment(waveform, self.config.augment, generator)
-                if reason := shortfall(self.model, labels, len(waveform)):
+                if reason := shortfall(self.recogniser, labels, len(waveform)):
                     raise InputError(f"{name}: {reason}.")
                 items.append((name, labels, waveform))
             except InputError as error:
@@ -169,7 +171,7 @@ class CtcTask:
 
     def step(self, model: nn.Module, batch: CtcBatch, progress: float) -> StepOutput:
         """CTC on the last and on intermediate layers, per label; with two views, their divergence."""
-        device = self.model.head.weight.device
+        device = self.recogniser.head.weight.device
         waveforms, num_samples = batch.waveforms.to(device), batch.num_samples.to(device)
         labels, num_labels = batch.labels.to(device), batch.num_labels.to(device)
         config = self.config
@@ -177,12 +179,12 @@ class CtcTask:
         if two_views:
             waveforms, num_samples = waveforms.repeat(2, 1), num_samples.repeat(2)
             labels, num_labels = labels.repeat(2, 1), num_labels.repeat(2)
-        self.model.encoder.mask_scale = (
+        self.recogniser.encoder.mask_scale = (
             min(1.0, max(0.0, progress / config.mask_start - 1)) if config.mask_start else 1.0
         )
         layers = self.inter_layers if config.inter_weight else ()
-        out = model(waveforms, num_samples, layers)
-        blank = self.model.tokenizer.blank
+        out, also = self._forward(model, waveforms, num_samples, layers)
+        blank = self.recogniser.tokenizer.blank
         total = num_labels.sum()
         loss = ctc = ctc_loss(out.values, out.num_frames, labels, num_labels, blank).sum() / total
         logs = {"ctc": float(ctc.detach())}
@@ -199,12 +201,26 @@ class CtcTask:
             consistency = consistency_loss(out.values, out.num_frames).sum() / total
             loss = loss + config.consistency_weight * consistency
             logs["consistency"] = float(consistency.detach())
+        if also is not None:
+            loss = loss + also
+            logs["objective"] = float(also.detach())
         return StepOutput(loss, logs)
+
+    def _forward(
+        self, model: nn.Module, waveforms: Tensor, num_samples: Tensor, layers: Collection[int]
+    ) -> tuple[Emissions, Tensor | None]:
+        """Emissions, and a loss beside CTC where there is one."""
+        return model(waveforms, num_samples, layers), None
+
+    def recogniser_of(self, model: nn.Module) -> CTCModel:
+        """The recogniser in what is trained."""
+        assert isinstance(model, CTCModel)
+        return model
 
     @torch.inference_mode()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Greedy CER and WER on dev, CTC loss per label, and the share of blank frames."""
-        assert isinstance(model, CTCModel)
+        model = self.recogniser_of(model)
         tokenizer = model.tokenizer
         decoder = GreedyDecoder(tokenizer.surfaces, tokenizer.blank)
         words, characters = Counts(), Counts()
@@ -249,6 +265,7 @@ class CtcTask:
         }
         if len(by_group) > 1:
             row |= {f"cer/{'/'.join(group)}": counts.rate for group, counts in by_group.items()}
+            row |= {f"loss/{'/'.join(group)}": losses[group] / max(1, labels[group]) for group in losses}
         return row
 
     def state(self) -> dict[str, Any]:
@@ -266,10 +283,10 @@ class CtcTask:
             del settings[name]
         settings = {name: value for name, value in settings.items() if not name.startswith("blank_")}
         return {
-            "labels": list(self.model.tokenizer.surfaces),
-            "languages": self.model.tokenizer.languages,
-            "emissions_per_frame": self.model.per_frame,
-            "encoder": json.loads(json.dumps(self.model.encoder.config())),
+            "labels": list(self.recogniser.tokenizer.surfaces),
+            "languages": self.recogniser.tokenizer.languages,
+            "emissions_per_frame": self.recogniser.per_frame,
+            "encoder": json.loads(json.dumps(self.recogniser.encoder.config())),
             "ctc": settings,
             "seed": self.seed,
             "utterances": zlib.crc32("\n".join(utterance.id for utterance in self.train).encode()),
@@ -277,7 +294,7 @@ class CtcTask:
 
     def head_parameters(self) -> list[nn.Parameter]:
         """The output layer."""
-        return list(self.model.head.parameters())
+        return list(self.recogniser.head.parameters())
 
     def watches(self) -> list[Watch]:
         """A model that writes blanks alone."""
@@ -301,7 +318,7 @@ class CtcTask:
         ):
             if not bool(torch.isfinite(row).all()):
                 return f"The audio of {name} has samples that are not numbers. Run `loquela corpus check`."
-            if reason := shortfall(self.model, labels[:count], samples):
+            if reason := shortfall(self.recogniser, labels[:count], samples):
                 return f"{name}: {reason}. Leave it out: `loquela corpus check`."
         return (
             "Audio and texts look sound, so training diverged. "
@@ -310,8 +327,7 @@ class CtcTask:
 
     def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write the model folder."""
-        assert isinstance(model, CTCModel)
-        save_model(model, folder, facts=facts)
+        save_model(self.recogniser_of(model), folder, facts=facts)
         if self.config.mix.levels:
             (folder.parent / "drawn.tsv").write_text(self.mixture.table(), encoding="utf-8")
 
@@ -324,8 +340,8 @@ class CtcTask:
         labels: list[int] = []
         for utterance in utterances:
             if labels:
-                labels += self.model.tokenizer.between
-            labels += self.model.tokenizer.encode(utterance.text, utterance.language)
+                labels += self.recogniser.tokenizer.between
+            labels += self.recogniser.tokenizer.encode(utterance.text, utterance.language)
         return labels
 
     def _collate(self, items: Sequence[tuple[str, list[int], FloatArray]]) -> CtcBatch:

@@ -21,6 +21,7 @@ from asr.config import load_config, save_config
 from asr.ctc import CtcConfig, CtcTask, trainable
 from asr.encoder import build_encoder
 from asr.encoder.lora import LoraSettings, add_adapters
+from asr.joint import JointConfig, JointTask
 from asr.manifest import read_manifest, total_hours, with_text
 from asr.model import CTCModel
 from asr.text import TextPolicy
@@ -53,6 +54,8 @@ class FinetuneConfig:
     """Folder that relative audio paths start from; the manifest's own when empty."""
     train_split: str = "train"
     dev_split: str = "dev"
+    languages: tuple[str, ...] = ()
+    """Train on these alone; empty takes all. Dev keeps every language."""
     max_duration_s: float = 30.0
     """Longer training utterances are left out."""
     policy: TextPolicy = field(default_factory=TextPolicy)
@@ -68,6 +71,8 @@ class FinetuneConfig:
     """Times that the output layer emits for each frame of the encoder; 2 where 25 frames a second are too few
     for fast speech."""
     ctc: CtcConfig = field(default_factory=CtcConfig)
+    joint: JointConfig = field(default_factory=JointConfig)
+    """A self-supervised loss on the same audio, for training on pseudo-labels."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
 
@@ -79,6 +84,8 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
     train = with_text(read_manifest(config.manifest, split=config.train_split, corpus=config.corpus))
     dev = with_text(read_manifest(config.manifest, split=config.dev_split, corpus=config.corpus))
     train = [utterance for utterance in train if utterance.duration_s <= config.max_duration_s]
+    if config.languages:
+        train = [utterance for utterance in train if utterance.language in config.languages]
     if not train or not dev:
         raise InputError(
             f"manifest {config.manifest}: {len(train)} training and {len(dev)} dev rows with text. Both are needed."
@@ -118,7 +125,11 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
     )
 
     # Batches, loss, optimiser, checkpoints: the trainer's loop.
-    task = CtcTask(model, train, dev, config.ctc, config.trainer.seed)
+    seed = config.trainer.seed
+    if config.joint.weight:
+        task: CtcTask = JointTask(model, train, dev, config.ctc, seed, config.joint)
+    else:
+        task = CtcTask(model, train, dev, config.ctc, seed)
     trainer = Trainer(task, config.trainer, config.exp)
     # Written only now: an experiment of other settings would have been refused.
     config.exp.mkdir(parents=True, exist_ok=True)

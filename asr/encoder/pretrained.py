@@ -29,9 +29,9 @@ def build_transformers_encoder(config: Mapping[str, Any]) -> TransformersEncoder
 
     Args:
         config: either ``{"kind": "pretrained", "source": ..., "language": ..., "config": {...}}``,
-            where ``config`` holds what to change; or from scratch ``{"kind": "wav2vec2", "config": {...},
-            "preprocessor": {...}}`` with a kind of `FAMILIES`. Both take ``gradient_checkpointing`` and
-            ``narrowband`` (see `TransformersEncoder`).
+            where ``config``, and ``preprocessor``, hold what to change; or from scratch ``{"kind": "wav2vec2",
+            "config": {...}, "preprocessor": {...}}`` with a kind of `FAMILIES`. Both take
+            ``gradient_checkpointing`` and ``narrowband`` (see `TransformersEncoder`).
     Raises:
         InputError: an unknown kind or setting, or a model that cannot be had.
     """
@@ -51,6 +51,7 @@ def build_transformers_encoder(config: Mapping[str, Any]) -> TransformersEncoder
         settings["source"],
         language=settings.get("language", ""),
         options=options,
+        preprocessor=settings.get("preprocessor"),
         **switches,
     )
 
@@ -60,6 +61,7 @@ def load_pretrained(
     *,
     language: str = "",
     options: Mapping[str, Any] | None = None,
+    preprocessor: Mapping[str, Any] | None = None,
     **switches: bool,
 ) -> TransformersEncoder:
     """Encoder of a published model, pre-trained or fine-tuned; a head is left behind.
@@ -69,17 +71,31 @@ def load_pretrained(
             (``omniASR_W2V_300M``).
         language: code of the adapter to load into a model that has one per language (MMS).
         options: fields of the configuration to change: dropout, masking, layerdrop.
+        preprocessor: ``do_normalize``, where the published value is wrong.
         switches: ``gradient_checkpointing`` and ``narrowband`` of `TransformersEncoder`.
     Raises:
-        InputError: the model cannot be had or read, or an option is unknown.
+        InputError: the model cannot be had or read, an option is unknown, or the model seems to be one for
+            normalised audio and says that its audio is not.
     """
     if assets := asset_files(source):
         source = assets[0]
     if Path(source).suffix == ".pt":
-        return load_fairseq(source, options=options, **switches).encoder
-    files = ModelFiles(source)
-    encoder = encoder_from_files(files, options, **switches)
-    encoder.load_weights(checkpoint_weights(files, encoder, language), files.source)
+        encoder = load_fairseq(source, options=options, **switches).encoder
+    else:
+        files = ModelFiles(source)
+        encoder = encoder_from_files(files, options, **switches)
+        encoder.load_weights(checkpoint_weights(files, encoder, language), files.source)
+    if preprocessor:
+        check_names(f"preprocessor of {source}", preprocessor, set(encoder.preprocessor))
+        encoder.preprocessor |= preprocessor
+    by_layer = getattr(encoder.model.config, "feat_extract_norm", "") == "layer"
+    if by_layer and not encoder.preprocessor["do_normalize"] and "do_normalize" not in (preprocessor or {}):
+        # fairseq trains such models with task.normalize=true; without, they hear what they never heard.
+        raise InputError(
+            f"encoder {source}: its convolutions are followed by layer normalisation, as in models of normalised "
+            "audio, but its files say do_normalize=false. Say which it is: "
+            "encoder.preprocessor={do_normalize: true}, or false."
+        )
     return encoder
 
 

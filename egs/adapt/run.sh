@@ -43,9 +43,8 @@ encoder_of() { # ARM: setting of the fine-tuning's encoder
 }
 
 if at 1 "import; source languages in one manifest; labels of some minutes"; then
-    for name in killkan storybooks; do
-        loquela corpus import --form manifest "${!name}/manifest.tsv" --out "data/$name.tsv" || true
-    done
+    loquela corpus import --form manifest "$killkan/manifest.tsv" --out data/killkan.tsv
+    loquela corpus import --form manifest "$storybooks/manifest.tsv" --out data/storybooks.tsv
     # Mboshi's published dev is the test; dev is carved from its training sessions.
     loquela corpus import --form manifest "$mboshi/manifest.tsv" --out data/mboshi.published.tsv
     python ../mboshi/local/carve_dev.py data/mboshi.published.tsv data/mboshi.tsv

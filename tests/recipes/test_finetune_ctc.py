@@ -273,3 +273,26 @@ def test_skill_it_resumes_in_fine_tuning(tmp_path: Path, tone_corpus: Path) -> N
             finetune(config)
         weights.append(load_file(whole_checkpoints(config.exp / "checkpoints")[-1] / "weights.safetensors"))
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_a_self_supervised_loss_beside_ctc(tmp_path: Path, tone_corpus: Path) -> None:
+    changes = (
+        "joint.weight=0.3", "joint.objective.kind=best-rq", "joint.objective.num_codes=16",
+        "joint.objective.mask_span_s=0.12",
+    )  # fmt: skip
+    exps = []
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+        config = configure(tmp_path / name, tone_corpus, *changes)
+        finetune(config)
+        exps.append(config.exp)
+    for path in whole_checkpoints(exps[1] / "checkpoints")[-1].iterdir():
+        path.unlink()
+    finetune(config)
+    first, second = (
+        load_file(whole_checkpoints(exp / "checkpoints")[-1] / "weights.safetensors") for exp in exps
+    )
+    assert any(name.startswith("objective.") for name in first)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    # What is saved is a plain recogniser.
+    assert load_model(exps[0] / "model").tokenizer.surfaces == ("", " ", *"abcdef")

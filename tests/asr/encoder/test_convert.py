@@ -11,8 +11,9 @@ from torch import Tensor
 
 from asr.cli import main
 from asr.encoder.assets import asset_files
-from asr.encoder.convert import Layout, convert, difference
+from asr.encoder.convert import Layout, convert, difference, write_fairseq
 from asr.encoder.fairseq import fairseq_objective, load_fairseq
+from asr.encoder.layouts import FAIRSEQ
 from asr.encoder.pretrained import load_pretrained, published_objective
 from asr.encoder.published import load_published
 from asr.encoder.transformers_encoder import TransformersEncoder
@@ -194,3 +195,14 @@ def test_asset_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("asr.encoder.assets.hf_hub_download", fail)
     with pytest.raises(InputError, match=r"cannot be fetched .no network"):
         asset_files("omniASR_CTC_1B")
+
+
+def test_a_normalisation_that_does_not_fit_the_model_must_be_said(tmp_path: Path) -> None:
+    encoder = tiny_encoder("wav2vec2 large", num_attention_heads=1)
+    encoder.preprocessor["do_normalize"] = False
+    write_fairseq(encoder, None, tmp_path / "w2v.pt", FAIRSEQ)
+    with pytest.raises(InputError, match=r"files say do_normalize=false. Say which it is"):
+        load_pretrained(tmp_path / "w2v.pt")
+    for said in (True, False):
+        loaded = load_pretrained(tmp_path / "w2v.pt", preprocessor={"do_normalize": said})
+        assert loaded.preprocessor["do_normalize"] is said

@@ -1,0 +1,79 @@
+"""Which language helps which: ``python -m recipes.skill_graph a=exp/a b=exp/b a+b=exp/ab ...``.
+
+Skill-it's graph (Chen et al. 2023, sec. 3.2): an edge from one language to another says that training
+on both for as many updates leaves a lower dev loss on the second than training on the second
+alone. Each run is one of ``recipes.finetune_ctc`` with ``languages: [a]`` or ``[a, b]``, the same
+updates and ``ctc.mix.levels: [language]``; a pair is drawn half and half. What is printed is
+``mix.skill_graph`` as YAML.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from itertools import permutations
+from pathlib import Path
+
+import yaml
+
+from asr.cli import guarded
+from lm.errors import InputError
+
+
+def main() -> int:
+    """Read the runs, print the graph."""
+    parser = argparse.ArgumentParser(prog="python -m recipes.skill_graph", description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="LANGUAGES=EXP", help="a=exp/a, a+b=exp/ab")
+    parser.add_argument("--weight", type=float, default=0.5, help="of an edge between two (paper: 0.5)")
+    args = parser.parse_args()
+    losses: dict[frozenset[str], dict[str, float]] = {}
+    for run in args.runs:
+        names, equals, folder = run.partition("=")
+        if not (names and equals and folder):
+            raise InputError(f"{run!r}: write LANGUAGES=EXP, as in a+b=exp/ab.")
+        losses[frozenset(names.split("+"))] = last_losses(Path(folder))
+    print(yaml.safe_dump({"skill_graph": graph(losses, args.weight)}, allow_unicode=True), end="")
+    return 0
+
+
+def graph(losses: dict[frozenset[str], dict[str, float]], weight: float) -> dict[str, dict[str, float]]:
+    """Edges by who helps whom.
+
+    Args:
+        losses: languages of a run -> dev loss of each language at its end.
+    Raises:
+        InputError: a run is missing.
+    """
+    languages = sorted({language for run in losses for language in run})
+    found: dict[str, dict[str, float]] = {language: {language: 1.0} for language in languages}
+    for source, target in permutations(languages, 2):
+        for needed in ({target}, {source, target}):
+            if frozenset(needed) not in losses:
+                raise InputError(
+                    f"no run on {'+'.join(sorted(needed))}. Each language needs one alone and one with each other."
+                )
+        if losses[frozenset({source, target})][target] < losses[frozenset({target})][target]:
+            found[source][target] = weight
+    return found
+
+
+def last_losses(exp: Path) -> dict[str, float]:
+    """Dev loss of each language at the end of a run.
+
+    Raises:
+        InputError: the folder has no evaluations by language.
+    """
+    try:
+        lines = (exp / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        row = json.loads(lines[-1])
+    except (OSError, ValueError, IndexError) as error:
+        raise InputError(f"{exp} has no history.jsonl with an evaluation. Train it first.") from error
+    found = {name.removeprefix("loss/"): value for name, value in row.items() if name.startswith("loss/")}
+    if not found:
+        raise InputError(f"{exp} was not evaluated by language. Train it with ctc.mix.levels=[language].")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

@@ -1,0 +1,49 @@
+"""Who helps whom, from the losses of runs alone and in pairs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lm.errors import InputError
+from recipes.skill_graph import graph, last_losses
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_an_edge_is_a_lower_loss_than_alone() -> None:
+    losses = {
+        frozenset({"a"}): {"a": 1.0, "b": 3.0},
+        frozenset({"b"}): {"a": 3.0, "b": 1.0},
+        frozenset({"a", "b"}): {"a": 1.2, "b": 0.8},
+    }
+    assert graph(losses, 0.5) == {"a": {"a": 1.0, "b": 0.5}, "b": {"b": 1.0}}
+    del losses[frozenset({"b"})]
+    with pytest.raises(InputError, match="no run on b"):
+        graph(losses, 0.5)
+
+
+def test_the_command_reads_runs(tmp_path: Path) -> None:
+    for name, a, b in (("a", 1.0, 3.0), ("b", 3.0, 1.0), ("ab", 0.9, 1.1)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "history.jsonl").write_text(json.dumps({"loss/a": a, "loss/b": b}) + "\n")
+    command = [
+        sys.executable,
+        "-m",
+        "recipes.skill_graph",
+        f"a={tmp_path}/a",
+        f"b={tmp_path}/b",
+        f"a+b={tmp_path}/ab",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert yaml.safe_load(done.stdout) == {"skill_graph": {"a": {"a": 1.0}, "b": {"a": 0.5, "b": 1.0}}}
+    (tmp_path / "a" / "history.jsonl").write_text("{}\n")
+    with pytest.raises(InputError, match="not evaluated by language"):
+        last_losses(tmp_path / "a")
+    with pytest.raises(InputError, match="no history"):
+        last_losses(tmp_path / "none")
