@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +64,24 @@ def group_of(utterance: Utterance, levels: Sequence[str]) -> Group:
             )
         values.append(str(value))
     return tuple(values)
+
+
+def warn_of_lost_groups(
+    before: Sequence[Utterance], after: Sequence[Utterance], levels: Sequence[str]
+) -> None:
+    """Name, on standard error, each group of which no training utterance is left."""
+    kept = {group_of(utterance, levels) for utterance in after}
+    lost: dict[Group, float] = {}
+    for utterance in before:
+        group = group_of(utterance, levels)
+        if group not in kept:
+            lost[group] = lost.get(group, 0.0) + utterance.duration_s
+    for group, seconds in sorted(lost.items()):
+        print(
+            f"{' '.join(levels)} {' '.join(group) or '(none)'}: 0 hours to train on; its {seconds:.1f} s are in "
+            "utterances too short to be used. The others go on without it.",
+            file=sys.stderr,
+        )
 
 
 def temperature_shares(hours: Mapping[Group, float], temperature: Sequence[float]) -> dict[Group, float]:

@@ -23,6 +23,7 @@ from asr.encoder import build_encoder
 from asr.encoder.lora import LoraSettings, add_adapters
 from asr.joint import JointConfig, JointTask
 from asr.manifest import read_manifest, total_hours, with_text
+from asr.mixing import warn_of_lost_groups
 from asr.model import CTCModel
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer, character_tokenizer, code_point, piece_tokenizer
@@ -111,11 +112,13 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         model.encoder.freeze_features()
     if config.lora.rank:
         add_adapters(model.encoder, config.lora)
-    train, reasons = trainable(model, train, config.ctc.augment)
+    given = train
+    train, reasons = trainable(model, given, config.ctc.augment)
     for reason in reasons:
         print(f"left out {reason}", file=sys.stderr)
     if not train:
         raise InputError(f"manifest {config.manifest}: no training utterance is left. See the reasons above.")
+    warn_of_lost_groups(given, train, config.ctc.mix.levels)
     sizes = [(parameter.numel() / 1e6, parameter.requires_grad) for parameter in model.parameters()]
     print(
         f"{len(train)} training utterances, {total_hours(train):.2f} h; {len(dev)} dev; "

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames
 from asr.features import (
     HOP_SAMPLES,
+    RANGE_DB,
     WINDOW_SAMPLES,
     Filterbank,
     frame_mask,
@@ -33,6 +34,8 @@ class ConformerConfig:
 
     num_bins: int = 80
     """Mel bins."""
+    range_db: float = RANGE_DB
+    """Energies farther than this below an utterance's loudest are raised to there; 0 leaves them."""
     width: int = 176
     """Model width D (conformer-S: Gulati et al. 2020, table 1: 144)."""
     num_layers: int = 8
@@ -77,7 +80,7 @@ class ConformerEncoder(Encoder):
         self.grid = FrameGrid(hop_samples=4 * HOP_SAMPLES, window_samples=WINDOW_SAMPLES + 6 * HOP_SAMPLES)
         self.num_bins = config.num_bins
         self.feature_width = config.num_bins * (self.grid.hop_samples // HOP_SAMPLES)
-        self.filterbank = Filterbank(config.num_bins)
+        self.filterbank = Filterbank(config.num_bins, config.range_db)
         channels = config.stem_channels
         self.stem1 = nn.Conv2d(1, channels, 3, stride=2)
         self.stem2 = nn.Conv2d(channels, channels, 3, stride=2)

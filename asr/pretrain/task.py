@@ -22,7 +22,7 @@ from asr.config import to_mapping
 from asr.encoder.saved import save_encoder
 from asr.frames import seconds_to_samples
 from asr.manifest import Utterance
-from asr.mixing import Group, MixConfig, Mixture, group_of
+from asr.mixing import Group, MixConfig, Mixture, group_of, warn_of_lost_groups
 from asr.pretrain.objectives import Outcome, PretrainModel
 from asr.trainer import StepOutput
 from asr.watchdog import Watch
@@ -77,6 +77,7 @@ class PretrainTask:
         self.cache = AudioCache(config.cache_gb * 1e9)
         self.train, short = self._long_enough(train)
         dev, _ = self._long_enough(dev)
+        warn_of_lost_groups(train, self.train, config.mix.levels)
         if short:
             print(f"left out {short} utterances too short for a masked span", file=sys.stderr)
         if not self.train or not dev:

@@ -254,3 +254,21 @@ def test_an_encoder_of_another_architecture_is_refused(tmp_path: Path, tone_corp
         pretrain(settings(tmp_path / "on", tone_corpus, source))
     with pytest.raises(InputError, match="holds an encoder without an output layer"):
         load_model(tmp_path / "pre" / "model")
+
+
+def test_a_language_of_zero_hours_is_named_and_the_others_go_on(
+    tmp_path: Path, two_languages: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = read_manifest(two_languages)
+    short = tmp_path / "short.wav"
+    soundfile.write(short, np.zeros(1_600, np.float32), 16_000)
+    rows.append(Utterance(id="short", audio=short, duration_s=0.1, split="train", language="c"))
+    write_manifest(rows, tmp_path / "three.tsv")
+    pretrain(
+        settings(
+            tmp_path, tmp_path / "three.tsv", "data.mix.levels=[language]", "data.mix.temperature=[0]",
+            "trainer.updates=1",
+        )
+    )  # fmt: skip
+    assert "language c: 0 hours to train on; its 0.1 s are in utterances too short" in capsys.readouterr().err
+    assert len((tmp_path / "pre" / "drawn.tsv").read_text().splitlines()) == 3
