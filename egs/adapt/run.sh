@@ -2,10 +2,11 @@
 # What pretraining buys when labels are few: an encoder from scratch, pretrained on other languages,
 # pretrained on the target's own audio, or on the one and then the other; then CTC on 10 minutes,
 # an hour or all of the target's labels, several seeds, the same number of updates for every arm.
+# Then what pseudo-labels add, and what labels of another language do, however they are mixed.
 # --killkan, --mboshi and --storybooks are the corpora's folders; --target is killkan or mboshi.
 set -euo pipefail
 cd "$(dirname "$0")"
-stage=1 stop_stage=4
+stage=1 stop_stage=8
 target=killkan
 killkan=../../../shared/corpora/killkan
 mboshi=../../../shared/corpora/mboshi
@@ -14,6 +15,8 @@ arms="none wrong source source_target target"
 labels="10 60 all"
 seeds="1 2 3"
 updates=3000          # of pretraining; going on takes half as many again
+teacher=source_target # the arm that labels what has no labels
+keep=0.7              # share of the pseudo-labels that the student learns from, the surest
 . ./path.sh
 . "$ROOT/egs/parse_options.sh"
 case $target in
@@ -78,4 +81,53 @@ if at 3 "fine-tune every arm on every amount of labels with every seed"; then
 fi
 if at 4 "score: every arm, and against none"; then
     python local/table.py "$exp" "data/$target.tsv" --arms "$arms" --labels "$labels" --seeds "$seeds"
+fi
+if at 5 "self-training: the teacher with a language model of its few labels, a student, gold last"; then
+    for minutes in 10 60; do
+        for seed in $seeds; do
+            from=$exp/$teacher/$minutes.$seed
+            to=$exp/student/$minutes.$seed
+            mapfile -t encoder < <(encoder_of "$teacher")
+            loquela lm build --manifest "data/$target.$minutes.tsv" --split train --policy "$from/tokenizer.json" \
+                --word-order 2 --character-order 5 --out "$from/lm" --overwrite
+            loquela lm tune --model "$from" --lm "$from/lm" --manifest "data/$target.$minutes.tsv"
+            python -m recipes.decode_ctc "$from" "data/$target.$minutes.tsv" --split unlabelled --lm "$from/lm" \
+                --out "$to/unlabelled.tsv"
+            python -m recipes.pseudo_label "data/$target.$minutes.tsv" --hypothesis "$to/unlabelled.tsv" \
+                --keep "$keep" --truth "data/$target.tsv" --out "data/$target.$minutes.$seed.pseudo.tsv" |
+                tee "$to/pseudo.json"
+            python -m recipes.finetune_ctc conf/finetune.yaml trainer.seed="$seed" "${encoder[@]}" \
+                manifest="data/$target.$minutes.$seed.pseudo.tsv" exp="$to/pseudo" \
+                "ctc.mix={levels: [label], temperature: [0.5]}"
+            python -m recipes.finetune_ctc conf/finetune.yaml trainer.seed="$seed" manifest="data/$target.$minutes.tsv" \
+                exp="$to" "encoder={kind: saved, source: $to/pseudo}" trainer.updates=200 trainer.lr=5e-4 ctc.mask_start=0
+            python -m recipes.decode_ctc "$to" "data/$target.tsv" --split test --out "$to/test.tsv"
+        done
+    done
+fi
+if at 6 "score: students against teachers"; then
+    python local/table.py "$exp" "data/$target.tsv" --arms "$teacher student" --labels "10 60" --seeds "$seeds" \
+        --base "$teacher"
+fi
+if at 7 "labels of another language beside 10 minutes of the target's, mixed in five ways"; then
+    loquela corpus join "$target=data/$target.10.tsv" "$other=data/$other.tsv" --out "data/mixed.$target.tsv"
+    mapfile -t encoder < <(encoder_of "$teacher")
+    for seed in $seeds; do
+        for mix in proportional temperature uniform skill; do
+            case $mix in
+            proportional) how="temperature: [1]" ;;
+            temperature) how="temperature: [0.5]" ;;
+            uniform) how="temperature: [0]" ;;
+            skill) how="skill_eta: 0.5" ;;
+            esac
+            run=$exp/mixed.$mix/10.$seed
+            python -m recipes.finetune_ctc conf/finetune.yaml manifest="data/mixed.$target.tsv" exp="$run" \
+                trainer.seed="$seed" "ctc.mix={levels: [corpus], $how}" tokenizer.language_labels=true "${encoder[@]}"
+            python -m recipes.decode_ctc "$run" "data/$target.tsv" --split test --out "$run/test.tsv"
+        done
+    done
+fi
+if at 8 "score: the mixtures against the target alone"; then
+    python local/table.py "$exp" "data/$target.tsv" --labels 10 --seeds "$seeds" --base "$teacher" \
+        --arms "$teacher mixed.proportional mixed.temperature mixed.uniform mixed.skill"
 fi

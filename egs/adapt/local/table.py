@@ -1,7 +1,7 @@
 """Error rates of every arm over its seeds: ``table.py EXP MANIFEST --arms "none target" --labels "10" --seeds "1 2"``.
 
 Means over the seeds; intervals by drawing utterances, with the errors of all seeds of an utterance
-together; each arm against ``none`` on the same draws.
+together; each arm against one of them on the same draws.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from asr.score import METRICS, CorpusScore, score_corpus
 from asr.score_files import read_hypotheses, read_references
 from asr.tokenizer import Tokenizer
 
-BASE = "none"
-
 
 def main() -> int:
     """Score what is there, print a table in Markdown."""
@@ -27,9 +25,12 @@ def main() -> int:
     parser.add_argument("manifest", type=Path)
     for name in ("arms", "labels", "seeds"):
         parser.add_argument(f"--{name}", required=True, type=str.split)
+    parser.add_argument("--base", default="none", help="the arm that the others are compared with")
     args = parser.parse_args()
     references = read_references(args.manifest, split="test").texts
-    print("| labels | encoder | seeds | CER % (95 %) | by seed | minus none | WER % (95 %) | minus none |")
+    print(
+        f"| labels | arm | seeds | CER % (95 %) | by seed | minus {args.base} | WER % (95 %) | minus {args.base} |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for minutes in args.labels:
         base: list[CorpusScore] = []
@@ -42,7 +43,7 @@ def main() -> int:
                     scores.append(score_corpus(references, read_hypotheses([run / "test.tsv"]), policy))
             if not scores:
                 continue
-            base = base or (scores if arm == BASE else [])
+            base = base or (scores if arm == args.base else [])
             cells = [minutes, arm, str(len(scores))]
             for metric in METRICS[::-1]:
                 errors, lengths = totals(scores, metric)
@@ -53,7 +54,9 @@ def main() -> int:
                     rates = [100 * score.counts(metric).rate for score in scores]
                     deviation = f" ±{statistics.stdev(rates):.1f}" if len(rates) > 1 else ""
                     cells.append(" ".join(f"{rate:.1f}" for rate in rates) + deviation)
-                cells.append("" if arm == BASE or len(base) != len(scores) else against(scores, base, metric))
+                cells.append(
+                    "" if arm == args.base or len(base) != len(scores) else against(scores, base, metric)
+                )
             print("| " + " | ".join(cells) + " |")
     return 0
 
