@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,53 @@ def to_binary(model: ArpaModel, name: str = "the model") -> bytes:
     lookup = struct.pack("<II", 0, len(words)) + vocabulary.tobytes()
     strings = b"".join(word.encode() + b"\0" for word in words)
     return b"".join([header, lookup, unigrams.tobytes(), *tables, strings])
+
+
+@dataclass(frozen=True)
+class ProbingModel:
+    """The parts of a probing binary."""
+
+    words: list[str]
+    """By number; ``<unk>`` first."""
+    unigrams: NDArray[np.void]
+    middle: list[NDArray[np.void]]
+    """Hash tables of the orders 2 to ``order - 1``."""
+    longest: NDArray[np.void]
+
+    @property
+    def order(self) -> int:
+        """Words in the longest n-gram."""
+        return len(self.middle) + 2
+
+
+def parse_binary(data: bytes, name: str) -> ProbingModel:
+    """The tables of a kenlm binary.
+
+    Raises:
+        InputError: it is not of the kind ``probing``, or was made without its words.
+    """
+    order, multiplier, kind, has_words, _ = _FIXED.unpack_from(data, len(_SANITY))
+    if kind != 0:
+        raise InputError(
+            f"language model {name} is a kenlm binary of another kind than probing. Give the ARPA file it was "
+            "made from, or make it with `build_binary probing`."
+        )
+    if not has_words:
+        raise InputError(f"language model {name} holds no words. Give the ARPA file it was made from.")
+    counts = struct.unpack_from(f"<{order}Q", data, len(_SANITY) + _FIXED.size)
+    at = _header_size(order) + 8 + _buckets(counts[0], multiplier) * _WORD.itemsize
+
+    def table(dtype: np.dtype[np.void], size: int) -> NDArray[np.void]:
+        nonlocal at
+        found = np.frombuffer(data, dtype, size, at)
+        at += size * dtype.itemsize
+        return found
+
+    unigrams = table(_UNIGRAM, counts[0] + 1)
+    middle = [table(_MIDDLE, _buckets(count, multiplier)) for count in counts[1:-1]]
+    longest = table(_LONGEST, _buckets(counts[-1], multiplier))
+    words = data[at:].decode("utf-8", "replace").rstrip("\0").split("\0")
+    return ProbingModel(words, unigrams[: len(words)], middle, longest)
 
 
 def read_binary_vocabulary(path: str | Path) -> list[str]:

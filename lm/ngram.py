@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import tempfile
@@ -16,9 +15,7 @@ import kenlm
 from lm.arpa import GZIP_MAGIC, open_arpa, read_counts, read_vocabulary
 from lm.binary import MAGIC, check_binary, read_binary_vocabulary
 from lm.errors import InputError
-
-LN10 = math.log(10)
-"""kenlm and ARPA files speak log10, everything outside natural logarithms."""
+from lm.tables import LN10, NgramTables, load_tables
 
 State = Any
 """What a model remembers of the history (kenlm.State): hashable; equal where no future score can differ."""
@@ -79,6 +76,15 @@ class NgramModel:
         if _head(self.path).startswith(MAGIC[:40]):
             return tuple(read_binary_vocabulary(self.path))
         return tuple(read_vocabulary(self.path))
+
+    @cached_property
+    def tables(self) -> tuple[NgramTables, list[str]]:
+        """The model in arrays, for compiled code, and its words by number.
+
+        Raises:
+            InputError: a binary of another kind than probing, or without its words.
+        """
+        return load_tables(self.path)
 
     def __contains__(self, token: str) -> bool:
         return bool(token in self._model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from dataclasses import replace
 from functools import lru_cache
@@ -160,14 +159,6 @@ def test_the_same_decoder_gives_the_same_result_again() -> None:
     decoder = BeamDecoder(LETTERS, 0, toy_model("both"), BeamSearchConfig(num_hypotheses=5))
     first = [decoder.decode(random_emissions(20, 4, seed)) for seed in range(3)]
     assert [decoder.decode(random_emissions(20, 4, seed)) for seed in range(3)] == first
-
-
-def test_decoding_leaves_the_garbage_collector_as_it_was() -> None:
-    decoder = BeamDecoder(LETTERS, 0, None, BeamSearchConfig())
-    for switch in (gc.disable, gc.enable):
-        switch()
-        decoder.decode(random_emissions(5, 4, 0))
-        assert gc.isenabled() == (switch is gc.enable)
 
 
 def test_padding_is_refused_by_shape_and_nan_by_value() -> None:

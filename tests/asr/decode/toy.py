@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 
 from asr.decode import FloatArray, plain_text
+from lm.tables import NgramTables, load_tables
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,30 @@ class ToyNgram:
 
     def __contains__(self, token: str) -> bool:
         return token in self.tokens
+
+    @cached_property
+    def tables(self) -> tuple[NgramTables, list[str]]:
+        """The same numbers as an ARPA file gives them: what follows the start or an unknown token are unigrams."""
+
+        def line(logp: float, *words: str) -> str:
+            return f"{logp / math.log(10):.9f}\t{' '.join(words)}\t0\n"
+
+        after = [*self.tokens, "</s>"]
+        unigrams = [line(self._unknown, "<unk>"), line(-99, "<s>")]
+        unigrams += [line(logp, word) for word, logp in zip(after, self._rows[-1], strict=True)]
+        bigrams = [
+            line(logp, word, then).removesuffix("\t0\n") + "\n"
+            for word, row in zip(self.tokens, self._rows, strict=False)
+            for then, logp in zip(after, row, strict=True)
+        ]
+        parts = [
+            "\\data\\\n", f"ngram 1={len(unigrams)}\n", f"ngram 2={len(bigrams)}\n",
+            "\n\\1-grams:\n", *unigrams, "\n\\2-grams:\n", *bigrams, "\n\\end\\\n",
+        ]  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "toy.arpa")
+            path.write_text("".join(parts), encoding="utf-8")
+            return load_tables(path)
 
     def start(self) -> int:
         return len(self.tokens)

@@ -1,0 +1,528 @@
+"""The beam search, compiled: texts, prefixes and language-model histories as rows of arrays.
+
+What is searched. For emissions of T frames the score of a text y is
+
+    log p_CTC(y | x) + lm_weight W(y) + char_weight C(y) + word_bonus |y|
+
+(see `BeamSearchConfig` for W and C). log p_CTC sums all paths of labels that write y, as far as the
+beam kept them: paths are merged as soon as they write the same text with the same last label,
+which is all that CTC and the language models can tell apart. Two label rows that write the same
+text (sentence pieces) meet in one text at the end. Without pruning every text has its exact score.
+
+numba compiles it on the user's machine without a C compiler, keeps what it compiled on disk, and
+lets go of the interpreter's lock while it runs, so that threads decode side by side. A search holds
+memory for what its beam has looked at, and nothing outlives it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from lm.tables import NgramTables, States, begin, more_states, new_states, score, sentence_end
+
+IMPOSSIBLE = -math.inf
+SPACE = 0
+"""Number of the space among the characters that labels write."""
+NOWHERE = -1
+"""Place in the lexicon of a word that no known word begins like."""
+ENDS_BLANK, ENDS_LABEL, NEXT_BLANK, NEXT_LABEL, TOTAL, RANK = range(6)
+"""Columns of a prefix: log-probabilities of its paths by how they end, now and after this frame; their
+sum; and what it is ranked by."""
+
+
+class Labels(NamedTuple):
+    """What each label writes."""
+
+    blank: int
+    at: NDArray[np.int64]
+    """Where each label's characters begin, (C + 1,)."""
+    chars: NDArray[np.int32]
+    """Numbers of the characters, one label's after the other's."""
+    longest: int
+    """Most characters of a label."""
+    num_chars: int
+
+
+class Lexicon(NamedTuple):
+    """Known words as a tree of characters; node 0 is the root."""
+
+    at: NDArray[np.int64]
+    """Where each node's children begin, (nodes + 1,)."""
+    char: NDArray[np.int32]
+    child: NDArray[np.int32]
+    word: NDArray[np.int32]
+    """Number of the word that ends at a node; -1 where none does."""
+    best: NDArray[np.float64]
+    """Natural log-probability of the likeliest word, by itself, that begins so."""
+
+
+class Settings(NamedTuple):
+    """`BeamSearchConfig` and what follows from the models."""
+
+    lm_weight: float
+    char_weight: float
+    word_bonus: float
+    unknown_offset: float
+    spelling_weight: float
+    uniform: float
+    """Natural log-probability of a character where no character model says it."""
+    unknown: float
+    """Natural log-probability of ``<unk>`` by itself."""
+    score_end: bool
+    beam_width: int
+    beam_threshold: float
+    label_threshold: float
+    max_labels: int
+    has_word: bool
+    has_char: bool
+
+
+class Tree(NamedTuple):
+    """Everything the search has looked at: texts (nodes), and texts with their last label (prefixes)."""
+
+    # Of each text: its parent, the character it adds, its open word's place in the lexicon, whether a word
+    # is open, and the histories of the two models.
+    parent: NDArray[np.int32]
+    char: NDArray[np.int32]
+    place: NDArray[np.int32]
+    open: NDArray[np.bool_]
+    history: NDArray[np.int32]
+    spelt: NDArray[np.int32]
+    # Weighted score of the closed words and all characters; of the open word's spelling; and the first with
+    # an estimate for the open word.
+    score: NDArray[np.float64]
+    spelling: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    # Of each prefix: the one it goes on from, its last label, its text, the frame its next values are for.
+    previous: NDArray[np.int32]
+    label: NDArray[np.int32]
+    text: NDArray[np.int32]
+    frame: NDArray[np.int32]
+    value: NDArray[np.float64]
+    """Log-probabilities of each prefix, (prefixes, 6)."""
+    # Hash tables: (text, character) -> text; (text, label) -> prefix; (prefix, label) -> prefix.
+    text_key: NDArray[np.int64]
+    text_value: NDArray[np.int32]
+    spelling_key: NDArray[np.int64]
+    spelling_value: NDArray[np.int32]
+    next_key: NDArray[np.int64]
+    next_value: NDArray[np.int32]
+
+
+@njit(nogil=True, cache=True)
+def _empty(texts: int, prefixes: int) -> Tree:
+    slots, more = 1024, 1024
+    while slots < 2 * texts:
+        slots *= 2
+    while more < 2 * prefixes:
+        more *= 2
+    return Tree(
+        np.full(texts, -1, np.int32), np.zeros(texts, np.int32), np.zeros(texts, np.int32),
+        np.zeros(texts, np.bool_), np.zeros(texts, np.int32), np.zeros(texts, np.int32),
+        np.zeros(texts, np.float64), np.zeros(texts, np.float64), np.zeros(texts, np.float64),
+        np.full(prefixes, -1, np.int32), np.full(prefixes, -1, np.int32), np.zeros(prefixes, np.int32),
+        np.full(prefixes, -1, np.int32), np.full((prefixes, 6), -np.inf, np.float64),
+        np.zeros(slots, np.int64), np.zeros(slots, np.int32),
+        np.zeros(more, np.int64), np.zeros(more, np.int32),
+        np.zeros(more, np.int64), np.zeros(more, np.int32),
+    )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def _larger(tree: Tree, num_texts: int, num_prefixes: int, texts: int, prefixes: int) -> Tree:
+    """The same tree with room for more."""
+    new = _empty(texts, prefixes)
+    for old, into in (
+        (tree.parent, new.parent), (tree.char, new.char), (tree.place, new.place),
+        (tree.history, new.history), (tree.spelt, new.spelt),
+    ):  # fmt: skip
+        into[:num_texts] = old[:num_texts]
+    new.open[:num_texts] = tree.open[:num_texts]
+    for old, into in ((tree.score, new.score), (tree.spelling, new.spelling), (tree.bias, new.bias)):
+        into[:num_texts] = old[:num_texts]
+    for old, into in (
+        (tree.previous, new.previous), (tree.label, new.label), (tree.text, new.text), (tree.frame, new.frame),
+    ):  # fmt: skip
+        into[:num_prefixes] = old[:num_prefixes]
+    new.value[:num_prefixes] = tree.value[:num_prefixes]
+    _rehash(tree.text_key, tree.text_value, new.text_key, new.text_value)
+    _rehash(tree.spelling_key, tree.spelling_value, new.spelling_key, new.spelling_value)
+    _rehash(tree.next_key, tree.next_value, new.next_key, new.next_value)
+    return new
+
+
+@njit(nogil=True, cache=True)
+def _rehash(
+    keys: NDArray[np.int64],
+    values: NDArray[np.int32],
+    new_keys: NDArray[np.int64],
+    new_values: NDArray[np.int32],
+) -> None:
+    for old in range(len(keys)):
+        if keys[old] != 0:
+            at = _slot(new_keys, keys[old])
+            new_keys[at] = keys[old]
+            new_values[at] = values[old]
+
+
+@njit(nogil=True, cache=True)
+def _slot(keys: NDArray[np.int64], key: int) -> int:
+    """Where a key is, or the empty slot where it belongs; 0 marks an empty one."""
+    mask = len(keys) - 1
+    mixed = np.uint64(key) * np.uint64(11400714819323198485)
+    at = np.int64(mixed >> np.uint64(33)) & mask
+    while keys[at] != 0 and keys[at] != key:
+        at = (at + 1) & mask
+    return at
+
+
+@njit(nogil=True, cache=True)
+def _step(lexicon: Lexicon, place: int, char: int) -> int:
+    """The lexicon's node one character on."""
+    if place < 0:
+        return NOWHERE
+    for child in range(lexicon.at[place], lexicon.at[place + 1]):
+        if lexicon.char[child] == char:
+            return lexicon.child[child]
+    return NOWHERE
+
+
+@njit(nogil=True, cache=True)
+def _close(
+    tree: Tree, lexicon: Lexicon, word_tables: NgramTables, word_states: States, num_words: int,
+    settings: Settings, text: int, spelling: float,
+) -> tuple[int, float]:  # fmt: skip
+    """History after the open word of a text, and the word's weighted score."""
+    history = tree.history[text]
+    if not settings.has_word:
+        return history, settings.word_bonus
+    place = tree.place[text]
+    word = lexicon.word[place] if place >= 0 else -1
+    after, log_prob = score(word_tables, word_states, num_words, history, max(word, 0))
+    if word < 0:
+        log_prob += settings.unknown_offset + settings.spelling_weight * spelling
+    return after, settings.lm_weight * log_prob + settings.word_bonus
+
+
+@njit(nogil=True, cache=True)
+def _write(
+    tree: Tree, counts: NDArray[np.int64], text: int, char: int, num_chars: int, lexicon: Lexicon,
+    word_tables: NgramTables, word_states: States, char_tables: NgramTables, char_states: States,
+    char_number: NDArray[np.int32], settings: Settings,
+) -> int:  # fmt: skip
+    """The text with one character more; ``counts`` are of texts, prefixes and the two models' histories."""
+    key = np.int64(text) * num_chars + char + 1
+    at = _slot(tree.text_key, key)
+    if tree.text_key[at] == key:
+        return tree.text_value[at]
+    new = counts[0]
+    counts[0] += 1
+    tree.text_key[at] = key
+    tree.text_value[at] = new
+    tree.parent[new] = text
+    tree.char[new] = char
+    log_prob = settings.uniform
+    total = tree.score[text]
+    if settings.has_char:
+        after, log_prob = score(char_tables, char_states, counts[3], tree.spelt[text], char_number[char])
+        counts[3] += after == counts[3]
+        tree.spelt[new] = after
+        total += settings.char_weight * log_prob
+    if char == SPACE:
+        after, closed = _close(
+            tree, lexicon, word_tables, word_states, counts[2], settings, text, tree.spelling[text] + log_prob
+        )
+        counts[2] += settings.has_word and after == counts[2]
+        tree.history[new] = after
+        tree.score[new] = tree.bias[new] = total + closed
+        return new
+    tree.history[new] = tree.history[text]
+    tree.open[new] = True
+    tree.score[new] = total
+    spelling = tree.spelling[text] + log_prob
+    tree.spelling[new] = spelling
+    estimate = settings.word_bonus
+    if settings.has_word:
+        place = _step(lexicon, tree.place[text] if tree.open[text] else 0, char)
+        tree.place[new] = place
+        # The open word may become the likeliest known one that begins so, or an unseen one.
+        worth = settings.unknown + settings.unknown_offset + settings.spelling_weight * spelling
+        if place >= 0 and lexicon.best[place] > worth:
+            worth = lexicon.best[place]
+        estimate += settings.lm_weight * worth
+    tree.bias[new] = total + estimate
+    return new
+
+
+@njit(nogil=True, cache=True)
+def _log_add(one: float, other: float) -> float:
+    if one < other:
+        one, other = other, one
+    if other == -np.inf:
+        return one
+    return one + math.log1p(math.exp(other - one))
+
+
+@njit(nogil=True, cache=True)
+def search(
+    emissions: NDArray[np.float32], labels: Labels, lexicon: Lexicon, word_tables: NgramTables,
+    char_tables: NgramTables, char_number: NDArray[np.int32], settings: Settings,
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+    """Texts of the last beam.
+
+    Args:
+        emissions: natural-log probabilities without NaN, (T, C).
+        char_number: number in the character model of each character that labels write.
+    Returns:
+        rows of labels, one after the other; where each text's begins and the last one ends; log p_CTC; and
+        the score, by which they are sorted, best first.
+    """
+    num_frames, num_labels = emissions.shape
+    width = num_labels + 1
+    tree = _empty(4096, 4096)
+    word_states = new_states(word_tables.order, 1024)
+    char_states = new_states(char_tables.order, 1024)
+    counts = np.array([1, 1, 0, 0, 0])  # texts, prefixes, histories of words, of characters; ways to prefixes
+    if settings.has_word:
+        tree.history[0] = begin(word_tables, word_states, 0)
+        counts[2] = 1
+    if settings.has_char:
+        tree.spelt[0] = begin(char_tables, char_states, 0)
+        counts[3] = 1
+    tree.value[0, ENDS_BLANK] = tree.value[0, TOTAL] = tree.value[0, RANK] = 0.0
+    beam, touched, ranks = np.zeros(1024, np.int32), np.zeros(1024, np.int32), np.zeros(1024, np.float64)
+    tried = np.zeros(min(settings.max_labels, num_labels), np.int32)
+    size, silent, best = 1, 0.0, 0.0
+
+    for t in range(num_frames):
+        row = emissions[t]
+        # Labels near the frame's best, the likeliest first; never the blank.
+        top = row[0]
+        for label in range(1, num_labels):
+            top = max(top, row[label])
+        lowest = top - settings.label_threshold
+        num_tried = 0
+        for label in range(num_labels):
+            value = row[label]
+            if label == labels.blank or value < lowest or value == -np.inf:
+                continue
+            at = num_tried
+            if at == len(tried):
+                if value <= row[tried[at - 1]]:
+                    continue
+                at -= 1
+            else:
+                num_tried += 1
+            while at > 0 and row[tried[at - 1]] < value:
+                tried[at] = tried[at - 1]
+                at -= 1
+            tried[at] = label
+        stay = float(row[labels.blank])
+        if num_tried == 0:
+            silent += stay
+            continue
+        if silent != 0.0:
+            for index in range(size):
+                value_of = tree.value[beam[index]]
+                value_of[TOTAL] += silent
+                value_of[ENDS_BLANK] = value_of[TOTAL]
+                value_of[ENDS_LABEL] = -np.inf
+                value_of[RANK] += silent
+            best += silent
+            silent = 0.0
+
+        # Room for whatever this frame can add.
+        new_prefixes = size * num_tried
+        new_texts = new_prefixes * labels.longest
+        ways = max(counts[1], counts[4]) + new_prefixes
+        if counts[0] + new_texts > len(tree.parent) or ways > len(tree.label):
+            tree = _larger(tree, counts[0], counts[1], 2 * (counts[0] + new_texts), 2 * ways)
+        if size + new_prefixes > len(touched):
+            larger = np.zeros(2 * (size + new_prefixes), np.int32)
+            larger[:size] = beam[:size]
+            beam, touched, ranks = larger, np.zeros_like(larger), np.zeros(len(larger), np.float64)
+        if settings.has_word and counts[2] + new_texts >= len(word_states.length):
+            word_states = more_states(word_states, counts[2], 2 * (counts[2] + new_texts))
+        if settings.has_char and counts[3] + new_texts >= len(char_states.length):
+            char_states = more_states(char_states, counts[3], 2 * (counts[3] + new_texts))
+
+        # No extension is worth making that starts below what the best prefix reaches anyhow.
+        cutoff = best + max(stay, float(row[tried[0]])) - settings.beam_threshold
+        for index in range(size):
+            prefix = beam[index]
+            touched[index] = prefix
+            tree.frame[prefix] = t
+            value_of = tree.value[prefix]
+            value_of[NEXT_BLANK] = value_of[TOTAL] + stay
+            last = tree.label[prefix]
+            value_of[NEXT_LABEL] = value_of[ENDS_LABEL] + row[last] if last >= 0 else -np.inf
+        num_touched = size
+        for index in range(size):
+            prefix = beam[index]
+            last = tree.label[prefix]
+            for number in range(num_tried):
+                label = tried[number]
+                log_prob = float(row[label])
+                if tree.value[prefix, RANK] + log_prob < cutoff:
+                    break
+                # A label repeated without a blank between is the same label, not a second one.
+                value = log_prob + tree.value[prefix, ENDS_BLANK if label == last else TOTAL]
+                if value == -np.inf:
+                    continue
+                key = np.int64(prefix) * width + label + 1
+                at = _slot(tree.next_key, key)
+                if tree.next_key[at] == key:
+                    child = tree.next_value[at]
+                else:
+                    text = tree.text[prefix]
+                    for place in range(labels.at[label], labels.at[label + 1]):
+                        char = labels.chars[place]
+                        if char == SPACE and not tree.open[text]:
+                            continue  # at a boundary already
+                        text = _write(
+                            tree, counts, text, char, labels.num_chars, lexicon, word_tables, word_states,
+                            char_tables, char_states, char_number, settings,
+                        )  # fmt: skip
+                    spelled = np.int64(text) * width + label + 1
+                    where = _slot(tree.spelling_key, spelled)
+                    if tree.spelling_key[where] == spelled:
+                        child = tree.spelling_value[where]
+                    else:
+                        child = counts[1]
+                        counts[1] += 1
+                        tree.spelling_key[where] = spelled
+                        tree.spelling_value[where] = child
+                        tree.previous[child] = prefix
+                        tree.label[child] = label
+                        tree.text[child] = text
+                    tree.next_key[at] = key
+                    tree.next_value[at] = child
+                    counts[4] += 1
+                if tree.frame[child] != t:
+                    tree.frame[child] = t
+                    tree.value[child, NEXT_BLANK] = -np.inf
+                    tree.value[child, NEXT_LABEL] = value
+                    touched[num_touched] = child
+                    num_touched += 1
+                else:
+                    tree.value[child, NEXT_LABEL] = _log_add(tree.value[child, NEXT_LABEL], value)
+
+        best = -np.inf
+        for index in range(num_touched):
+            prefix = touched[index]
+            value_of = tree.value[prefix]
+            value_of[ENDS_BLANK] = value_of[NEXT_BLANK]
+            value_of[ENDS_LABEL] = value_of[NEXT_LABEL]
+            value_of[TOTAL] = _log_add(value_of[ENDS_BLANK], value_of[ENDS_LABEL])
+            value_of[RANK] = value_of[TOTAL] + tree.bias[tree.text[prefix]]
+            best = max(best, value_of[RANK])
+        lowest_rank = best - settings.beam_threshold
+        size = 0
+        for index in range(num_touched):
+            prefix = touched[index]
+            if tree.value[prefix, RANK] >= lowest_rank and tree.value[prefix, TOTAL] > -np.inf:
+                touched[size] = prefix
+                ranks[size] = -tree.value[prefix, RANK]
+                size += 1
+        if size > settings.beam_width:
+            order = np.argsort(ranks[:size], kind="mergesort")
+            size = settings.beam_width
+            for index in range(size):
+                beam[index] = touched[order[index]]
+        else:
+            beam[:size] = touched[:size]
+        if size == 0:  # every path is impossible: emissions of -inf
+            beam[0] = 0
+            size = 1
+            break
+    for index in range(size):
+        tree.value[beam[index], TOTAL] += silent
+    return _finish(
+        tree, counts, beam[:size], lexicon, word_tables, word_states, char_tables, char_states, settings
+    )
+
+
+@njit(nogil=True, cache=True)
+def _finish(
+    tree: Tree, counts: NDArray[np.int64], beam: NDArray[np.int32], lexicon: Lexicon,
+    word_tables: NgramTables, word_states: States, char_tables: NgramTables, char_states: States,
+    settings: Settings,
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+    """The texts of the beam with their scores as whole utterances; see `search`."""
+    totals = np.empty(len(beam))
+    for index in range(len(beam)):
+        totals[index] = -tree.value[beam[index], TOTAL]
+    texts = np.empty(len(beam), np.int32)
+    spoken = np.empty(len(beam), np.int32)
+    sums, final = np.empty(len(beam)), np.empty(len(beam))
+    found = 0
+    for index in np.argsort(totals, kind="mergesort"):
+        prefix = beam[index]
+        text = tree.text[prefix]
+        if tree.parent[text] >= 0 and tree.char[text] == SPACE:
+            text = tree.parent[text]  # "a " is the text "a"
+        same = -1
+        for other in range(found):
+            if texts[other] == text:
+                same = other
+        if same >= 0:
+            sums[same] = _log_add(sums[same], tree.value[prefix, TOTAL])
+        else:
+            texts[found] = text
+            spoken[found] = prefix
+            sums[found] = tree.value[prefix, TOTAL]
+            found += 1
+    length = 0
+    if settings.has_word and counts[2] + 2 >= len(word_states.length):
+        word_states = more_states(word_states, counts[2], counts[2] + 64)
+    if settings.has_char and counts[3] + 2 >= len(char_states.length):
+        char_states = more_states(char_states, counts[3], counts[3] + 64)
+    for number in range(found):
+        text = texts[number]
+        total, spelling = tree.score[text], tree.spelling[text]
+        if settings.score_end:
+            end = settings.uniform
+            if settings.has_char:
+                end = sentence_end(char_tables, char_states, counts[3], tree.spelt[text])
+                total += settings.char_weight * end
+            spelling += end
+        history = tree.history[text]
+        if tree.open[text]:
+            history, closed = _close(
+                tree, lexicon, word_tables, word_states, counts[2], settings, text, spelling
+            )
+            total += closed
+        if settings.has_word and settings.score_end:
+            row = counts[2] + (history == counts[2])
+            total += settings.lm_weight * sentence_end(word_tables, word_states, row, history)
+            if history == counts[2]:
+                counts[2] += 1
+                if counts[2] + 2 >= len(word_states.length):
+                    word_states = more_states(word_states, counts[2], 2 * counts[2] + 64)
+        elif settings.has_word and history == counts[2]:
+            counts[2] += 1
+            if counts[2] + 2 >= len(word_states.length):
+                word_states = more_states(word_states, counts[2], 2 * counts[2] + 64)
+        final[number] = -(sums[number] + total)
+        prefix = spoken[number]
+        while prefix > 0:
+            length += 1
+            prefix = tree.previous[prefix]
+    rows, at = np.empty(length, np.int32), np.zeros(found + 1, np.int64)
+    order = np.argsort(final[:found], kind="mergesort")
+    filled = 0
+    for place in range(found):
+        prefix = spoken[order[place]]
+        begin_at = filled
+        while prefix > 0:
+            rows[filled] = tree.label[prefix]
+            filled += 1
+            prefix = tree.previous[prefix]
+        rows[begin_at:filled] = rows[begin_at:filled][::-1].copy()
+        at[place + 1] = filled
+    return rows, at, sums[:found][order], -final[:found][order]

@@ -1,0 +1,108 @@
+"""What the compiled search needs to know of labels and language models, as arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from asr.decode.config import BeamSearchConfig
+from asr.decode.engine import SPACE, Labels, Lexicon, Settings
+from asr.decode.fusion import BOUNDARY, RESERVED, LanguageModel
+from lm.tables import UNKNOWN, NgramTables, no_tables, unigram_after_unknown
+
+ALPHABET_SIZE = 30
+"""Characters that unseen words are spelled with where no language model knows its alphabet."""
+
+
+class Models:
+    """The language models of one configuration, ready for the search."""
+
+    def __init__(
+        self, surfaces: Sequence[str], blank: int, model: LanguageModel | None, config: BeamSearchConfig
+    ) -> None:
+        characters = [" ", *sorted(set("".join(surfaces)) - {" "})]
+        assert characters[SPACE] == " "
+        self.numbers = {char: number for number, char in enumerate(characters)}
+        self.labels = Labels(
+            blank=blank,
+            at=np.cumsum([0, *map(len, surfaces)]).astype(np.int64),
+            chars=np.array([self.numbers[char] for surface in surfaces for char in surface] or [0], np.int32),
+            longest=max(1, *map(len, surfaces)),
+            num_chars=len(characters),
+        )
+        word = model.word if model and config.lm_weight else None
+        # The character model also spells unseen words, so it may be needed at char_weight 0.
+        wanted = config.char_weight > 0 or (word is not None and config.spelling_weight > 0)
+        character = model.character if model and wanted else None
+        self.word: NgramTables = no_tables()
+        self.lexicon = make_lexicon([], [], {})
+        unknown = 0.0
+        if word:
+            self.word, words = word.tables
+            alone = unigram_after_unknown(self.word)
+            known = [(text, number) for number, text in enumerate(words) if text not in RESERVED]
+            self.lexicon = make_lexicon(known, alone, self.numbers)
+            unknown = float(alone[UNKNOWN])
+        self.character: NgramTables = no_tables()
+        self.char_number = np.zeros(len(characters), np.int32)
+        if character:
+            self.character, tokens = character.tables
+            token_number = {token: number for number, token in enumerate(tokens)}
+            self.char_number[:] = [
+                token_number.get(BOUNDARY if char == " " else char, UNKNOWN) for char in characters
+            ]
+        size = max(2, len(model.characters) + 1) if model and model.characters else ALPHABET_SIZE
+        self.settings = Settings(
+            lm_weight=config.lm_weight,
+            char_weight=config.char_weight,
+            word_bonus=config.word_bonus,
+            unknown_offset=config.unknown_offset,
+            spelling_weight=config.spelling_weight,
+            uniform=-math.log(size),
+            unknown=unknown,
+            score_end=config.score_end,
+            beam_width=config.beam_width,
+            beam_threshold=config.beam_threshold,
+            label_threshold=config.label_threshold,
+            max_labels=config.max_labels,
+            has_word=word is not None,
+            has_char=character is not None,
+        )
+
+
+def make_lexicon(
+    words: Sequence[tuple[str, int]], alone: Sequence[float], numbers: dict[str, int]
+) -> Lexicon:
+    """A tree of the words that the labels can write.
+
+    Args:
+        words: each with its number in the model.
+        alone: natural-log probability of each number by itself.
+        numbers: of the characters that labels write; words with others are left out.
+    """
+    children: list[dict[int, int]] = [{}]
+    ends, best = [-1], [-math.inf]
+    for text, number in words:
+        spelled = [numbers.get(char, -1) for char in text]
+        if min(spelled, default=-1) < 0:
+            continue
+        node, log_prob = 0, float(alone[number])
+        for char in spelled:
+            following = children[node].get(char)
+            if following is None:
+                following = children[node][char] = len(children)
+                children.append({})
+                ends.append(-1)
+                best.append(-math.inf)
+            node = following
+            best[node] = max(best[node], log_prob)
+        ends[node] = number
+    return Lexicon(
+        at=np.cumsum([0, *map(len, children)]).astype(np.int64),
+        char=np.array([char for node in children for char in node] or [0], np.int32),
+        child=np.array([child for node in children for child in node.values()] or [0], np.int32),
+        word=np.array(ends, np.int32),
+        best=np.array(best, np.float64),
+    )
