@@ -125,10 +125,11 @@ def new_states(order: int, capacity: int) -> States:
 def more_states(states: States, count: int, capacity: int) -> States:
     """The same histories in larger arrays."""
     larger = new_states(states.words.shape[1], capacity)
-    larger.words[:count] = states.words[:count]
-    larger.backoff[:count] = states.backoff[:count]
-    larger.length[:count] = states.length[:count]
     for number in range(count):
+        for place in range(states.words.shape[1]):
+            larger.words[number, place] = states.words[number, place]
+            larger.backoff[number, place] = states.backoff[number, place]
+        larger.length[number] = states.length[number]
         at = _hash(larger, number) & (len(larger.slots) - 1)
         while larger.slots[at] >= 0:
             at = (at + 1) & (len(larger.slots) - 1)
@@ -180,7 +181,7 @@ def _advance(tables: NgramTables, states: States, row: int, state: int, word: in
             break
         key = (key * _COMBINE) ^ ((np.uint64(1) + np.uint64(words[state, place])) * _SALT)
         if matched + 1 == tables.order:
-            at = _find(tables.longest_key, 0, len(tables.longest_key), key)
+            at = _find(tables.longest_key, np.int64(0), len(tables.longest_key), key)
             if at >= 0:
                 total = -abs(float(tables.longest_prob[at]))
                 matched += 1
@@ -240,7 +241,7 @@ def _number(states: States, row: int) -> int:
     at = _hash(states, row) & mask
     length = states.length[row]
     while True:
-        other = states.slots[at]
+        other = np.int64(states.slots[at])
         if other < 0:
             states.slots[at] = row
             return row

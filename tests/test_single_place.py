@@ -18,6 +18,7 @@ PLACES = {
     "av": ("asr/audio*",),
     "soxr": ("asr/audio*",),
     "matplotlib": ("asr/inspect/plots.py",),
+    "numba": ("lm/tables.py", "asr/decode/engine.py"),
     "peft": ("asr/encoder/lora.py",),
     "uroman": ("asr/text.py",),
 }

@@ -137,19 +137,24 @@ def _empty(texts: int, prefixes: int) -> Tree:
 def _larger(tree: Tree, num_texts: int, num_prefixes: int, texts: int, prefixes: int) -> Tree:
     """The same tree with room for more."""
     new = _empty(texts, prefixes)
-    for old, into in (
-        (tree.parent, new.parent), (tree.char, new.char), (tree.place, new.place),
-        (tree.history, new.history), (tree.spelt, new.spelt),
-    ):  # fmt: skip
-        into[:num_texts] = old[:num_texts]
-    new.open[:num_texts] = tree.open[:num_texts]
-    for old, into in ((tree.score, new.score), (tree.spelling, new.spelling), (tree.bias, new.bias)):
-        into[:num_texts] = old[:num_texts]
-    for old, into in (
-        (tree.previous, new.previous), (tree.label, new.label), (tree.text, new.text), (tree.frame, new.frame),
-    ):  # fmt: skip
-        into[:num_prefixes] = old[:num_prefixes]
-    new.value[:num_prefixes] = tree.value[:num_prefixes]
+    # Plain loops: assigning slices would compile five seconds of checks of their shapes.
+    for text in range(num_texts):
+        new.parent[text] = tree.parent[text]
+        new.char[text] = tree.char[text]
+        new.place[text] = tree.place[text]
+        new.open[text] = tree.open[text]
+        new.history[text] = tree.history[text]
+        new.spelt[text] = tree.spelt[text]
+        new.score[text] = tree.score[text]
+        new.spelling[text] = tree.spelling[text]
+        new.bias[text] = tree.bias[text]
+    for prefix in range(num_prefixes):
+        new.previous[prefix] = tree.previous[prefix]
+        new.label[prefix] = tree.label[prefix]
+        new.text[prefix] = tree.text[prefix]
+        new.frame[prefix] = tree.frame[prefix]
+        for column in range(6):
+            new.value[prefix, column] = tree.value[prefix, column]
     _rehash(tree.text_key, tree.text_value, new.text_key, new.text_value)
     _rehash(tree.spelling_key, tree.spelling_value, new.spelling_key, new.spelling_value)
     _rehash(tree.next_key, tree.next_value, new.next_key, new.next_value)
@@ -185,11 +190,11 @@ def _slot(keys: NDArray[np.int64], key: int) -> int:
 def _step(lexicon: Lexicon, place: int, char: int) -> int:
     """The lexicon's node one character on."""
     if place < 0:
-        return NOWHERE
+        return np.int64(NOWHERE)
     for child in range(lexicon.at[place], lexicon.at[place + 1]):
         if lexicon.char[child] == char:
-            return lexicon.child[child]
-    return NOWHERE
+            return np.int64(lexicon.child[child])
+    return np.int64(NOWHERE)
 
 
 @njit(nogil=True, cache=True)
@@ -198,11 +203,11 @@ def _close(
     settings: Settings, text: int, spelling: float,
 ) -> tuple[int, float]:  # fmt: skip
     """History after the open word of a text, and the word's weighted score."""
-    history = tree.history[text]
+    history = np.int64(tree.history[text])
     if not settings.has_word:
         return history, settings.word_bonus
     place = tree.place[text]
-    word = lexicon.word[place] if place >= 0 else -1
+    word = np.int64(lexicon.word[place]) if place >= 0 else np.int64(-1)
     after, log_prob = score(word_tables, word_states, num_words, history, max(word, 0))
     if word < 0:
         log_prob += settings.unknown_offset + settings.spelling_weight * spelling
@@ -216,10 +221,10 @@ def _write(
     char_number: NDArray[np.int32], settings: Settings,
 ) -> int:  # fmt: skip
     """The text with one character more; ``counts`` are of texts, prefixes and the two models' histories."""
-    key = np.int64(text) * num_chars + char + 1
+    key = text * num_chars + char + 1
     at = _slot(tree.text_key, key)
     if tree.text_key[at] == key:
-        return tree.text_value[at]
+        return np.int64(tree.text_value[at])
     new = counts[0]
     counts[0] += 1
     tree.text_key[at] = key
@@ -229,7 +234,9 @@ def _write(
     log_prob = settings.uniform
     total = tree.score[text]
     if settings.has_char:
-        after, log_prob = score(char_tables, char_states, counts[3], tree.spelt[text], char_number[char])
+        after, log_prob = score(
+            char_tables, char_states, counts[3], np.int64(tree.spelt[text]), np.int64(char_number[char])
+        )
         counts[3] += after == counts[3]
         tree.spelt[new] = after
         total += settings.char_weight * log_prob
@@ -248,7 +255,7 @@ def _write(
     tree.spelling[new] = spelling
     estimate = settings.word_bonus
     if settings.has_word:
-        place = _step(lexicon, tree.place[text] if tree.open[text] else 0, char)
+        place = _step(lexicon, np.int64(tree.place[text]) if tree.open[text] else np.int64(0), char)
         tree.place[new] = place
         # The open word may become the likeliest known one that begins so, or an unseen one.
         worth = settings.unknown + settings.unknown_offset + settings.spelling_weight * spelling
@@ -266,6 +273,44 @@ def _log_add(one: float, other: float) -> float:
     if other == -np.inf:
         return one
     return one + math.log1p(math.exp(other - one))
+
+
+@njit(nogil=True, cache=True)
+def _greatest(values: NDArray[np.float64], count: int, wanted: int) -> float:
+    """The ``wanted``-th greatest of the first ``count`` values, which are left in another order (quickselect)."""
+    low, high, at = 0, count - 1, wanted - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while values[left] > pivot:
+                left += 1
+            while values[right] < pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left += 1
+                right -= 1
+        if at <= right:
+            high = right
+        elif at >= left:
+            low = left
+        else:
+            break
+    return values[at]
+
+
+@njit(nogil=True, cache=True)
+def _order(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Places of the first ``count`` values from the greatest to the least; equal ones stay in order."""
+    order = np.zeros(count, np.int64)
+    for new in range(count):
+        at = new
+        while at > 0 and values[order[at - 1]] < values[new]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = new
+    return order
 
 
 @njit(nogil=True, cache=True)
@@ -297,7 +342,7 @@ def search(
     tree.value[0, ENDS_BLANK] = tree.value[0, TOTAL] = tree.value[0, RANK] = 0.0
     beam, touched, ranks = np.zeros(1024, np.int32), np.zeros(1024, np.int32), np.zeros(1024, np.float64)
     tried = np.zeros(min(settings.max_labels, num_labels), np.int32)
-    size, silent, best = 1, 0.0, 0.0
+    size, silent, best = np.int64(1), 0.0, 0.0
 
     for t in range(num_frames):
         row = emissions[t]
@@ -344,7 +389,8 @@ def search(
             tree = _larger(tree, counts[0], counts[1], 2 * (counts[0] + new_texts), 2 * ways)
         if size + new_prefixes > len(touched):
             larger = np.zeros(2 * (size + new_prefixes), np.int32)
-            larger[:size] = beam[:size]
+            for index in range(size):
+                larger[index] = beam[index]
             beam, touched, ranks = larger, np.zeros_like(larger), np.zeros(len(larger), np.float64)
         if settings.has_word and counts[2] + new_texts >= len(word_states.length):
             word_states = more_states(word_states, counts[2], 2 * (counts[2] + new_texts))
@@ -363,10 +409,10 @@ def search(
             value_of[NEXT_LABEL] = value_of[ENDS_LABEL] + row[last] if last >= 0 else -np.inf
         num_touched = size
         for index in range(size):
-            prefix = beam[index]
+            prefix = np.int64(beam[index])
             last = tree.label[prefix]
             for number in range(num_tried):
-                label = tried[number]
+                label = np.int64(tried[number])
                 log_prob = float(row[label])
                 if tree.value[prefix, RANK] + log_prob < cutoff:
                     break
@@ -374,21 +420,21 @@ def search(
                 value = log_prob + tree.value[prefix, ENDS_BLANK if label == last else TOTAL]
                 if value == -np.inf:
                     continue
-                key = np.int64(prefix) * width + label + 1
+                key = prefix * width + label + 1
                 at = _slot(tree.next_key, key)
                 if tree.next_key[at] == key:
                     child = tree.next_value[at]
                 else:
-                    text = tree.text[prefix]
+                    text = np.int64(tree.text[prefix])
                     for place in range(labels.at[label], labels.at[label + 1]):
-                        char = labels.chars[place]
+                        char = np.int64(labels.chars[place])
                         if char == SPACE and not tree.open[text]:
                             continue  # at a boundary already
                         text = _write(
                             tree, counts, text, char, labels.num_chars, lexicon, word_tables, word_states,
                             char_tables, char_states, char_number, settings,
                         )  # fmt: skip
-                    spelled = np.int64(text) * width + label + 1
+                    spelled = text * width + label + 1
                     where = _slot(tree.spelling_key, spelled)
                     if tree.spelling_key[where] == spelled:
                         child = tree.spelling_value[where]
@@ -422,107 +468,106 @@ def search(
             value_of[RANK] = value_of[TOTAL] + tree.bias[tree.text[prefix]]
             best = max(best, value_of[RANK])
         lowest_rank = best - settings.beam_threshold
-        size = 0
+        alive = 0
         for index in range(num_touched):
             prefix = touched[index]
             if tree.value[prefix, RANK] >= lowest_rank and tree.value[prefix, TOTAL] > -np.inf:
-                touched[size] = prefix
-                ranks[size] = -tree.value[prefix, RANK]
+                touched[alive] = prefix
+                ranks[alive] = tree.value[prefix, RANK]
+                alive += 1
+        if alive > settings.beam_width:
+            lowest_rank = _greatest(ranks, alive, settings.beam_width)
+        size = np.int64(0)
+        ties = settings.beam_width
+        for index in range(alive):
+            ties -= tree.value[touched[index], RANK] > lowest_rank
+        for index in range(alive):
+            rank = tree.value[touched[index], RANK]
+            if rank > lowest_rank or (rank == lowest_rank and ties > 0):
+                ties -= rank == lowest_rank
+                beam[size] = touched[index]
                 size += 1
-        if size > settings.beam_width:
-            order = np.argsort(ranks[:size], kind="mergesort")
-            size = settings.beam_width
-            for index in range(size):
-                beam[index] = touched[order[index]]
-        else:
-            beam[:size] = touched[:size]
         if size == 0:  # every path is impossible: emissions of -inf
             beam[0] = 0
-            size = 1
+            size = np.int64(1)
             break
     for index in range(size):
         tree.value[beam[index], TOTAL] += silent
     return _finish(
-        tree, counts, beam[:size], lexicon, word_tables, word_states, char_tables, char_states, settings
+        tree, counts, beam, size, lexicon, word_tables, word_states, char_tables, char_states, settings
     )
 
 
 @njit(nogil=True, cache=True)
 def _finish(
-    tree: Tree, counts: NDArray[np.int64], beam: NDArray[np.int32], lexicon: Lexicon,
+    tree: Tree, counts: NDArray[np.int64], beam: NDArray[np.int32], size: int, lexicon: Lexicon,
     word_tables: NgramTables, word_states: States, char_tables: NgramTables, char_states: States,
     settings: Settings,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
     """The texts of the beam with their scores as whole utterances; see `search`."""
-    totals = np.empty(len(beam))
-    for index in range(len(beam)):
-        totals[index] = -tree.value[beam[index], TOTAL]
-    texts = np.empty(len(beam), np.int32)
-    spoken = np.empty(len(beam), np.int32)
-    sums, final = np.empty(len(beam)), np.empty(len(beam))
+    totals = np.zeros(size, np.float64)
+    for index in range(size):
+        totals[index] = tree.value[beam[index], TOTAL]
+    texts, spoken = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    sums, final = np.zeros(size, np.float64), np.zeros(size, np.float64)
     found = 0
-    for index in np.argsort(totals, kind="mergesort"):
+    for index in _order(totals, size):
         prefix = beam[index]
-        text = tree.text[prefix]
+        text = np.int64(tree.text[prefix])
         if tree.parent[text] >= 0 and tree.char[text] == SPACE:
-            text = tree.parent[text]  # "a " is the text "a"
+            text = np.int64(tree.parent[text])  # "a " is the text "a"
         same = -1
         for other in range(found):
             if texts[other] == text:
                 same = other
         if same >= 0:
-            sums[same] = _log_add(sums[same], tree.value[prefix, TOTAL])
+            sums[same] = _log_add(sums[same], totals[index])
         else:
             texts[found] = text
             spoken[found] = prefix
-            sums[found] = tree.value[prefix, TOTAL]
+            sums[found] = totals[index]
             found += 1
-    length = 0
-    if settings.has_word and counts[2] + 2 >= len(word_states.length):
-        word_states = more_states(word_states, counts[2], counts[2] + 64)
-    if settings.has_char and counts[3] + 2 >= len(char_states.length):
+    if settings.has_word and counts[2] + found + 2 > len(word_states.length):
+        word_states = more_states(word_states, counts[2], counts[2] + found + 64)
+    if settings.has_char and counts[3] + 2 > len(char_states.length):
         char_states = more_states(char_states, counts[3], counts[3] + 64)
+    length = 0
     for number in range(found):
         text = texts[number]
         total, spelling = tree.score[text], tree.spelling[text]
         if settings.score_end:
             end = settings.uniform
             if settings.has_char:
-                end = sentence_end(char_tables, char_states, counts[3], tree.spelt[text])
+                end = sentence_end(char_tables, char_states, counts[3], np.int64(tree.spelt[text]))
                 total += settings.char_weight * end
             spelling += end
-        history = tree.history[text]
+        history = np.int64(tree.history[text])
         if tree.open[text]:
             history, closed = _close(
                 tree, lexicon, word_tables, word_states, counts[2], settings, text, spelling
             )
+            counts[2] += settings.has_word and history == counts[2]
             total += closed
         if settings.has_word and settings.score_end:
-            row = counts[2] + (history == counts[2])
-            total += settings.lm_weight * sentence_end(word_tables, word_states, row, history)
-            if history == counts[2]:
-                counts[2] += 1
-                if counts[2] + 2 >= len(word_states.length):
-                    word_states = more_states(word_states, counts[2], 2 * counts[2] + 64)
-        elif settings.has_word and history == counts[2]:
-            counts[2] += 1
-            if counts[2] + 2 >= len(word_states.length):
-                word_states = more_states(word_states, counts[2], 2 * counts[2] + 64)
-        final[number] = -(sums[number] + total)
+            total += settings.lm_weight * sentence_end(word_tables, word_states, counts[2], history)
+        final[number] = sums[number] + total
         prefix = spoken[number]
         while prefix > 0:
             length += 1
-            prefix = tree.previous[prefix]
-    rows, at = np.empty(length, np.int32), np.zeros(found + 1, np.int64)
-    order = np.argsort(final[:found], kind="mergesort")
+            prefix = np.int64(tree.previous[prefix])
+    rows, at = np.zeros(length, np.int32), np.zeros(found + 1, np.int64)
+    sorted_sums, sorted_final = np.zeros(found, np.float64), np.zeros(found, np.float64)
     filled = 0
-    for place in range(found):
-        prefix = spoken[order[place]]
-        begin_at = filled
+    for place, number in enumerate(_order(final, found)):
+        sorted_sums[place], sorted_final[place] = sums[number], final[number]
+        prefix = spoken[number]
         while prefix > 0:
-            rows[filled] = tree.label[prefix]
             filled += 1
-            prefix = tree.previous[prefix]
-        rows[begin_at:filled] = rows[begin_at:filled][::-1].copy()
+            prefix = np.int64(tree.previous[prefix])
+        back, prefix = filled, spoken[number]
+        while prefix > 0:
+            back -= 1
+            rows[back] = tree.label[prefix]
+            prefix = np.int64(tree.previous[prefix])
         at[place + 1] = filled
-    return rows, at, sums[:found][order], -final[:found][order]
+    return rows, at, sorted_sums, sorted_final

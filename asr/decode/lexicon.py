@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asr.decode.config import BeamSearchConfig
 from asr.decode.engine import SPACE, Labels, Lexicon, Settings
@@ -73,7 +74,7 @@ class Models:
 
 
 def make_lexicon(
-    words: Sequence[tuple[str, int]], alone: Sequence[float], numbers: dict[str, int]
+    words: Sequence[tuple[str, int]], alone: Sequence[float] | NDArray[np.float64], numbers: dict[str, int]
 ) -> Lexicon:
     """A tree of the words that the labels can write.
 

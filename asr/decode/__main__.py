@@ -1,0 +1,25 @@
+"""``python -m asr.decode``: compile the search now, so that the first decoding need not wait for it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from asr.decode import BeamSearchConfig, build_decoder
+from lm.build import build_language_model
+from lm.folder import LanguageModel
+
+
+def main() -> None:
+    """Decode a frame with both kinds of language model."""
+    with tempfile.TemporaryDirectory() as folder:
+        build_language_model(["a b", "b a"], Path(folder, "lm"), word_order=2, character_order=2)
+        model = LanguageModel.load(Path(folder, "lm"))
+        emissions = np.log(np.full((2, 4), 0.25, dtype=np.float32))
+        build_decoder(("", " ", "a", "b"), 0, model, BeamSearchConfig()).decode(emissions)
+
+
+if __name__ == "__main__":
+    main()
