@@ -19,6 +19,8 @@ PLACES = {
     "soxr": ("asr/audio*",),
     "matplotlib": ("asr/inspect/plots.py",),
     "numba": ("lm/tables.py", "asr/decode/engine.py"),
+    "pyctcdecode": ("asr/decode/others.py",),
+    "flashlight": ("asr/decode/others.py",),
     "peft": ("asr/encoder/lora.py",),
     "uroman": ("asr/text.py",),
 }

@@ -270,7 +270,7 @@ def _write(
 def _log_add(one: float, other: float) -> float:
     if one < other:
         one, other = other, one
-    if other == -np.inf:
+    if other < one - 40.0:  # beyond what a float64 holds; minus infinity too
         return one
     return one + math.log1p(math.exp(other - one))
 
@@ -344,6 +344,9 @@ def search(
     tried = np.zeros(min(settings.max_labels, num_labels), np.int32)
     size, silent, best = np.int64(1), 0.0, 0.0
 
+    # Under names of their own: taking an array out of a tuple counts a reference, which costs more than its use.
+    value, label_of, text_of, frame_of = tree.value, tree.label, tree.text, tree.frame
+    next_key, next_value, is_open, bias = tree.next_key, tree.next_value, tree.open, tree.bias
     for t in range(num_frames):
         row = emissions[t]
         # Labels near the frame's best, the likeliest first; never the blank.
@@ -353,17 +356,17 @@ def search(
         lowest = top - settings.label_threshold
         num_tried = 0
         for label in range(num_labels):
-            value = row[label]
-            if label == labels.blank or value < lowest or value == -np.inf:
+            log_prob = row[label]
+            if label == labels.blank or log_prob < lowest or log_prob == -np.inf:
                 continue
             at = num_tried
             if at == len(tried):
-                if value <= row[tried[at - 1]]:
+                if log_prob <= row[tried[at - 1]]:
                     continue
                 at -= 1
             else:
                 num_tried += 1
-            while at > 0 and row[tried[at - 1]] < value:
+            while at > 0 and row[tried[at - 1]] < log_prob:
                 tried[at] = tried[at - 1]
                 at -= 1
             tried[at] = label
@@ -373,11 +376,11 @@ def search(
             continue
         if silent != 0.0:
             for index in range(size):
-                value_of = tree.value[beam[index]]
-                value_of[TOTAL] += silent
-                value_of[ENDS_BLANK] = value_of[TOTAL]
-                value_of[ENDS_LABEL] = -np.inf
-                value_of[RANK] += silent
+                prefix = beam[index]
+                value[prefix, TOTAL] += silent
+                value[prefix, ENDS_BLANK] = value[prefix, TOTAL]
+                value[prefix, ENDS_LABEL] = -np.inf
+                value[prefix, RANK] += silent
             best += silent
             silent = 0.0
 
@@ -387,6 +390,8 @@ def search(
         ways = max(counts[1], counts[4]) + new_prefixes
         if counts[0] + new_texts > len(tree.parent) or ways > len(tree.label):
             tree = _larger(tree, counts[0], counts[1], 2 * (counts[0] + new_texts), 2 * ways)
+            value, label_of, text_of, frame_of = tree.value, tree.label, tree.text, tree.frame
+            next_key, next_value, is_open, bias = tree.next_key, tree.next_value, tree.open, tree.bias
         if size + new_prefixes > len(touched):
             larger = np.zeros(2 * (size + new_prefixes), np.int32)
             for index in range(size):
@@ -402,33 +407,33 @@ def search(
         for index in range(size):
             prefix = beam[index]
             touched[index] = prefix
-            tree.frame[prefix] = t
-            value_of = tree.value[prefix]
-            value_of[NEXT_BLANK] = value_of[TOTAL] + stay
-            last = tree.label[prefix]
-            value_of[NEXT_LABEL] = value_of[ENDS_LABEL] + row[last] if last >= 0 else -np.inf
+            frame_of[prefix] = t
+            value[prefix, NEXT_BLANK] = value[prefix, TOTAL] + stay
+            last = label_of[prefix]
+            value[prefix, NEXT_LABEL] = value[prefix, ENDS_LABEL] + row[last] if last >= 0 else -np.inf
         num_touched = size
         for index in range(size):
             prefix = np.int64(beam[index])
-            last = tree.label[prefix]
+            last = label_of[prefix]
+            rank = value[prefix, RANK]
             for number in range(num_tried):
                 label = np.int64(tried[number])
                 log_prob = float(row[label])
-                if tree.value[prefix, RANK] + log_prob < cutoff:
+                if rank + log_prob < cutoff:
                     break
                 # A label repeated without a blank between is the same label, not a second one.
-                value = log_prob + tree.value[prefix, ENDS_BLANK if label == last else TOTAL]
-                if value == -np.inf:
+                reached = log_prob + value[prefix, ENDS_BLANK if label == last else TOTAL]
+                if reached == -np.inf:
                     continue
                 key = prefix * width + label + 1
-                at = _slot(tree.next_key, key)
-                if tree.next_key[at] == key:
-                    child = tree.next_value[at]
+                at = _slot(next_key, key)
+                if next_key[at] == key:
+                    child = np.int64(next_value[at])
                 else:
-                    text = np.int64(tree.text[prefix])
+                    text = np.int64(text_of[prefix])
                     for place in range(labels.at[label], labels.at[label + 1]):
                         char = np.int64(labels.chars[place])
-                        if char == SPACE and not tree.open[text]:
+                        if char == SPACE and not is_open[text]:
                             continue  # at a boundary already
                         text = _write(
                             tree, counts, text, char, labels.num_chars, lexicon, word_tables, word_states,
@@ -437,52 +442,52 @@ def search(
                     spelled = text * width + label + 1
                     where = _slot(tree.spelling_key, spelled)
                     if tree.spelling_key[where] == spelled:
-                        child = tree.spelling_value[where]
+                        child = np.int64(tree.spelling_value[where])
                     else:
                         child = counts[1]
                         counts[1] += 1
                         tree.spelling_key[where] = spelled
                         tree.spelling_value[where] = child
                         tree.previous[child] = prefix
-                        tree.label[child] = label
-                        tree.text[child] = text
-                    tree.next_key[at] = key
-                    tree.next_value[at] = child
+                        label_of[child] = label
+                        text_of[child] = text
+                    next_key[at] = key
+                    next_value[at] = child
                     counts[4] += 1
-                if tree.frame[child] != t:
-                    tree.frame[child] = t
-                    tree.value[child, NEXT_BLANK] = -np.inf
-                    tree.value[child, NEXT_LABEL] = value
+                if frame_of[child] != t:
+                    frame_of[child] = t
+                    value[child, NEXT_BLANK] = -np.inf
+                    value[child, NEXT_LABEL] = reached
                     touched[num_touched] = child
                     num_touched += 1
                 else:
-                    tree.value[child, NEXT_LABEL] = _log_add(tree.value[child, NEXT_LABEL], value)
+                    value[child, NEXT_LABEL] = _log_add(value[child, NEXT_LABEL], reached)
 
         best = -np.inf
         for index in range(num_touched):
             prefix = touched[index]
-            value_of = tree.value[prefix]
-            value_of[ENDS_BLANK] = value_of[NEXT_BLANK]
-            value_of[ENDS_LABEL] = value_of[NEXT_LABEL]
-            value_of[TOTAL] = _log_add(value_of[ENDS_BLANK], value_of[ENDS_LABEL])
-            value_of[RANK] = value_of[TOTAL] + tree.bias[tree.text[prefix]]
-            best = max(best, value_of[RANK])
+            value[prefix, ENDS_BLANK] = value[prefix, NEXT_BLANK]
+            value[prefix, ENDS_LABEL] = value[prefix, NEXT_LABEL]
+            total = _log_add(value[prefix, ENDS_BLANK], value[prefix, ENDS_LABEL])
+            value[prefix, TOTAL] = total
+            value[prefix, RANK] = total + bias[text_of[prefix]]
+            best = max(best, value[prefix, RANK])
         lowest_rank = best - settings.beam_threshold
         alive = 0
         for index in range(num_touched):
             prefix = touched[index]
-            if tree.value[prefix, RANK] >= lowest_rank and tree.value[prefix, TOTAL] > -np.inf:
+            if value[prefix, RANK] >= lowest_rank and value[prefix, TOTAL] > -np.inf:
                 touched[alive] = prefix
-                ranks[alive] = tree.value[prefix, RANK]
+                ranks[alive] = value[prefix, RANK]
                 alive += 1
         if alive > settings.beam_width:
             lowest_rank = _greatest(ranks, alive, settings.beam_width)
         size = np.int64(0)
         ties = settings.beam_width
         for index in range(alive):
-            ties -= tree.value[touched[index], RANK] > lowest_rank
+            ties -= value[touched[index], RANK] > lowest_rank
         for index in range(alive):
-            rank = tree.value[touched[index], RANK]
+            rank = value[touched[index], RANK]
             if rank > lowest_rank or (rank == lowest_rank and ties > 0):
                 ties -= rank == lowest_rank
                 beam[size] = touched[index]

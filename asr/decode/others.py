@@ -1,0 +1,184 @@
+"""Other toolkits' beam searches behind our interface, for those who want them and for comparing.
+
+Extras: ``pip install 'loquela[pyctcdecode]'`` and ``'loquela[flashlight]'``. Both take a word model
+alone. pyctcdecode takes labels of one character; flashlight-text knows the words of its lexicon and
+no others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr.decode.confidence import hypothesis_posteriors
+from asr.decode.config import BeamSearchConfig
+from asr.decode.fusion import RESERVED
+from asr.decode.hypothesis import FloatArray, Hypothesis, WordSpan, check_emissions, check_surfaces
+from asr.decode.times import align_labels, word_frames, words_of_labels
+from lm.errors import InputError
+
+
+class PyctcDecoder:
+    """pyctcdecode's search (kensho-technologies), in Python."""
+
+    def __init__(
+        self,
+        surfaces: tuple[str, ...],
+        blank: int,
+        model: Path | None,
+        words: Iterable[str],
+        config: BeamSearchConfig,
+    ) -> None:
+        """
+        Args:
+            model: ARPA file or kenlm binary of words.
+            words: those the model knows.
+        Raises:
+            InputError: pyctcdecode is not installed, or a label writes more than one character.
+        """
+        try:
+            from pyctcdecode import build_ctcdecoder
+        except ImportError as error:
+            raise InputError(
+                "this decoder needs pyctcdecode. Install it: pip install 'loquela[pyctcdecode]'."
+            ) from error
+        check_surfaces(surfaces, blank)
+        if any(len(surface) > 1 for surface in surfaces):
+            raise InputError("pyctcdecode is used with labels of one character. Choose another decoder.")
+        self._surfaces, self._blank, self._config = surfaces, blank, config
+        # It tells the blank by the empty string, of which there may be one.
+        labels = [
+            surface or ("" if label == blank else chr(0xE000 + label))
+            for label, surface in enumerate(surfaces)
+        ]
+        self._decoder = build_ctcdecoder(
+            labels,
+            kenlm_model_path=str(model) if model else None,
+            unigrams=[word for word in words if word not in RESERVED] if model else None,
+            alpha=config.lm_weight,
+            beta=config.word_bonus,
+            unk_score_offset=config.unknown_offset,
+            lm_score_boundary=config.score_end,
+        )
+
+    def decode(self, emissions: FloatArray) -> list[Hypothesis]:
+        """The n-best list; see `Decoder.decode`."""
+        check_emissions(emissions, len(self._surfaces))
+        beams = self._decoder.decode_beams(
+            np.asarray(emissions, dtype=np.float32),
+            beam_width=self._config.beam_width,
+            beam_prune_logp=-self._config.beam_threshold,
+            token_min_logp=-self._config.label_threshold,
+        )
+        posteriors = hypothesis_posteriors([beam[-1] for beam in beams])
+        return [
+            Hypothesis(
+                text=beam[0],
+                words=tuple(
+                    WordSpan(word, start, max(start + 1, end), posterior) for word, (start, end) in beam[2]
+                ),
+                score=beam[-1],
+                confidence=posterior,
+                ctc_score=beam[-2],
+            )
+            for beam, posterior in zip(beams[: self._config.num_hypotheses], posteriors, strict=False)
+        ]
+
+
+class FlashlightDecoder:
+    """flashlight-text's lexicon search (Kahn et al. 2022), in C++; closed vocabulary."""
+
+    def __init__(
+        self,
+        surfaces: tuple[str, ...],
+        blank: int,
+        model: Path,
+        words: Iterable[str],
+        config: BeamSearchConfig,
+    ) -> None:
+        """
+        Args:
+            model: ARPA file or kenlm binary of words.
+            words: the lexicon; words with characters that no label writes are left out.
+        Raises:
+            InputError: flashlight-text is not installed, or labels write more than a character or no space.
+        """
+        try:
+            from flashlight.lib.text.decoder import (
+                CriterionType,
+                KenLM,
+                LexiconDecoder,
+                LexiconDecoderOptions,
+                SmearingMode,
+                Trie,
+            )
+            from flashlight.lib.text.dictionary import Dictionary
+        except ImportError as error:
+            raise InputError(
+                "this decoder needs flashlight-text. Install it: pip install 'loquela[flashlight]'."
+            ) from error
+        check_surfaces(surfaces, blank)
+        if any(len(surface) > 1 for surface in surfaces) or " " not in surfaces:
+            raise InputError(
+                "flashlight-text is used with labels of one character, the space among them. "
+                "Choose another decoder."
+            )
+        self._surfaces, self._blank, self._config = surfaces, blank, config
+        silence = surfaces.index(" ")
+        labels = {surface: label for label, surface in enumerate(surfaces) if surface}
+        self._words = Dictionary()
+        for word in words:
+            if word not in RESERVED:
+                self._words.add_entry(word)
+        self._words.add_entry("<unk>")
+        unknown = self._words.get_index("<unk>")
+        self._words.set_default_index(unknown)
+        language_model = KenLM(str(model), self._words)
+        start = language_model.start(False)
+        trie = Trie(len(surfaces), silence)
+        for word in words:
+            if word in RESERVED or not set(word) <= labels.keys():
+                continue
+            number = self._words.get_index(word)
+            _, score = language_model.score(start, number)
+            trie.insert([*(labels[char] for char in word), silence], number, score)
+        trie.smear(SmearingMode.MAX)
+        options = LexiconDecoderOptions(
+            beam_size=config.beam_width,
+            beam_size_token=min(config.max_labels, len(surfaces)),
+            beam_threshold=config.beam_threshold,
+            lm_weight=config.lm_weight,
+            word_score=config.word_bonus,
+            unk_score=-math.inf,
+            sil_score=0.0,
+            log_add=True,
+            criterion_type=CriterionType.CTC,
+        )
+        self._parts: list[Any] = [language_model, trie]  # the decoder holds no references of its own
+        self._decoder = LexiconDecoder(options, trie, language_model, silence, blank, unknown, [], False)
+
+    def decode(self, emissions: FloatArray) -> list[Hypothesis]:
+        """The n-best list; see `Decoder.decode`."""
+        check_emissions(emissions, len(self._surfaces))
+        rows = np.ascontiguousarray(emissions, dtype=np.float32)
+        found = self._decoder.decode(rows.ctypes.data, *rows.shape)
+        posteriors = hypothesis_posteriors([each.score for each in found] or [0.0])
+        hypotheses = []
+        for each, posterior in zip(found[: self._config.num_hypotheses], posteriors, strict=False):
+            text = " ".join(self._words.get_entry(word) for word in each.words if word >= 0)
+            labels = [self._surfaces.index(char) for char in text]
+            spans: list[tuple[str, int, int]] = words_of_labels(labels, self._surfaces)
+            try:
+                frames = word_frames(spans, align_labels(emissions, labels, self._blank), len(emissions))
+            except ValueError:  # its path may need more frames than there are
+                frames = [(0, len(emissions))] * len(spans)
+            words = tuple(
+                WordSpan(word, start, end, posterior)
+                for (word, _, _), (start, end) in zip(spans, frames, strict=True)
+            )
+            hypotheses.append(Hypothesis(text, words, each.score, posterior))
+        return hypotheses or [Hypothesis("", (), 0.0, 0.0)]

@@ -1,0 +1,283 @@
+"""How fast emissions are decoded with a word model, against pyctcdecode and flashlight-text.
+
+`python -m bench.decode [--quick] [--emissions EXP MANIFEST]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as `python bench/decode.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.decode import BeamDecoder, BeamSearchConfig, Decoder, GreedyDecoder
+from asr.decode.others import FlashlightDecoder, PyctcDecoder
+from asr.score import CorpusScore, score_corpus
+from asr.text import TextPolicy
+from bench import common
+from lm.build import build_language_model
+from lm.folder import LanguageModel
+
+FloatArray = NDArray[np.float32]
+BEAM = 100
+WIDE = 2_000
+"""The beam that search errors are counted against."""
+LETTERS = "abcdefghijklmnopqrstuvwxyzáéíóú"[:30]
+PROTOCOL = f"""Simulated task: a lexicon of pseudo-words spelled by a random bigram of {len(LETTERS)} letters, a text of
+random sentences with a Zipf law and word pairs that attract one another, a word 3-gram of it built by
+`loquela lm build`; emissions of 500 frames for sentences of the same source, one or two frames a letter,
+blanks between, noise and confusions that leave greedy decoding about half of the words. One thread, one
+process, beam {BEAM} and the same model file for all; each system's weights (LM weight, word bonus, and
+thresholds among its usual ones) are chosen on the same dev utterances by WER; decoding of test is timed,
+building is not. Search errors: utterances whose score, under the system's own weights, a beam of {WIDE}
+improves. WER minus loquela's by paired bootstrap."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Emissions to decode, and what was said."""
+
+    name: str
+    surfaces: tuple[str, ...]
+    blank: int
+    model: LanguageModel
+    dev: list[FloatArray]
+    dev_texts: list[str]
+    test: list[FloatArray]
+    test_texts: list[str]
+    seconds: float
+    """Of the test audio."""
+
+
+def simulated(folder: Path, *, words: int, tokens: int, utterances: int) -> Task:
+    """The task of the protocol."""
+    draw = np.random.default_rng(1)
+    letters = np.array(list(LETTERS))
+    follow = draw.dirichlet(np.full(len(letters), 0.3), size=len(letters))
+    first = draw.dirichlet(np.full(len(letters), 1.0))
+    lexicon: dict[str, None] = {}
+    while len(lexicon) < words:
+        at = draw.choice(len(letters), p=first)
+        spelled = [at]
+        for _ in range(draw.integers(1, 11)):
+            at = draw.choice(len(letters), p=follow[at])
+            spelled.append(at)
+        lexicon["".join(letters[spelled])] = None
+    names = np.array(list(lexicon))
+    weights = 1 / np.arange(1, words + 1) ** 1.0
+    weights /= weights.sum()
+    cumulative = np.cumsum(weights)
+    # Half of the time a word draws one of its eight companions: that is what a language model can know.
+    companions = np.minimum(np.searchsorted(cumulative, draw.random((words, 8))), words - 1)
+
+    def sentence(length: int) -> list[int]:
+        said = [int(np.searchsorted(cumulative, draw.random()))]
+        while len(said) < length:
+            if draw.random() < 0.6:
+                said.append(int(companions[said[-1], draw.integers(8)]))
+            else:
+                said.append(min(words - 1, int(np.searchsorted(cumulative, draw.random()))))
+        return said
+
+    lines, count = [], 0
+    while count < tokens:
+        said = sentence(int(draw.integers(5, 20)))
+        lines.append(" ".join(names[said]))
+        count += len(said)
+    build_language_model(lines, folder / "lm", word_order=3, character_order=0)
+    surfaces = ("", " ", *LETTERS)
+    labels = {surface: label for label, surface in enumerate(surfaces) if surface}
+    emissions, texts = [], []
+    for _ in range(utterances):
+        text = " ".join(names[sentence(60)])
+        frames: list[int] = []
+        kept = ""
+        for char in text:
+            step = [labels[char]] * int(draw.integers(1, 3)) + [0] * int(draw.integers(1, 3))
+            if len(frames) + len(step) > 500:
+                break
+            frames += step
+            kept += char
+        frames += [0] * (500 - len(frames))
+        logits = draw.normal(0, 1.0, (500, len(surfaces)))
+        logits[np.arange(500), frames] += draw.choice([6.0, 2.2], 500, p=[0.75, 0.25])
+        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        emissions.append(logits.astype(np.float32))
+        texts.append(" ".join(kept.split()))
+    half = utterances // 2
+    return Task(
+        name="simulated",
+        surfaces=surfaces,
+        blank=0,
+        model=LanguageModel.load(folder / "lm"),
+        dev=emissions[:half],
+        dev_texts=texts[:half],
+        test=emissions[half:],
+        test_texts=texts[half:],
+        seconds=10.0 * (utterances - half),
+    )
+
+
+def corpus(exp: Path, manifest: Path) -> Task:
+    """Emissions of a trained model on a real corpus's dev and test."""
+    from asr.emissions import utterance_emissions
+    from asr.manifest import read_manifest, total_hours
+    from asr.transcribe import open_model
+
+    model = open_model(str(exp), "", "cpu").model
+    found: dict[str, tuple[list[FloatArray], list[str]]] = {}
+    for split in ("dev", "test"):
+        rows = read_manifest(manifest, split=split)
+        pairs = [(e, r.text) for r, e in utterance_emissions(model, rows) if isinstance(e, np.ndarray)]
+        found[split] = ([e for e, _ in pairs], [model.tokenizer.policy(text) for _, text in pairs])
+        seconds = 3600 * total_hours(rows)
+    lm = LanguageModel.load(exp / "lm" if (exp / "lm").is_dir() else exp / "packed" / "lm")
+    surfaces, blank = model.tokenizer.surfaces, model.tokenizer.blank
+    return Task(
+        exp.parent.parent.name, surfaces, blank, lm.only("word"), *found["dev"], *found["test"], seconds
+    )
+
+
+Make = Callable[[Task, BeamSearchConfig], Decoder]
+
+
+def loquela(task: Task, config: BeamSearchConfig) -> Decoder:
+    return BeamDecoder(task.surfaces, task.blank, task.model, config)
+
+
+def pyctcdecode(task: Task, config: BeamSearchConfig) -> Decoder:
+    assert task.model.word is not None
+    return PyctcDecoder(task.surfaces, task.blank, task.model.word.path, task.model.vocabulary, config)
+
+
+def flashlight(task: Task, config: BeamSearchConfig) -> Decoder:
+    assert task.model.word is not None
+    return FlashlightDecoder(task.surfaces, task.blank, task.model.word.path, task.model.vocabulary, config)
+
+
+SYSTEMS: dict[str, tuple[Make, list[dict[str, Any]]]] = {
+    "loquela": (
+        loquela,
+        [
+            {"label_threshold": label, "beam_threshold": beam, "unknown_offset": unknown}
+            for label, beam, unknown in itertools.product((5.0, 7.0), (10.0, 14.0), (-3.0, -10.0))
+        ],
+    ),
+    "pyctcdecode": (pyctcdecode, [{"label_threshold": 5.0, "beam_threshold": 10.0, "unknown_offset": -10.0}]),
+    "flashlight": (
+        flashlight,
+        [{"beam_threshold": 25.0, "max_labels": labels} for labels in (10, 40)],
+    ),
+}
+WEIGHTS = [(weight, bonus) for weight in (0.5, 1.0, 1.5) for bonus in (0.0, 1.5, 3.0)]
+
+
+def decode_all(decoder: Decoder, emissions: Sequence[FloatArray]) -> list[str]:
+    return [decoder.decode(each)[0].text for each in emissions]
+
+
+def scored(texts: Sequence[str], said: Sequence[str]) -> CorpusScore:
+    return score_corpus(
+        {str(n): text for n, text in enumerate(said)},
+        {str(n): text for n, text in enumerate(texts)},
+        TextPolicy(case="keep", punctuation="keep"),
+    )
+
+
+def tuned(task: Task, make: Make, choices: Sequence[dict[str, Any]]) -> BeamSearchConfig:
+    """The settings with the lowest WER on dev: weights first, then the rest, the quicker of equals."""
+    found: list[tuple[float, float, BeamSearchConfig]] = []
+
+    def attempt(config: BeamSearchConfig) -> None:
+        decoder = make(task, config)
+        began = time.process_time()
+        rate = scored(decode_all(decoder, task.dev), task.dev_texts).counts("wer").rate
+        found.append((round(rate, 3), time.process_time() - began, config))
+
+    start = BeamSearchConfig(beam_width=BEAM, char_weight=0.0, spelling_weight=0.5, **choices[0])
+    for weight, bonus in WEIGHTS:
+        attempt(replace(start, lm_weight=weight, word_bonus=bonus))
+    best = min(found, key=lambda each: each[:2])[2]
+    for choice in choices[1:]:
+        attempt(replace(best, **choice))
+    return min(found, key=lambda each: each[:2])[2]
+
+
+def measure(task: Task) -> dict[str, Any]:
+    """Tune, decode, time and print one task."""
+    greedy = scored(decode_all(GreedyDecoder(task.surfaces, task.blank), task.test), task.test_texts)
+    print(
+        f"\n{task.name}: {len(task.test)} utterances, {task.seconds:.0f} s; greedy WER {greedy.counts('wer').rate:.1%}"
+    )
+    decoders, configs, texts = {}, {}, {}
+    for name, (make, choices) in SYSTEMS.items():
+        configs[name] = tuned(task, make, choices)
+        decoders[name] = make(task, configs[name])
+    timings = common.interleave(
+        {
+            name: lambda name=name: texts.__setitem__(name, decode_all(decoders[name], task.test))  # type: ignore[misc]
+            for name in SYSTEMS
+        },
+        repeats=3,
+    )
+    scores = {name: scored(texts[name], task.test_texts) for name in SYSTEMS}
+    rows = []
+    speed = {name: task.seconds / timing.cpu_median for name, timing in timings.items()}
+    wer = {name: score.counts("wer").rate for name, score in scores.items()}
+    errors = {}
+    for name, (make, _) in SYSTEMS.items():
+        wide = make(task, replace(configs[name], beam_width=WIDE, beam_threshold=100.0))
+        errors[name] = sum(
+            wide.decode(each)[0].score > decoders[name].decode(each)[0].score + 1e-3 for each in task.test
+        )
+        against = scores[name].compare(scores["loquela"], "wer")
+        config = configs[name]
+        rows.append(
+            [
+                name, f"{speed[name]:.0f}", f"{speed['loquela'] / speed[name]:.1f}", f"{100 * wer[name]:.2f}",
+                f"{100 * against.interval.low:+.2f} to {100 * against.interval.high:+.2f}", errors[name],
+                f"lm {config.lm_weight:g} bonus {config.word_bonus:g} "
+                f"labels {config.label_threshold:g}/{config.max_labels} beam {config.beam_threshold:g}",
+            ]
+        )  # fmt: skip
+    common.table(
+        ["", "audio s / CPU s", "loquela is x", "WER %", "WER minus loquela's", "search errors", "settings"],
+        rows,
+    )
+    return {
+        "audio_seconds_per_second": {name: round(value, 1) for name, value in speed.items()},
+        "wer": {name: round(value, 4) for name, value in wer.items()},
+        "search_errors": errors,
+    }
+
+
+def main() -> None:
+    """Measure, print, and end with the figures."""
+    options = common.parser("Speed of decoding against pyctcdecode and flashlight-text.")
+    options.add_argument(
+        "--emissions", nargs=2, type=Path, action="append", default=[], metavar=("EXP", "MANIFEST"),
+        help="a trained model and its corpus to decode too; repeatable",
+    )  # fmt: skip
+    args: argparse.Namespace = options.parse_args()
+    machine = common.start("decoding", PROTOCOL, "numba", "pyctcdecode", "flashlight-text", "kenlm")
+    sizes = (5_000, 100_000, 8) if args.quick else (50_000, 1_000_000, 40)
+    tasks = [corpus(exp, manifest) for exp, manifest in args.emissions]
+    with tempfile.TemporaryDirectory() as folder:
+        tasks.append(simulated(Path(folder), words=sizes[0], tokens=sizes[1], utterances=sizes[2]))
+        found = {task.name: measure(task) for task in tasks}
+    common.finish({**found["simulated"], "tasks": found, "machine": machine})
+
+
+if __name__ == "__main__":
+    main()
