@@ -164,7 +164,11 @@ class FlashlightDecoder:
     def decode(self, emissions: FloatArray) -> list[Hypothesis]:
         """The n-best list; see `Decoder.decode`."""
         check_emissions(emissions, len(self._surfaces))
-        rows = np.ascontiguousarray(emissions, dtype=np.float32)
+        # A word is only one with the boundary after it, which a model does not write at the end: a frame that
+        # does is added.
+        last = np.full((1, len(self._surfaces)), -1e4, dtype=np.float32)
+        last[0, self._surfaces.index(" ")] = 0.0
+        rows = np.concatenate([np.asarray(emissions, dtype=np.float32), last])
         found = self._decoder.decode(rows.ctypes.data, *rows.shape)
         posteriors = hypothesis_posteriors([each.score for each in found] or [0.0])
         hypotheses = []
