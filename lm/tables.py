@@ -146,7 +146,7 @@ def begin(tables: NgramTables, states: States, count: int) -> int:
     return _number(states, count)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def score(tables: NgramTables, states: States, count: int, state: int, word: int) -> tuple[int, float]:
     """Number of the history after ``word``, and natural log p(word | state).
 
@@ -163,7 +163,7 @@ def sentence_end(tables: NgramTables, states: States, count: int, state: int) ->
     return _advance(tables, states, count, state, tables.end)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _advance(tables: NgramTables, states: States, row: int, state: int, word: int) -> float:
     """Write the history after ``word`` into ``row``; natural log p(word | state)."""
     prob = tables.prob[word]
@@ -205,13 +205,13 @@ def _advance(tables: NgramTables, states: States, row: int, state: int, word: in
     return total * LN10
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _extends(backoff: float) -> bool:
     """kenlm marks an n-gram that nothing longer begins with by a backoff of minus zero."""
     return not (backoff == 0 and np.signbit(backoff))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _find(keys: NDArray[np.uint64], low: int, size: int, key: int) -> int:
     at = np.int64(key % np.uint64(size))
     while True:
@@ -225,7 +225,7 @@ def _find(keys: NDArray[np.uint64], low: int, size: int, key: int) -> int:
             at = 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _hash(states: States, row: int) -> int:
     value = np.uint64(1469598103934665603)
     for place in range(states.length[row]):
@@ -234,7 +234,7 @@ def _hash(states: States, row: int) -> int:
     return np.int64(value & np.uint64(0x7FFFFFFF))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _number(states: States, row: int) -> int:
     """Number of the history in ``row``: that of an equal one, or the row's own, which is then entered."""
     mask = len(states.slots) - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,7 +18,7 @@ from asr.decode.confidence import (
     word_posteriors,
 )
 from asr.decode.config import BeamSearchConfig
-from asr.decode.engine import search
+from asr.decode.engine import new_workspace, search
 from asr.decode.fusion import LanguageModel
 from asr.decode.hypothesis import FloatArray, Hypothesis, WordSpan, check_emissions, check_surfaces
 from asr.decode.lexicon import Models
@@ -46,12 +47,14 @@ class BeamDecoder:
         self._blank = blank
         self._config = config
         self._models = Models(surfaces, blank, language_model, config)
+        self._local = threading.local()
 
     def decode(self, emissions: FloatArray) -> list[Hypothesis]:
         """The n-best list; see `Decoder.decode`."""
         check_emissions(emissions, len(self._surfaces))
         models = self._models
-        rows, at, sums, scores = search(
+        workspace = getattr(self._local, "workspace", None) or new_workspace(models.word, models.character)
+        rows, at, sums, scores, self._local.workspace = search(
             np.ascontiguousarray(emissions, dtype=np.float32),
             models.labels,
             models.lexicon,
@@ -59,6 +62,7 @@ class BeamDecoder:
             models.character,
             models.char_number,
             models.settings,
+            workspace,
         )
         finished = [
             _Finished(rows[low:high].tolist(), ctc_score, score)

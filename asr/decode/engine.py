@@ -9,9 +9,13 @@ beam kept them: paths are merged as soon as they write the same text with the sa
 which is all that CTC and the language models can tell apart. Two label rows that write the same
 text (sentence pieces) meet in one text at the end. Without pruning every text has its exact score.
 
+Functions that the inner loop calls are inlined: handing dozens of arrays to a call, each with its count
+of references, took half of the time.
+
 numba compiles it on the user's machine without a C compiler, keeps what it compiled on disk, and
 lets go of the interpreter's lock while it runs, so that threads decode side by side. A search holds
-memory for what its beam has looked at, and nothing outlives it.
+memory for what its beam has looked at. Its arrays serve the next search of the same thread: most of
+the time of a first one goes to the system, for pages of memory that were never touched before.
 """
 
 from __future__ import annotations
@@ -28,11 +32,14 @@ from lm.tables import NgramTables, States, begin, more_states, new_states, score
 IMPOSSIBLE = -math.inf
 SPACE = 0
 """Number of the space among the characters that labels write."""
+VALUE = (1 << 32) - 1
+"""Lower half of an entry of a hash table."""
 NOWHERE = -1
 """Place in the lexicon of a word that no known word begins like."""
-ENDS_BLANK, ENDS_LABEL, NEXT_BLANK, NEXT_LABEL, TOTAL, RANK = range(6)
-"""Columns of a prefix: log-probabilities of its paths by how they end, now and after this frame; their
-sum; and what it is ranked by."""
+ENDS_BLANK, ENDS_LABEL, NEXT_BLANK, NEXT_LABEL, TOTAL, RANK, BIAS, FRAME = range(8)
+"""Columns of a prefix, a cache line together: log-probabilities of its paths by how they end, now and after
+this frame; their sum; what it is ranked by; the language models' share of that; and the frame that its
+next values are for."""
 
 
 class Labels(NamedTuple):
@@ -98,20 +105,30 @@ class Tree(NamedTuple):
     score: NDArray[np.float64]
     spelling: NDArray[np.float64]
     bias: NDArray[np.float64]
-    # Of each prefix: the one it goes on from, its last label, its text, the frame its next values are for.
+    # Of each prefix: the one it goes on from, its last label, its text.
     previous: NDArray[np.int32]
     label: NDArray[np.int32]
     text: NDArray[np.int32]
-    frame: NDArray[np.int32]
     value: NDArray[np.float64]
-    """Log-probabilities of each prefix, (prefixes, 6)."""
-    # Hash tables: (text, character) -> text; (text, label) -> prefix; (prefix, label) -> prefix.
-    text_key: NDArray[np.int64]
-    text_value: NDArray[np.int32]
-    spelling_key: NDArray[np.int64]
-    spelling_value: NDArray[np.int32]
-    next_key: NDArray[np.int64]
-    next_value: NDArray[np.int32]
+    """What each prefix is worth, (prefixes, 8)."""
+    clock: NDArray[np.int64]
+    """Searches that have used these arrays, (1,); this one's number marks its entries in the tables."""
+    # Hash tables of keys and values, (slots, 2); a value's upper half says which search wrote it, so that
+    # nothing needs to be cleared.
+    texts: NDArray[np.int64]
+    """(text, character) -> text."""
+    spellings: NDArray[np.int64]
+    """(text, label) -> prefix."""
+    nexts: NDArray[np.int64]
+    """(prefix, label) -> prefix."""
+
+
+class Workspace(NamedTuple):
+    """What a search writes into, to be used again by the next."""
+
+    tree: Tree
+    word_states: States
+    char_states: States
 
 
 @njit(nogil=True, cache=True)
@@ -121,16 +138,36 @@ def _empty(texts: int, prefixes: int) -> Tree:
         slots *= 2
     while more < 2 * prefixes:
         more *= 2
+    value = np.full((prefixes, 8), -np.inf, np.float64)
     return Tree(
         np.full(texts, -1, np.int32), np.zeros(texts, np.int32), np.zeros(texts, np.int32),
         np.zeros(texts, np.bool_), np.zeros(texts, np.int32), np.zeros(texts, np.int32),
         np.zeros(texts, np.float64), np.zeros(texts, np.float64), np.zeros(texts, np.float64),
         np.full(prefixes, -1, np.int32), np.full(prefixes, -1, np.int32), np.zeros(prefixes, np.int32),
-        np.full(prefixes, -1, np.int32), np.full((prefixes, 6), -np.inf, np.float64),
-        np.zeros(slots, np.int64), np.zeros(slots, np.int32),
-        np.zeros(more, np.int64), np.zeros(more, np.int32),
-        np.zeros(more, np.int64), np.zeros(more, np.int32),
+        value, np.zeros(1, np.int64),
+        np.zeros((slots, 2), np.int64), np.zeros((more, 2), np.int64), np.zeros((more, 2), np.int64),
     )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def new_workspace(word_tables: NgramTables, char_tables: NgramTables) -> Workspace:
+    """Room for a few seconds of speech; a search makes more of it where it must."""
+    return Workspace(
+        _empty(16384, 16384), new_states(word_tables.order, 1024), new_states(char_tables.order, 4096)
+    )
+
+
+@njit(nogil=True, cache=True)
+def _clear(tree: Tree) -> None:
+    """The empty text and nothing else."""
+    tree.clock[0] += 1
+    tree.parent[0] = tree.previous[0] = tree.label[0] = -1
+    tree.char[0] = tree.place[0] = tree.history[0] = tree.spelt[0] = tree.text[0] = 0
+    tree.open[0] = False
+    tree.score[0] = tree.spelling[0] = tree.bias[0] = 0.0
+    for column in range(8):
+        tree.value[0, column] = -np.inf
+    tree.value[0, ENDS_BLANK] = tree.value[0, TOTAL] = tree.value[0, RANK] = tree.value[0, BIAS] = 0.0
 
 
 @njit(nogil=True, cache=True)
@@ -152,41 +189,37 @@ def _larger(tree: Tree, num_texts: int, num_prefixes: int, texts: int, prefixes:
         new.previous[prefix] = tree.previous[prefix]
         new.label[prefix] = tree.label[prefix]
         new.text[prefix] = tree.text[prefix]
-        new.frame[prefix] = tree.frame[prefix]
-        for column in range(6):
+        for column in range(8):
             new.value[prefix, column] = tree.value[prefix, column]
-    _rehash(tree.text_key, tree.text_value, new.text_key, new.text_value)
-    _rehash(tree.spelling_key, tree.spelling_value, new.spelling_key, new.spelling_value)
-    _rehash(tree.next_key, tree.next_value, new.next_key, new.next_value)
+    clock = tree.clock[0]
+    new.clock[0] = clock
+    _rehash(tree.texts, new.texts, clock)
+    _rehash(tree.spellings, new.spellings, clock)
+    _rehash(tree.nexts, new.nexts, clock)
     return new
 
 
 @njit(nogil=True, cache=True)
-def _rehash(
-    keys: NDArray[np.int64],
-    values: NDArray[np.int32],
-    new_keys: NDArray[np.int64],
-    new_values: NDArray[np.int32],
-) -> None:
-    for old in range(len(keys)):
-        if keys[old] != 0:
-            at = _slot(new_keys, keys[old])
-            new_keys[at] = keys[old]
-            new_values[at] = values[old]
+def _rehash(table: NDArray[np.int64], larger: NDArray[np.int64], clock: int) -> None:
+    for old in range(len(table)):
+        if table[old, 1] >> 32 == clock:
+            at = _slot(larger, table[old, 0], clock)
+            larger[at, 0] = table[old, 0]
+            larger[at, 1] = table[old, 1]
 
 
-@njit(nogil=True, cache=True)
-def _slot(keys: NDArray[np.int64], key: int) -> int:
-    """Where a key is, or the empty slot where it belongs; 0 marks an empty one."""
-    mask = len(keys) - 1
+@njit(nogil=True, cache=True, inline="always")
+def _slot(table: NDArray[np.int64], key: int, clock: int) -> int:
+    """Where this search's entry of a key is, or the free slot where it belongs."""
+    mask = len(table) - 1
     mixed = np.uint64(key) * np.uint64(11400714819323198485)
     at = np.int64(mixed >> np.uint64(33)) & mask
-    while keys[at] != 0 and keys[at] != key:
+    while table[at, 1] >> 32 == clock and table[at, 0] != key:
         at = (at + 1) & mask
     return at
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _step(lexicon: Lexicon, place: int, char: int) -> int:
     """The lexicon's node one character on."""
     if place < 0:
@@ -197,7 +230,7 @@ def _step(lexicon: Lexicon, place: int, char: int) -> int:
     return np.int64(NOWHERE)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _close(
     tree: Tree, lexicon: Lexicon, word_tables: NgramTables, word_states: States, num_words: int,
     settings: Settings, text: int, spelling: float,
@@ -214,21 +247,20 @@ def _close(
     return after, settings.lm_weight * log_prob + settings.word_bonus
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _write(
-    tree: Tree, counts: NDArray[np.int64], text: int, char: int, num_chars: int, lexicon: Lexicon,
+    tree: Tree, clock: int, counts: NDArray[np.int64], text: int, char: int, num_chars: int, lexicon: Lexicon,
     word_tables: NgramTables, word_states: States, char_tables: NgramTables, char_states: States,
     char_number: NDArray[np.int32], settings: Settings,
 ) -> int:  # fmt: skip
     """The text with one character more; ``counts`` are of texts, prefixes and the two models' histories."""
     key = text * num_chars + char + 1
-    at = _slot(tree.text_key, key)
-    if tree.text_key[at] == key:
-        return np.int64(tree.text_value[at])
+    at = _slot(tree.texts, key, clock)
+    if tree.texts[at, 1] >> 32 == clock:
+        return tree.texts[at, 1] & VALUE
     new = counts[0]
     counts[0] += 1
-    tree.text_key[at] = key
-    tree.text_value[at] = new
+    tree.texts[at, 0], tree.texts[at, 1] = key, clock << 32 | new
     tree.parent[new] = text
     tree.char[new] = char
     log_prob = settings.uniform
@@ -240,6 +272,9 @@ def _write(
         counts[3] += after == counts[3]
         tree.spelt[new] = after
         total += settings.char_weight * log_prob
+    tree.open[new] = char != SPACE
+    tree.place[new] = 0
+    tree.spelling[new] = 0.0
     if char == SPACE:
         after, closed = _close(
             tree, lexicon, word_tables, word_states, counts[2], settings, text, tree.spelling[text] + log_prob
@@ -249,7 +284,6 @@ def _write(
         tree.score[new] = tree.bias[new] = total + closed
         return new
     tree.history[new] = tree.history[text]
-    tree.open[new] = True
     tree.score[new] = total
     spelling = tree.spelling[text] + log_prob
     tree.spelling[new] = spelling
@@ -316,22 +350,25 @@ def _order(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
 @njit(nogil=True, cache=True)
 def search(
     emissions: NDArray[np.float32], labels: Labels, lexicon: Lexicon, word_tables: NgramTables,
-    char_tables: NgramTables, char_number: NDArray[np.int32], settings: Settings,
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+    char_tables: NgramTables, char_number: NDArray[np.int32], settings: Settings, workspace: Workspace,
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], Workspace]:  # fmt: skip
     """Texts of the last beam.
 
     Args:
         emissions: natural-log probabilities without NaN, (T, C).
         char_number: number in the character model of each character that labels write.
+        workspace: of this thread, from `new_workspace` or the last search.
     Returns:
-        rows of labels, one after the other; where each text's begins and the last one ends; log p_CTC; and
-        the score, by which they are sorted, best first.
+        rows of labels, one after the other; where each text's begins and the last one ends; log p_CTC; the
+        score, by which they are sorted, best first; and the workspace, perhaps grown.
     """
     num_frames, num_labels = emissions.shape
     width = num_labels + 1
-    tree = _empty(4096, 4096)
-    word_states = new_states(word_tables.order, 1024)
-    char_states = new_states(char_tables.order, 1024)
+    tree, word_states, char_states = workspace
+    _clear(tree)
+    clock = tree.clock[0]
+    word_states.slots[:] = -1
+    char_states.slots[:] = -1
     counts = np.array([1, 1, 0, 0, 0])  # texts, prefixes, histories of words, of characters; ways to prefixes
     if settings.has_word:
         tree.history[0] = begin(word_tables, word_states, 0)
@@ -339,14 +376,11 @@ def search(
     if settings.has_char:
         tree.spelt[0] = begin(char_tables, char_states, 0)
         counts[3] = 1
-    tree.value[0, ENDS_BLANK] = tree.value[0, TOTAL] = tree.value[0, RANK] = 0.0
     beam, touched, ranks = np.zeros(1024, np.int32), np.zeros(1024, np.int32), np.zeros(1024, np.float64)
     tried = np.zeros(min(settings.max_labels, num_labels), np.int32)
     size, silent, best = np.int64(1), 0.0, 0.0
 
-    # Under names of their own: taking an array out of a tuple counts a reference, which costs more than its use.
-    value, label_of, text_of, frame_of = tree.value, tree.label, tree.text, tree.frame
-    next_key, next_value, is_open, bias = tree.next_key, tree.next_value, tree.open, tree.bias
+    value, label_of, text_of, nexts, is_open = tree.value, tree.label, tree.text, tree.nexts, tree.open
     for t in range(num_frames):
         row = emissions[t]
         # Labels near the frame's best, the likeliest first; never the blank.
@@ -390,8 +424,9 @@ def search(
         ways = max(counts[1], counts[4]) + new_prefixes
         if counts[0] + new_texts > len(tree.parent) or ways > len(tree.label):
             tree = _larger(tree, counts[0], counts[1], 2 * (counts[0] + new_texts), 2 * ways)
-            value, label_of, text_of, frame_of = tree.value, tree.label, tree.text, tree.frame
-            next_key, next_value, is_open, bias = tree.next_key, tree.next_value, tree.open, tree.bias
+            value, label_of, text_of, nexts, is_open = (
+                tree.value, tree.label, tree.text, tree.nexts, tree.open
+            )  # fmt: skip
         if size + new_prefixes > len(touched):
             larger = np.zeros(2 * (size + new_prefixes), np.int32)
             for index in range(size):
@@ -407,7 +442,7 @@ def search(
         for index in range(size):
             prefix = beam[index]
             touched[index] = prefix
-            frame_of[prefix] = t
+            value[prefix, FRAME] = t
             value[prefix, NEXT_BLANK] = value[prefix, TOTAL] + stay
             last = label_of[prefix]
             value[prefix, NEXT_LABEL] = value[prefix, ENDS_LABEL] + row[last] if last >= 0 else -np.inf
@@ -426,9 +461,9 @@ def search(
                 if reached == -np.inf:
                     continue
                 key = prefix * width + label + 1
-                at = _slot(next_key, key)
-                if next_key[at] == key:
-                    child = np.int64(next_value[at])
+                at = _slot(nexts, key, clock)
+                if nexts[at, 1] >> 32 == clock:
+                    child = nexts[at, 1] & VALUE
                 else:
                     text = np.int64(text_of[prefix])
                     for place in range(labels.at[label], labels.at[label + 1]):
@@ -436,26 +471,28 @@ def search(
                         if char == SPACE and not is_open[text]:
                             continue  # at a boundary already
                         text = _write(
-                            tree, counts, text, char, labels.num_chars, lexicon, word_tables, word_states,
+                            tree, clock, counts, text, char, labels.num_chars, lexicon, word_tables, word_states,
                             char_tables, char_states, char_number, settings,
                         )  # fmt: skip
                     spelled = text * width + label + 1
-                    where = _slot(tree.spelling_key, spelled)
-                    if tree.spelling_key[where] == spelled:
-                        child = np.int64(tree.spelling_value[where])
+                    where = _slot(tree.spellings, spelled, clock)
+                    if tree.spellings[where, 1] >> 32 == clock:
+                        child = tree.spellings[where, 1] & VALUE
                     else:
                         child = counts[1]
                         counts[1] += 1
-                        tree.spelling_key[where] = spelled
-                        tree.spelling_value[where] = child
+                        tree.spellings[where, 0], tree.spellings[where, 1] = spelled, clock << 32 | child
+                        for column in range(BIAS):
+                            value[child, column] = -np.inf
+                        value[child, BIAS] = tree.bias[text]
+                        value[child, FRAME] = -1
                         tree.previous[child] = prefix
                         label_of[child] = label
                         text_of[child] = text
-                    next_key[at] = key
-                    next_value[at] = child
+                    nexts[at, 0], nexts[at, 1] = key, clock << 32 | child
                     counts[4] += 1
-                if frame_of[child] != t:
-                    frame_of[child] = t
+                if value[child, FRAME] != t:
+                    value[child, FRAME] = t
                     value[child, NEXT_BLANK] = -np.inf
                     value[child, NEXT_LABEL] = reached
                     touched[num_touched] = child
@@ -470,7 +507,7 @@ def search(
             value[prefix, ENDS_LABEL] = value[prefix, NEXT_LABEL]
             total = _log_add(value[prefix, ENDS_BLANK], value[prefix, ENDS_LABEL])
             value[prefix, TOTAL] = total
-            value[prefix, RANK] = total + bias[text_of[prefix]]
+            value[prefix, RANK] = total + value[prefix, BIAS]
             best = max(best, value[prefix, RANK])
         lowest_rank = best - settings.beam_threshold
         alive = 0
@@ -508,7 +545,7 @@ def _finish(
     tree: Tree, counts: NDArray[np.int64], beam: NDArray[np.int32], size: int, lexicon: Lexicon,
     word_tables: NgramTables, word_states: States, char_tables: NgramTables, char_states: States,
     settings: Settings,
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], Workspace]:  # fmt: skip
     """The texts of the beam with their scores as whole utterances; see `search`."""
     totals = np.zeros(size, np.float64)
     for index in range(size):
@@ -575,4 +612,4 @@ def _finish(
             rows[back] = tree.label[prefix]
             prefix = np.int64(tree.previous[prefix])
         at[place + 1] = filled
-    return rows, at, sorted_sums, sorted_final
+    return rows, at, sorted_sums, sorted_final, Workspace(tree, word_states, char_states)

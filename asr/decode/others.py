@@ -41,7 +41,7 @@ class PyctcDecoder:
             InputError: pyctcdecode is not installed, or a label writes more than one character.
         """
         try:
-            from pyctcdecode import build_ctcdecoder
+            from pyctcdecode.decoder import build_ctcdecoder
         except ImportError as error:
             raise InputError(
                 "this decoder needs pyctcdecode. Install it: pip install 'loquela[pyctcdecode]'."

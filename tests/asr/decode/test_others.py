@@ -45,7 +45,7 @@ def test_what_is_plainly_said_is_read(
 @pytest.mark.parametrize(
     ("module", "extra", "decoder"),
     [
-        ("pyctcdecode", "pyctcdecode", PyctcDecoder),
+        ("pyctcdecode.decoder", "pyctcdecode", PyctcDecoder),
         ("flashlight.lib.text.decoder", "flashlight", FlashlightDecoder),
     ],
 )
