@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from asr.config import load_config, save_config
 from asr.encoder import build_encoder
 from asr.encoder.saved import saved_objective
 from asr.manifest import read_manifest, total_hours
-from asr.pretrain.objectives import ObjectiveConfig, PretrainModel
+from asr.pretrain.objectives import ObjectiveConfig, PretrainModel, sizes_of
 from asr.pretrain.task import PretrainDataConfig, PretrainTask
 from asr.trainer import Trainer, TrainerConfig
 from lm.errors import InputError
@@ -59,12 +59,14 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     train = read_manifest(config.manifest, split=config.train_split, corpus=config.corpus)
     dev = read_manifest(config.manifest, split=config.dev_split, corpus=config.corpus)
 
-    # Model: the encoder, and what the objective needs beside it.
+    # Model: the encoder, and what the objective needs beside it, of the sizes that the source has.
+    found = {} if config.fresh_objective else source_objective(config)
+    config = replace(config, objective=replace(config.objective, **sizes_of(found)))
     model = PretrainModel(build_encoder(config.encoder), config.objective)
     if config.freeze_features:
         model.encoder.freeze_features()
-    if not config.fresh_objective:
-        take_objective(model, config)
+    if found:
+        take_objective(model, found, config)
     size = sum(parameter.numel() for parameter in model.encoder.parameters()) / 1e6
     print(
         f"{len(train)} training utterances, {total_hours(train):.2f} h; {len(dev)} dev; "
@@ -81,22 +83,24 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     return trainer.run()
 
 
-def take_objective(model: PretrainModel, config: PretrainConfig) -> None:
+def source_objective(config: PretrainConfig) -> dict[str, Tensor]:
+    """Weights that the encoder's source was pretrained with, beside its own; empty where it brings none."""
+    source = config.encoder.get("source", "")
+    if config.encoder.get("kind") == "saved":
+        return saved_objective(source)
+    if config.encoder.get("kind") == "pretrained" and config.objective.kind == "wav2vec2":
+        from asr.encoder.pretrained import published_objective
+
+        return published_objective(source)
+    return {}
+
+
+def take_objective(model: PretrainModel, found: dict[str, Tensor], config: PretrainConfig) -> None:
     """Give the objective the weights that its source was pretrained with.
 
     Raises:
-        InputError: the source was pretrained with another objective, or another size of it.
+        InputError: they are of another objective.
     """
-    found: dict[str, Tensor] = {}
-    source = config.encoder.get("source", "")
-    if config.encoder.get("kind") == "saved":
-        found = saved_objective(source)
-    elif config.encoder.get("kind") == "pretrained" and config.objective.kind == "wav2vec2":
-        from asr.encoder.pretrained import published_objective
-
-        found = published_objective(source)
-    if not found:
-        return
     own = model.objective.state_dict()
     for name in sorted(own.keys() | found.keys()):
         ours, theirs = own.get(name), found.get(name)
@@ -104,9 +108,9 @@ def take_objective(model: PretrainModel, config: PretrainConfig) -> None:
             has = "none" if theirs is None else str(tuple(theirs.shape))
             wants = "none" if ours is None else str(tuple(ours.shape))
             raise InputError(
-                f"{source} was pretrained with another objective: for {name} it has {has}, "
+                f"{config.encoder['source']} was pretrained with another objective: for {name} it has {has}, "
                 f"objective.kind={config.objective.kind} with these settings wants {wants}. "
-                "Give its own settings, or set fresh_objective=true."
+                "Give its own objective.kind, or set fresh_objective=true."
             )
     model.objective.load_state_dict(found)
 

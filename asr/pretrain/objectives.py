@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -423,6 +424,20 @@ class PretrainModel(nn.Module):
         """See `Objective.forward`."""
         outcome: Outcome = self.objective(self.encoder, waveforms, num_samples)
         return outcome
+
+
+def sizes_of(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """Settings of size that weights of a wav2vec 2.0 quantiser ask for; empty where they are none."""
+    if not {"quantizer.codevectors", "project_q.weight"} <= weights.keys():
+        return {}
+    books, project = weights["quantizer.codevectors"], weights["project_q.weight"]  # (1, G V, D / G), (P, D)
+    groups = project.shape[1] // books.shape[-1]
+    return {
+        "num_groups": groups,
+        "num_codes": books.shape[-2] // groups,
+        "code_width": project.shape[1],
+        "project_width": project.shape[0],
+    }
 
 
 def pick(x: Tensor, places: Tensor) -> Tensor:

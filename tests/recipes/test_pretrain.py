@@ -157,7 +157,10 @@ def test_continued_pretraining_takes_encoder_and_quantiser(tmp_path: Path, tone_
     pretrain(settings(tmp_path, tone_corpus))
     (tmp_path / "on").mkdir()
     source = f"encoder={{kind: saved, source: {tmp_path / 'pre'}}}"
-    config = settings(tmp_path / "on", tone_corpus, source, "trainer.updates=1", "trainer.lr=1e-9")
+    # The quantiser's sizes come from the source, whatever the settings say.
+    config = settings(
+        tmp_path / "on", tone_corpus, source, "trainer.updates=1", "trainer.lr=1e-9", "objective.num_codes=99"
+    )
     pretrain(config)
     before, after = (
         load_file(exp / "model" / "objective.safetensors") for exp in (tmp_path / "pre", config.exp)
