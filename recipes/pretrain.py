@@ -23,7 +23,7 @@ from asr.config import load_config, save_config
 from asr.encoder import build_encoder
 from asr.encoder.saved import saved_objective
 from asr.manifest import read_manifest, total_hours
-from asr.pretrain.objectives import ObjectiveConfig, PretrainModel, sizes_of
+from asr.pretrain.objectives import ObjectiveConfig, PretrainModel, sized_for
 from asr.pretrain.task import PretrainDataConfig, PretrainTask
 from asr.trainer import Trainer, TrainerConfig
 from lm.errors import InputError
@@ -61,7 +61,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
 
     # Model: the encoder, and what the objective needs beside it, of the sizes that the source has.
     found = {} if config.fresh_objective else source_objective(config)
-    config = replace(config, objective=replace(config.objective, **sizes_of(found)))
+    config = replace(config, objective=sized_for(config.objective, found))
     model = PretrainModel(build_encoder(config.encoder), config.objective)
     if config.freeze_features:
         model.encoder.freeze_features()

@@ -426,18 +426,19 @@ class PretrainModel(nn.Module):
         return outcome
 
 
-def sizes_of(weights: Mapping[str, Tensor]) -> dict[str, int]:
-    """Settings of size that weights of a wav2vec 2.0 quantiser ask for; empty where they are none."""
+def sized_for(config: ObjectiveConfig, weights: Mapping[str, Tensor]) -> ObjectiveConfig:
+    """The configuration with the sizes of a wav2vec 2.0 quantiser's weights; as it is where they are none."""
     if not {"quantizer.codevectors", "project_q.weight"} <= weights.keys():
-        return {}
+        return config
     books, project = weights["quantizer.codevectors"], weights["project_q.weight"]  # (1, G V, D / G), (P, D)
     groups = project.shape[1] // books.shape[-1]
-    return {
-        "num_groups": groups,
-        "num_codes": books.shape[-2] // groups,
-        "code_width": project.shape[1],
-        "project_width": project.shape[0],
-    }
+    return replace(
+        config,
+        num_groups=groups,
+        num_codes=books.shape[-2] // groups,
+        code_width=project.shape[1],
+        project_width=project.shape[0],
+    )
 
 
 def pick(x: Tensor, places: Tensor) -> Tensor:
