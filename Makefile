@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+FAIRSEQ2 ?= .venv-fairseq2
 READY = $(VENV)/ready
 
-.PHONY: setup demo test check unit wheel clean
+.PHONY: setup demo test check unit wheel test-fairseq2 clean
 
 setup: $(READY)
 
@@ -33,5 +34,14 @@ unit: $(READY)
 wheel: $(READY)
 	PYTHON=$(BIN)/python ./tests/wheel.sh
 
+# fairseq2 pins a torch of its own (7 GB with CUDA), so its classes run in an environment of their own.
+test-fairseq2: $(READY) $(FAIRSEQ2)/ready
+	FAIRSEQ2_PYTHON=$(FAIRSEQ2)/bin/python $(BIN)/pytest tests/fairseq2
+
+$(FAIRSEQ2)/ready:
+	$(PYTHON) -m venv $(FAIRSEQ2)
+	$(FAIRSEQ2)/bin/pip install --quiet fairseq2==0.8.1 soundfile
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(FAIRSEQ2) build dist

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import signal
 import threading
 import time
 import zlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,11 +22,13 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from tqdm import tqdm
 
 from asr.batches import prefetch
 from asr.checkpoint import save_checkpoint, whole_checkpoints
 from asr.muon import Muon
+from asr.sharding import divided, divided_state, local, shard, whole
 from asr.watchdog import Watch, look_after
 from lm.errors import InputError
 
@@ -66,6 +69,9 @@ class TrainerConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto` is bfloat16 where the hardware computes it, on a GPU or a CPU with AVX-512 BF16."""
     seed: int = 1
+    shard: bool = False
+    """Divide weights, gradients and optimiser state among the processes (FSDP2), for an encoder that one GPU
+    cannot train (XLS-R 1B and 2B); each process otherwise holds all of them."""
     threads: int = 0
     """CPU threads; 0 leaves torch's own choice."""
 
@@ -79,6 +85,8 @@ class TrainerConfig:
             raise InputError(
                 f"trainer.final_lr_scale is {self.final_lr_scale}. Give a share above 0, at most 1."
             )
+        if self.shard and self.optimizer == "muon":
+            raise InputError("trainer.shard has no whole matrices for Muon. Set trainer.optimizer=adamw.")
         if not 0 <= self.ema_decay < 1:
             raise InputError(f"trainer.ema_decay is {self.ema_decay}. Give a number from 0 to below 1.")
 
@@ -222,9 +230,18 @@ class Trainer:
         )
         self.precision = torch.bfloat16 if bfloat16 else torch.float32
         set_seed(config.seed)
-        self.model, *self.optimizers = self.accelerator.prepare(
-            task.model, *build_optimizers(task, config, self.precision)
-        )
+        self.unsharded: nn.Module | None = None
+        """A copy in the main memory of the first process, to save a divided model from."""
+        if config.shard:
+            if self.accelerator.is_main_process:
+                self.unsharded = copy.deepcopy(task.model).cpu()
+            shard(task.model, self.accelerator.num_processes, self.device)
+            self.model = task.model
+            self.optimizers = build_optimizers(task, config, self.precision)
+        else:
+            self.model, *self.optimizers = self.accelerator.prepare(
+                task.model, *build_optimizers(task, config, self.precision)
+            )
         self.ema = {name: value.detach().clone().float() for name, value in self._weights().items()}
         self.update = 0
         self.epoch = 0
@@ -344,6 +361,8 @@ class Trainer:
         for place, (number, batch) in enumerate(batches, start=1):
             torch.manual_seed(batch_seed(config.seed, self.epoch, number))
             last = place == len(batches)
+            if isinstance(self.model, FSDPModule):
+                self.model.set_requires_gradient_sync(last)
             with nullcontext() if last else self.accelerator.no_sync(self.model):
                 with torch.autocast(
                     self.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16
@@ -361,7 +380,7 @@ class Trainer:
             for parameter in self.model.parameters():
                 if id(parameter) not in heads:
                     parameter.grad = None
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        norm = whole(self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip_norm))
         if not math.isfinite(float(norm)):
             names = ", ".join(name for _, batch in batches for name in batch.ids)
             raise InputError(
@@ -386,7 +405,9 @@ class Trainer:
         weights = self._weights()
         floats = [name for name in self.ema if weights[name].is_floating_point()]
         torch._foreach_lerp_(
-            [self.ema[name] for name in floats], [weights[name].float() for name in floats], 1 - decay
+            [local(self.ema[name]) for name in floats],
+            [local(weights[name]).float() for name in floats],
+            1 - decay,
         )
 
     def _evaluate(self, bar: Any, writer: Any) -> None:
@@ -404,9 +425,15 @@ class Trainer:
         self.history.append(row)
         if row["score"] < self.best:
             self.best, self.best_update = row["score"], self.update
+            if self.config.shard:
+                weights = self._gathered(model.state_dict())
+                if self.unsharded is not None:
+                    self.unsharded.load_state_dict(weights)
+                    model = self.unsharded
             if self.accelerator.is_main_process:
                 facts = {"trained": {**row, "audio_hours": self.audio_s / 3600, "seed": self.config.seed}}
                 self.task.save(model, self.exp / "model", facts)
+        model = self.accelerator.unwrap_model(self.model)
         model.load_state_dict(own)
         model.train()
         if self.accelerator.is_main_process:
@@ -421,21 +448,34 @@ class Trainer:
         look_after(self.task.watches(), self.history)
 
     def _save(self) -> None:
-        if self.accelerator.is_main_process:
-            self._write_checkpoint()
-        self.accelerator.wait_for_everyone()
-
-    def _write_checkpoint(self) -> None:
         optimizer = {
             f"{number}.{index}.{name}": value
             for number, each in enumerate(self.optimizers)
             for index, values in each.state_dict()["state"].items()
             for name, value in values.items()
         }
+        groups = {"weights": self._weights(), "ema": self.ema, "optimizer": optimizer}
+        tensors = {group: self._gathered(values) for group, values in groups.items()}
+        if self.accelerator.is_main_process:
+            self._write_checkpoint(tensors)
+        self.accelerator.wait_for_everyone()
+
+    def _gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whole tensors, on the main process's CPU where they are divided; the other processes keep none of those."""
+        if not self.config.shard:
+            return dict(tensors)
+        found = {}
+        for name, value in tensors.items():
+            gathered = whole(value)
+            if self.accelerator.is_main_process:
+                found[name] = gathered.cpu()
+        return found
+
+    def _write_checkpoint(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
         names = ("update", "epoch", "batch", "audio_s", "seconds", "best", "best_update", "history")
         save_checkpoint(
             self.checkpoints / f"update_{self.update:07d}",
-            {"weights": self._weights(), "ema": self.ema, "optimizer": optimizer},
+            tensors,
             {
                 "fingerprint": self._fingerprint(),
                 "task": self.task.state(),
@@ -465,14 +505,17 @@ class Trainer:
                 f"{self.exp} holds checkpoints of a training with other {', '.join(changed)}. "
                 "Give another exp, or remove its checkpoints to begin anew."
             )
-        self.accelerator.unwrap_model(self.model).load_state_dict(load_file(folder / "weights.safetensors"))
-        self.ema = {
-            name: value.to(self.device) for name, value in load_file(folder / "ema.safetensors").items()
-        }
+        own = self._weights()
+        weights = divided_state(load_file(folder / "weights.safetensors"), own)
+        self.accelerator.unwrap_model(self.model).load_state_dict(weights)
+        averages = divided_state(load_file(folder / "ema.safetensors"), own)
+        self.ema = {name: value.to(self.device) for name, value in averages.items()}
         values: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.optimizers]
+        learned = [[p for group in each.param_groups for p in group["params"]] for each in self.optimizers]
         for name, value in load_file(folder / "optimizer.safetensors").items():
             number, index, key = name.split(".", 2)
-            values[int(number)].setdefault(int(index), {})[key] = value
+            like = learned[int(number)][int(index)]
+            values[int(number)].setdefault(int(index), {})[key] = divided(value, like)
         for optimizer, state in zip(self.optimizers, values, strict=True):
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -79,6 +79,15 @@ class Encoder(nn.Module, ABC):
     def attentions(self, waveforms: Tensor, num_samples: Tensor) -> tuple[list[Tensor], Tensor]:
         """What each layer attends to: weights (N, H, T, T), rows summing to 1, and the valid frames (N,)."""
 
+    @abstractmethod
+    def blocks(self) -> list[nn.Module]:
+        """The layers, first to last."""
+
+    @property
+    @abstractmethod
+    def layer_drop(self) -> float:
+        """Probability that training leaves out a layer (the last one, where it grows with depth)."""
+
     @property
     def mask_embedding(self) -> nn.Parameter | None:
         """The vector (D,) that stands for masked frames, where the published model brings one."""

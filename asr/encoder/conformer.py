@@ -126,6 +126,13 @@ class ConformerEncoder(Encoder):
             x = layer(x, mask[..., None], unseen, rotary)
         return found, frames.num_frames
 
+    def blocks(self) -> list[nn.Module]:
+        return list(self.layers)
+
+    @property
+    def layer_drop(self) -> float:
+        return self.settings.layer_drop
+
     def _places(self, frames: Frames) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Valid frames (N, T), what keeps attention off the others (N, 1, 1, T), and the rotary table."""
         length = frames.hidden.shape[1]

@@ -135,6 +135,13 @@ class TransformersEncoder(Encoder):
         self.grid = self._grids[-1]
         self.width = int(settings.output_hidden_size if self._adapter_layers() else settings.hidden_size)
 
+    def blocks(self) -> list[nn.Module]:
+        return list(self.model.encoder.layers)
+
+    @property
+    def layer_drop(self) -> float:
+        return float(getattr(self.model.config, "layerdrop", 0.0))
+
     def config(self) -> dict[str, Any]:
         """What `build_transformers_encoder` makes this encoder of again; see `Encoder.config`."""
         known = known_fields(self.kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from asr.checkpoint import whole_checkpoints
+from asr.encoder.conformer import ConformerConfig, ConformerEncoder
+from asr.model import load_model
+from asr.sharding import shard
+from lm.errors import InputError
 from recipes.finetune_ctc import finetune
 from tests.conftest import configure
 
@@ -36,6 +41,13 @@ def launch(folder: Path, manifest: Path, *overrides: str) -> subprocess.Popen[st
     )
 
 
+def assert_reached(exp: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Gradients are summed in another order, and Adam's first steps enlarge what rounding leaves."""
+    found = last_weights(exp)
+    assert found.keys() == weights.keys()
+    assert all(torch.allclose(value, weights[name], atol=2e-4) for name, value in found.items())
+
+
 def last_weights(exp: Path) -> dict[str, torch.Tensor]:
     return load_file(whole_checkpoints(exp / "checkpoints")[-1] / "weights.safetensors")
 
@@ -54,10 +66,7 @@ def test_two_processes_reach_the_weights_of_one(
     process = launch(tmp_path, tone_corpus)
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 0, output[-2000:]
-    two = last_weights(tmp_path / "exp")
-    assert two.keys() == one_process.keys()
-    # Gradients are summed in another order, and Adam's first steps enlarge what rounding leaves.
-    assert all(torch.allclose(value, one_process[name], atol=2e-4) for name, value in two.items())
+    assert_reached(tmp_path / "exp", one_process)
 
 
 def test_a_killed_process_stops_the_rest_and_all_go_on(
@@ -76,5 +85,35 @@ def test_a_killed_process_stops_the_rest_and_all_go_on(
     again = launch(tmp_path, tone_corpus)
     output = again.communicate(timeout=120)[0]
     assert again.returncode == 0, output[-2000:]
-    two = last_weights(tmp_path / "exp")
-    assert all(torch.allclose(value, one_process[name], atol=2e-4) for name, value in two.items())
+    assert_reached(tmp_path / "exp", one_process)
+
+
+def test_a_model_divided_between_processes_reaches_the_weights_of_one(
+    tmp_path: Path, tone_corpus: Path
+) -> None:
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    for folder in (alone, shared):
+        folder.mkdir()
+    settings = ("encoder.layer_drop=0",)
+    finetune(configure(alone, tone_corpus, *SETTINGS, *settings, "trainer.accumulate=4"))
+    one = last_weights(alone / "exp")
+    settings += ("trainer.shard=true", "trainer.accumulate=2")
+    process = launch(shared, tone_corpus, *settings)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output[-2000:]
+    assert_reached(shared / "exp", one)
+    assert load_model(shared / "exp" / "model").state_dict().keys() == one.keys()
+    # And from the middle: what is whole in the checkpoint is divided again.
+    shutil.rmtree(whole_checkpoints(shared / "exp" / "checkpoints")[-1])
+    launch(shared, tone_corpus, *settings).communicate(timeout=120)
+    assert_reached(shared / "exp", one)
+
+
+def test_what_cannot_be_divided_says_so(tmp_path: Path, tone_corpus: Path) -> None:
+    with pytest.raises(InputError, match=r"divides a model among processes, and there is one"):
+        finetune(configure(tmp_path, tone_corpus, *SETTINGS, "trainer.shard=true"))
+    with pytest.raises(InputError, match=r"no whole matrices for Muon"):
+        configure(tmp_path, tone_corpus, "trainer.shard=true", "trainer.optimizer=muon")
+    model = torch.nn.Sequential(ConformerEncoder(ConformerConfig(layer_drop=0.1)))
+    with pytest.raises(InputError, match=r"needs every layer in every process"):
+        shard(model, 2, torch.device("cpu"))
