@@ -18,7 +18,7 @@ rm -rf "$work/elsewhere" && mkdir "$work/elsewhere" && cd "$work/elsewhere"
 import importlib, pathlib, sys
 
 own = pathlib.Path(sys.argv[1])
-for name in ("asr", "lm"):
+for name in ("asr", "st", "lm"):
     package = importlib.import_module(name)
     assert own in pathlib.Path(package.__file__).parents, f"{name} is not the wheel's: {package.__file__}"
     for path in sorted((own / name).rglob("*.py")):

@@ -7,39 +7,43 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lm.errors import InputError
 
-COMMANDS = {
-    "transcribe": "recordings in, transcripts out: eaf, TextGrid, srt, json and more",
-    "corpus": "import, curate, join, check, count and export a corpus",
-    "lm": "build, evaluate and tune language models",
-    "score": "word and character error rates with intervals",
-    "convert": "wav2vec 2.0 between the layouts of transformers, fairseq and fairseq2",
-    "inspect": "what an encoder has learned: codes, layers, attention",
+Commands = Mapping[str, tuple[str, str]]
+"""Name of a command -> the module with its ``add_arguments`` and ``run``, and its help, which is thus printed
+without importing any of them."""
+
+COMMANDS: Commands = {
+    "transcribe": ("asr.cli.transcribe", "recordings in, transcripts out: eaf, TextGrid, srt, json and more"),
+    "corpus": ("asr.cli.corpus", "import, curate, join, check, count and export a corpus"),
+    "lm": ("asr.cli.lm", "build, evaluate and tune language models"),
+    "score": ("asr.cli.score", "word and character error rates with intervals"),
+    "convert": ("asr.cli.convert", "wav2vec 2.0 between the layouts of transformers, fairseq and fairseq2"),
+    "inspect": ("asr.cli.inspect", "what an encoder has learned: codes, layers, attention"),
 }
-"""Subcommands and their help, so that printing help imports none of them."""
+"""The commands of recognition; `st.cli` adds those of translation."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, available: Commands = COMMANDS) -> int:
     """Run the command line; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Only the module of the command that was named is imported: help answers at once.
     named = next((word for word in arguments if not word.startswith("-")), "")
     parser = argparse.ArgumentParser(
         prog="loquela",
-        description="Speech recognition for languages with hours, not thousands of hours, of recordings.",
+        description="Speech recognition and translation for languages with hours, not thousands, of recordings.",
         epilog="`loquela COMMAND --help` says more. Recipes for training: python -m recipes.finetune_ctc --help",
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, text in COMMANDS.items():
+    for name, (module, text) in available.items():
         command = commands.add_parser(name, help=text, description=text, add_help=name == named)
         if name == named:
-            module = importlib.import_module(f"asr.cli.{name}")
-            module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            chosen = importlib.import_module(module)
+            chosen.add_arguments(command)
+            command.set_defaults(run=chosen.run)
     args = parser.parse_args(arguments)
     if args.version:
         from importlib.metadata import version

@@ -1,7 +1,0 @@
-"""``python -m asr``: the command ``loquela``."""
-
-import sys
-
-from asr.cli import main
-
-sys.exit(main())

@@ -1,0 +1,1 @@
+"""Speech translation: optimal transport between speech and text, models, cascades, scores."""
