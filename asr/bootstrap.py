@@ -63,7 +63,7 @@ def rate_interval(
         percent: share of the draws that the interval holds.
     """
     rates = _rates(np.array([errors]), np.array(lengths), resamples, seed)[0]
-    return _percentiles(rates, percent)
+    return percentiles(rates, percent)
 
 
 def paired_bootstrap(
@@ -88,7 +88,7 @@ def paired_bootstrap(
     p_value = min(1.0, 2 * (1 + min(at_most, at_least)) / (len(differences) + 1))
     total = sum(lengths)
     difference = (sum(errors_a) - sum(errors_b)) / total if total else float("nan")
-    return Comparison(difference, _percentiles(differences, percent), p_value)
+    return Comparison(difference, percentiles(differences, percent), p_value)
 
 
 def _rates(
@@ -102,7 +102,7 @@ def _rates(
         return np.empty((len(errors), 0))
     columns = [
         np.concatenate([errors[:, drawn].sum(axis=2), lengths[None, drawn].sum(axis=2)])
-        for drawn in _draws(len(lengths), resamples, seed)
+        for drawn in draws(len(lengths), resamples, seed)
     ]
     sums = np.concatenate(columns, axis=1)  # (systems + 1, draws)
     sums = sums[:, sums[-1] > 0]
@@ -110,7 +110,7 @@ def _rates(
     return rates
 
 
-def _draws(units: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def draws(units: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """Indices of the drawn units, (some draws, units), in pieces that fit in memory."""
     generator = np.random.default_rng(seed)
     at_once = max(1, _DRAWS // max(1, units))
@@ -118,7 +118,7 @@ def _draws(units: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]
         yield generator.integers(units, size=(min(at_once, resamples - first), units))
 
 
-def _percentiles(values: NDArray[np.float64], percent: int) -> Interval:
+def percentiles(values: NDArray[np.float64], percent: int) -> Interval:
     if not len(values):
         return Interval(float("nan"), float("nan"))
     low, high = np.percentile(values, [50 - percent / 2, 50 + percent / 2])

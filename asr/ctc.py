@@ -36,6 +36,9 @@ FloatArray = NDArray[np.float32]
 Row = tuple[int, list[int]]
 """A place in the epoch's draw, and the utterances that are laid end to end."""
 
+Item = tuple[list[Utterance], FloatArray]
+"""Utterances that are laid end to end, and their sound (S,)."""
+
 PAUSE_S = 0.4
 """Mean pause between utterances that are laid end to end."""
 
@@ -144,18 +147,16 @@ class CtcTask:
 
     def load(self, epoch: int, item: list[Row]) -> CtcBatch:
         """An augmented batch; each row's variant follows from seed, epoch and its place in the draw."""
-        items = []
+        items: list[Item] = []
         for place, row in item:
             utterances = [self.train[index] for index in row]
-            name = "+".join(utterance.id for utterance in utterances)
-            labels = self._labels(utterances)
             generator = np.random.default_rng([self.seed, epoch, place])
             try:
                 waveform = lay_end_to_end([self.cache.load(each) for each in utterances], generator)
                 waveform = augment(waveform, self.config.augment, generator)
-                if reason := shortfall(self.recogniser, labels, len(waveform)):
-                    raise InputError(f"{name}: {reason}.")
-                items.append((name, labels, waveform))
+                if reason := self._refused(utterances, len(waveform)):
+                    raise InputError(f"{named(utterances)}: {reason}.")
+                items.append((utterances, waveform))
             except InputError as error:
                 # One bad file must not stop hours of training, and must not pass unseen.
                 print(f"left out of this batch: {error}", file=sys.stderr)
@@ -183,7 +184,7 @@ class CtcTask:
             min(1.0, max(0.0, progress / config.mask_start - 1)) if config.mask_start else 1.0
         )
         layers = self.inter_layers if config.inter_weight else ()
-        out, also = self._forward(model, waveforms, num_samples, layers)
+        out, also = self._forward(model, waveforms, num_samples, labels, num_labels, layers)
         blank = self.recogniser.tokenizer.blank
         total = num_labels.sum()
         loss = ctc = ctc_loss(out.values, out.num_frames, labels, num_labels, blank).sum() / total
@@ -207,7 +208,13 @@ class CtcTask:
         return StepOutput(loss, logs)
 
     def _forward(
-        self, model: nn.Module, waveforms: Tensor, num_samples: Tensor, layers: Collection[int]
+        self,
+        model: nn.Module,
+        waveforms: Tensor,
+        num_samples: Tensor,
+        labels: Tensor,
+        num_labels: Tensor,
+        layers: Collection[int],
     ) -> tuple[Emissions, Tensor | None]:
         """Emissions, and a loss beside CTC where there is one."""
         return model(waveforms, num_samples, layers), None
@@ -333,7 +340,7 @@ class CtcTask:
 
     def _dev_batch(self, indices: list[int]) -> CtcBatch:
         rows = [self.dev[index] for index in indices]
-        return self._collate([(each.id, self._labels([each]), self.cache.load(each)) for each in rows])
+        return self._collate([([each], self.cache.load(each)) for each in rows])
 
     def _labels(self, utterances: Sequence[Utterance]) -> list[int]:
         """Labels of what is said one after the other."""
@@ -344,12 +351,20 @@ class CtcTask:
             labels += self.recogniser.tokenizer.encode(utterance.text, utterance.language)
         return labels
 
-    def _collate(self, items: Sequence[tuple[str, list[int], FloatArray]]) -> CtcBatch:
-        """Pad (id, labels, waveform (S,)) of each utterance to a batch."""
-        names, labels, waveforms = zip(*items, strict=True)
-        return CtcBatch(
-            list(names), *padded(waveforms), *padded([np.asarray(row, dtype=np.int64) for row in labels])
-        )
+    def _refused(self, utterances: Sequence[Utterance], num_samples: int) -> str:
+        """Why these cannot be learned from in that many samples; empty when they can."""
+        return shortfall(self.recogniser, self._labels(utterances), num_samples)
+
+    def _collate(self, items: Sequence[Item]) -> CtcBatch:
+        """Pad to a batch."""
+        labels = [np.asarray(self._labels(utterances), dtype=np.int64) for utterances, _ in items]
+        names = [named(utterances) for utterances, _ in items]
+        return CtcBatch(names, *padded([waveform for _, waveform in items]), *padded(labels))
+
+
+def named(utterances: Sequence[Utterance]) -> str:
+    """The ids of utterances that are laid end to end."""
+    return "+".join(utterance.id for utterance in utterances)
 
 
 def lay_end_to_end(waveforms: Sequence[FloatArray], generator: np.random.Generator) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from lm.errors import InputError
 
 FloatArray = NDArray[np.float32]
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def utterance_emissions(
@@ -50,30 +51,34 @@ def utterance_emissions(
         (rows, [waveform for _, waveform in rows if not isinstance(waveform, InputError)])
         for rows in prefetch(iter(order), read)
     )
-    for rows, found in emit_groups(model, groups):
+    for rows, found in encode_groups(model.emissions, groups, on_cpu=model.on_cpu):
         emissions = iter(found)
         for utterance, waveform in rows:
             yield utterance, waveform if isinstance(waveform, InputError) else next(emissions)
 
 
-def emit_groups(
-    model: CTCModel, groups: Iterable[tuple[Item, Sequence[FloatArray]]]
-) -> Iterator[tuple[Item, list[FloatArray]]]:
-    """Log-probabilities (T, C) of the waveforms of each group, in order.
+def encode_groups(
+    encode: Callable[[Sequence[FloatArray]], list[Made]],
+    groups: Iterable[tuple[Item, Sequence[FloatArray]]],
+    *,
+    on_cpu: bool,
+) -> Iterator[tuple[Item, list[Made]]]:
+    """What ``encode`` makes of the waveforms of each group, in order.
 
     On a CPU as many groups are encoded at once as torch has threads, each on one thread: the small
     operations of an encoder leave most of a second core idle, and what one utterance leaves another
     takes. What comes out does not depend on it.
 
     Args:
+        encode: one result for each of its waveforms.
         groups: anything, with waveforms (S,) of like lengths that go through the encoder together.
+        on_cpu: whether ``encode`` computes there.
     """
-    on_cpu = model.head.weight.device.type == "cpu"
     threads = torch.get_num_threads()
 
-    def emit(group: tuple[Item, Sequence[FloatArray]]) -> tuple[Item, list[FloatArray]]:
+    def emit(group: tuple[Item, Sequence[FloatArray]]) -> tuple[Item, list[Made]]:
         item, waveforms = group
-        return item, model.emissions(waveforms) if waveforms else []
+        return item, encode(waveforms) if waveforms else []
 
     if on_cpu:
         torch.set_num_threads(1)

@@ -68,7 +68,13 @@ class JointTask(CtcTask):
         self.model = JointModel(model, joint.objective)
 
     def _forward(
-        self, model: nn.Module, waveforms: Tensor, num_samples: Tensor, layers: Collection[int]
+        self,
+        model: nn.Module,
+        waveforms: Tensor,
+        num_samples: Tensor,
+        labels: Tensor,
+        num_labels: Tensor,
+        layers: Collection[int],
     ) -> tuple[Emissions, Tensor | None]:
         emissions, outcome = model(waveforms, num_samples, layers)
         return emissions, self.joint.weight * outcome.loss / outcome.count.clamp(min=1)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from asr.batches import padded
 from asr.card import CARD, WEIGHTS, check_files, model_folder, read_card, write_card
 from asr.checkpoint import write_folder, write_tensors
-from asr.encoder import Encoder, build_encoder
+from asr.encoder import Encoder, EncoderOutput, build_encoder
 from asr.encoder.lora import plain_state
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer
@@ -75,7 +75,10 @@ class CTCModel(nn.Module):
             layers: intermediate layers to emit from too, through the same output layer
                 (Lee and Watanabe 2021).
         """
-        encoded = self.encoder(waveforms, num_samples, layers)
+        return self.emit(self.encoder(waveforms, num_samples, layers))
+
+    def emit(self, encoded: EncoderOutput) -> Emissions:
+        """Emissions of what the encoder gave."""
         return Emissions(
             self._emit(encoded.hidden),
             encoded.num_frames * self.per_frame,
@@ -87,7 +90,12 @@ class CTCModel(nn.Module):
 
         8 on a CPU, where larger batches only cost padding and cache; 120 on a GPU.
         """
-        return wanted or (120.0 if self.head.weight.device.type == "cuda" else 8.0)
+        return wanted or (8.0 if self.on_cpu else 120.0)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it computes on a CPU."""
+        return self.head.weight.device.type == "cpu"
 
     @torch.inference_mode()
     def emissions(self, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -169,11 +177,14 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> CTCMod
     """
     folder = Path(folder)
     card = read_card(folder)
-    if card.get("holds", "recogniser") != "recogniser":
+    holds = card.get("holds", "recogniser")
+    if holds == "encoder":
         raise InputError(
             f"model {folder}: it holds an encoder without an output layer. Fine-tune it first: "
             f"python -m recipes.finetune_ctc CONFIG encoder.kind=saved encoder.source={folder}."
         )
+    if holds != "recogniser":
+        raise InputError(f"model {folder}: it holds a {holds}, not a recogniser. Use `loquela translate`.")
     check_files(folder, card)
     model = CTCModel(
         build_encoder(card["encoder"]),

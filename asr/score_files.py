@@ -114,7 +114,7 @@ def read_hypotheses(paths: Sequence[str | Path]) -> dict[str, str]:
     Raises:
         InputError: unreadable, an id twice, or nothing there.
     """
-    files = [file for path in paths for file in _files(Path(path))]
+    files = [file for path in paths for file in files_in(Path(path))]
     if len(files) == 1 and files[0].suffix.lower() not in TRANSCRIPT_ENDINGS and not Path(paths[0]).is_dir():
         return read_table(files[0])
     return read_transcripts(files)
@@ -127,7 +127,7 @@ def read_transcripts(paths: Sequence[str | Path]) -> dict[str, str]:
         InputError: unreadable, a name twice, or nothing there.
     """
     texts: dict[str, str] = {}
-    for path in [file for given in paths for file in _files(Path(given))]:
+    for path in [file for given in paths for file in files_in(Path(given))]:
         if path.stem in texts:
             raise InputError(f"{shown(path)}: a second transcript of {path.stem!r}. Give one of each.")
         texts[path.stem] = "\n".join(text for _, text in _segment_texts(path))
@@ -211,7 +211,7 @@ def _is_manifest(path: Path) -> bool:
     return {"id", "audio"} <= set(read_text(path).partition("\n")[0].rstrip("\r").split("\t"))
 
 
-def _files(path: Path) -> list[Path]:
+def files_in(path: Path) -> list[Path]:
     """A file itself, or the transcripts of a folder, one form of them."""
     if not path.is_dir():
         return [path]

@@ -16,7 +16,7 @@ from asr.audio import channels, probe, stream
 from asr.card import CARD, model_folder, read_card
 from asr.config import from_mapping
 from asr.decode import BeamSearchConfig, Decoder, Hypothesis, build_decoder
-from asr.emissions import emit_groups
+from asr.emissions import encode_groups
 from asr.frames import samples_to_seconds
 from asr.model import LANGUAGE_MODEL, CTCModel, load_model, published_model
 from asr.segment import Segment, VadConfig, split_fixed, split_speech
@@ -41,6 +41,27 @@ class TranscribeConfig:
     """Most seconds of speech that go through the encoder at once; 0 is `CTCModel.batch_seconds`'s choice."""
     num_hypotheses: int = 1
     """Texts kept for each segment; the further ones go into ``alternatives``."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the encoder made of a segment."""
+
+    emissions: FloatArray
+    """Log-probabilities, (T, C)."""
+    translation: str = ""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a segment says."""
+
+    hypotheses: list[Hypothesis]
+    """Best first; at least one."""
+    translation: str = ""
+
+
+NOTHING = Heard([Hypothesis(text="", words=(), score=0.0, confidence=0.0)])
 
 
 class Transcriber:
@@ -119,9 +140,9 @@ class Transcriber:
             clock = _Clock(progress)
             speaker = f"channel {channel}" if len(wanted) > 1 else ""
             groups = self._groups(self._cut(clock.watch(stream(path, channel=channel))))
-            for segment, hypotheses in self._hypotheses(groups):
-                row = self._segment(segment, hypotheses, speaker)
-                if row.text:
+            for segment, heard in self._heard(groups):
+                row = self._segment(segment, heard, speaker)
+                if row.text or row.translation:
                     segments.append(row)
                 else:
                     gaps.append(Gap(start=segment.start, end=segment.end, reason="no words recognised"))
@@ -140,22 +161,30 @@ class Transcriber:
             details=details,
         )
 
-    def _hypotheses(self, groups: Iterable[list[Speech]]) -> Iterator[tuple[Segment, list[Hypothesis]]]:
-        """Each segment with its hypotheses, best first, in order."""
+    def encode(self, waveforms: Sequence[FloatArray]) -> list[Encoded]:
+        """Each waveform (S,) through the encoder; called from several threads at once."""
+        return [Encoded(emissions) for emissions in self.model.emissions(waveforms)]
+
+    def understand(self, encoded: Encoded) -> Heard:
+        """The readings of a segment."""
+        return Heard(self.decoder.decode(encoded.emissions), encoded.translation)
+
+    def _heard(self, groups: Iterable[list[Speech]]) -> Iterator[tuple[Segment, Heard]]:
+        """Each segment with what it says, in order."""
         grid = self.model.grid
-        nothing = [Hypothesis(text="", words=(), score=0.0, confidence=0.0)]
-        emitted = emit_groups(
-            self.model,
+        emitted = encode_groups(
+            self.encode,
             (
                 (group, [waveform for _, waveform in group if grid.num_frames(len(waveform))])
                 for group in groups
             ),
+            on_cpu=self.model.on_cpu,
         )
         for group, found in emitted:
-            emissions = iter(found)
+            encoded = iter(found)
             for segment, waveform in group:
                 long_enough = grid.num_frames(len(waveform)) > 0
-                yield segment, self.decoder.decode(next(emissions)) if long_enough else nothing
+                yield segment, self.understand(next(encoded)) if long_enough else NOTHING
 
     def _cut(self, chunks: Iterable[FloatArray]) -> Iterator[Speech]:
         """The segments of a recording with their samples."""
@@ -176,8 +205,8 @@ class Transcriber:
         if group:
             yield group
 
-    def _segment(self, segment: Segment, hypotheses: Sequence[Hypothesis], speaker: str) -> TranscriptSegment:
-        grid = self.model.grid
+    def _segment(self, segment: Segment, heard: Heard, speaker: str) -> TranscriptSegment:
+        grid, hypotheses = self.model.grid, heard.hypotheses
         words = []
         for span in hypotheses[0].words:
             # The last frame's field can reach past the audio it was given.
@@ -192,6 +221,7 @@ class Transcriber:
             confidence=hypotheses[0].confidence,
             speaker=speaker,
             alternatives=tuple(hypothesis.text for hypothesis in hypotheses[1:]),
+            translation=heard.translation,
         )
 
 
@@ -255,6 +285,19 @@ def search_settings(
     return from_mapping(BeamSearchConfig, {**tuned, **overrides}, "decoding.")
 
 
+def device_named(name: str) -> str:
+    """``cpu`` or ``cuda``; ``auto`` is a GPU where there is one.
+
+    Raises:
+        InputError: a GPU is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no GPU that torch can use. Leave out the device, or give cpu.")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
 @dataclass(frozen=True)
 class OpenedModel:
     """A model ready for use, and the language model that belongs to it."""
@@ -276,10 +319,7 @@ def open_model(name: str | Path, language: str = "", device: str = "auto") -> Op
     Raises:
         InputError: there is no such model, or a file of it is missing or altered.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("there is no GPU that torch can use. Leave out the device, or give cpu.")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_named(device)
     path = Path(name)
     if (path / CARD).is_file() or (path / "model" / CARD).is_file():
         folder = model_folder(path)

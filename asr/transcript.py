@@ -26,11 +26,14 @@ class TranscriptSegment:
     start: float
     end: float
     text: str
+    """What was said, in its own language; "" beside a translation that was made without a transcript."""
     words: tuple[Word, ...] = ()
     confidence: float = 1.0
     speaker: str = ""
     alternatives: tuple[str, ...] = ()
     """Texts of the n-best list after the first."""
+    translation: str = ""
+    """What was said, in ``Transcript.translation_language``; "" where none is available."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,8 @@ class Transcript:
     segments: tuple[TranscriptSegment, ...] = ()
     gaps: tuple[Gap, ...] = ()
     language: str = ""
+    translation_language: str = ""
+    """Language of the segments' translations."""
     details: dict[str, str] = field(default_factory=dict)
     """Facts worth keeping with the text: model, language model, loquela's version, source rate."""
 

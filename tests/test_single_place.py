@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PLACES = {
     "kenlm": ("lm/ngram.py",),
     "webrtcvad": ("asr/segment*",),
-    "transformers": ("asr/encoder/*",),
+    "transformers": ("asr/encoder/*", "st/hub.py"),
     "soundfile": ("asr/audio*",),
     "av": ("asr/audio*",),
     "soxr": ("asr/audio*",),
@@ -23,6 +23,7 @@ PLACES = {
     "flashlight": ("asr/decode/others.py",),
     "peft": ("asr/encoder/lora.py",),
     "uroman": ("asr/text.py",),
+    "sacrebleu": ("st/score.py",),
 }
 """Library -> the files that may import it; a pattern covers a module that grew into a package."""
 

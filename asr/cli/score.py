@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asr.score import CorpusScore
     from asr.score_files import References
     from asr.text import TextPolicy
@@ -87,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         score,
         by={column: references.labels(column) for column in args.by},
         against=other,
-        names=(_name(args.hypothesis), _name(args.against or args.hypothesis)),
+        names=(system_name(args.hypothesis), system_name(args.against or args.hypothesis)),
         units=references.labels(args.draw) if args.draw else None,
         drawn=args.draw or "utterance",
         resamples=args.resamples,
@@ -152,21 +154,23 @@ def _scored(
     return score_recordings(recordings, hypotheses, policy, spaces=spaces, ignore_unknown=ignore), references
 
 
-def _name(paths: list[Path]) -> str:
+def system_name(paths: list[Path]) -> str:
+    """A system as it is spoken of: its first file, and how many more."""
     return str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 def _warn(score: CorpusScore, paths: list[Path]) -> None:
     """Say on stderr what is not in the numbers, or is there without having been recognised."""
-    said = (
-        (score.missing, "without a hypothesis, counted as deletions"),
-        (score.no_reference, "without a reference, left out"),
-        (score.unknown, "hypotheses without a reference utterance, left out"),
-    )
-    for ids, what in said:
-        if ids:
-            more = ", ..." if len(ids) > _SHOWN_IDS else ""
-            print(f"{_name(paths)}: {len(ids)} {what}: {', '.join(ids[:_SHOWN_IDS])}{more}", file=sys.stderr)
+    say_ids(system_name(paths), score.missing, "without a hypothesis, counted as deletions")
+    say_ids(system_name(paths), score.no_reference, "without a reference, left out")
+    say_ids(system_name(paths), score.unknown, "hypotheses without a reference utterance, left out")
+
+
+def say_ids(system: str, ids: Sequence[str], what: str) -> None:
+    """Say on stderr how many ids there are of a kind, if any, and the first of them."""
+    if ids:
+        more = ", ..." if len(ids) > _SHOWN_IDS else ""
+        print(f"{system}: {len(ids)} {what}: {', '.join(ids[:_SHOWN_IDS])}{more}", file=sys.stderr)
 
 
 def _write_alignments(score: CorpusScore, path: Path, overwrite: bool) -> None:

@@ -5,18 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lm.errors import InputError
 
 if TYPE_CHECKING:
-    from asr.transcribe import Transcriber
+    from asr.transcribe import TranscribeConfig, Transcriber
     from asr.transcript import Transcript
 
 HELP = "recordings in, transcripts out"
+
+
+class Transcribes(Protocol):
+    """What makes a transcript of a recording: a `Transcriber`, or a translator on top of it."""
+
+    def transcribe(
+        self, path: str | Path, *, language: str = "", progress: Callable[[float], None] | None = None
+    ) -> Transcript: ...
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +105,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Transcribe every input that can be; 1 when one could not."""
+    return run_with(args, _load)
+
+
+def run_with(args: argparse.Namespace, load: Callable[[argparse.Namespace], Transcribes]) -> int:
+    """The same with what ``load`` makes of the arguments, once the inputs are known."""
     from asr.names import shown
 
     if args.out and not args.format:
@@ -110,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
             failed |= _report(job)
         else:
             jobs.append(job)
-    transcriber = _load(args)
+    transcriber = load(args)
     for planned in plan_outputs(jobs, args.format, args.out):
         if isinstance(planned, InputError):
             failed |= _report(planned)
@@ -277,36 +290,48 @@ def _write(transcript: Transcript, job: Job, target: Path, overwrite: bool) -> N
         write_transcript(transcript, target, overwrite=overwrite)
 
 
-def _load(args: argparse.Namespace) -> Transcriber:
+def settings_of(args: argparse.Namespace) -> TranscribeConfig:
+    """What the arguments say of audio, segments and the n-best list."""
     from dataclasses import replace
 
     from asr.segment import VadConfig
-    from asr.transcribe import TranscribeConfig, Transcriber
+    from asr.transcribe import TranscribeConfig
 
     segments = VadConfig()
     if args.max_segment is not None:
         segments = replace(segments, max_segment_s=args.max_segment)
     if args.vad_mode is not None:
         segments = replace(segments, mode=args.vad_mode)
+    return TranscribeConfig(
+        channel=args.channel, segmenter=args.segmenter, segments=segments, num_hypotheses=args.nbest
+    )
+
+
+def decoding_of(args: argparse.Namespace) -> dict[str, float]:
+    """Settings of the beam search that the arguments give."""
     named = {
         "lm_weight": args.lm_weight,
         "char_weight": args.char_weight,
         "word_bonus": args.word_bonus,
         "beam_width": args.beam,
     }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _load(args: argparse.Namespace) -> Transcriber:
+    from asr.transcribe import Transcriber
+
     return Transcriber.load(
         args.model,
         lm=args.lm,
         language=args.language,
         device=args.device,
-        config=TranscribeConfig(
-            channel=args.channel, segmenter=args.segmenter, segments=segments, num_hypotheses=args.nbest
-        ),
-        decoding={name: value for name, value in named.items() if value is not None},
+        config=settings_of(args),
+        decoding=decoding_of(args),
     )
 
 
-def _with_progress(transcriber: Transcriber, recording: Path, language: str) -> Transcript:
+def _with_progress(transcriber: Transcribes, recording: Path, language: str) -> Transcript:
     from tqdm import tqdm
 
     from asr.audio import probe
@@ -331,6 +356,7 @@ def _print(transcript: Transcript, *, quiet: bool) -> None:
             "start": round(segment.start, 3),
             "end": round(segment.end, 3),
             "text": segment.text,
+            **({"translation": segment.translation} if segment.translation else {}),
             "confidence": round(segment.confidence, 4),
         }
         if segment.speaker:

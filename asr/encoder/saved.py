@@ -15,6 +15,8 @@ from asr.encoder.base import Encoder
 from lm.errors import InputError
 
 OBJECTIVE = "objective.safetensors"
+PREFIXES = {"recogniser": "encoder.", "speech translator": "recogniser.encoder."}
+"""What the names of the encoder's weights begin with in each kind of folder."""
 
 
 def save_encoder(
@@ -43,7 +45,7 @@ def saved_config(source: str | Path, changes: Mapping[str, Any]) -> dict[str, An
 
 
 def load_saved_weights(encoder: Encoder, source: str | Path) -> None:
-    """Give an encoder the weights of a folder of ours: a pretrained encoder's, or a recogniser's.
+    """Give an encoder the weights of a folder of ours: a pretrained encoder's, a recogniser's or a speech translator's.
 
     Raises:
         InputError: a file is missing or altered, or the weights are of another architecture.
@@ -52,12 +54,8 @@ def load_saved_weights(encoder: Encoder, source: str | Path) -> None:
     card = read_card(folder)
     check_files(folder, card)
     tensors = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
-    if card.get("holds") != "encoder":
-        tensors = {
-            name.removeprefix("encoder."): value
-            for name, value in tensors.items()
-            if name.startswith("encoder.")
-        }
+    prefix = PREFIXES.get(card.get("holds", "recogniser"), "")
+    tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     own = encoder.state_dict()
     for name in sorted(own.keys() | tensors.keys()):
         theirs, ours = tensors.get(name), own.get(name)

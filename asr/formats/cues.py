@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from asr.formats.clean import one_line, span_ms
@@ -13,28 +15,77 @@ MAX_CUE_CHARACTERS = 84
 """Two lines of 42, the common limit of broadcasters."""
 MAX_CUE_SECONDS = 7.0
 
+_HAN_OR_KANA = "[\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+_OPENING = "[(\u2018\u201c\u3008\u300a\u300c\u300e\u3010\uff08]"
+_UNIT = re.compile(
+    rf"\s*(?:{_OPENING}{{0,2}}{_HAN_OR_KANA}(?:(?!{_OPENING})[^\w\s])*|(?:(?!{_OPENING}{{0,2}}{_HAN_OR_KANA})\S)+)"
+)
+"""What a translation may be cut between: words; where Chinese and Japanese write no spaces, characters."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cue:
-    """One subtitle; times in whole milliseconds, ``end`` after ``start``."""
+    """One subtitle; times in whole milliseconds, ``end`` after ``start``; texts on one line each."""
 
     start: int
     end: int
     text: str
     speaker: str = ""
+    translation: str = ""
+    """The second line; "" for none."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines to be shown, none of them empty."""
+        return (self.text, self.translation) if self.translation else (self.text,)
 
 
 def make_cues(transcript: Transcript) -> list[Cue]:
     """The cues of a transcript by start time (WebVTT demands that order); those without text are left out.
 
-    A segment without word times is one cue, however long: nothing says where to cut it.
+    A segment without word times is one cue, however long: nothing says where to cut it. A
+    translation is divided among the cues of its segment; without a text it is the text of one.
     """
     cues = []
     for segment in transcript.segments:
-        for start, end, text in _pieces(segment):
+        translation = one_line(segment.translation)
+        pieces = [(start, end, one_line(text)) for start, end, text in _pieces(segment)]
+        pieces = [piece for piece in pieces if piece[2].strip()]
+        if not pieces and translation.strip():
+            pieces, translation = [(segment.start, segment.end, translation)], ""
+        parts = _divided(translation, [len(text) for _, _, text in pieces])
+        for (start, end, text), part in zip(pieces, parts, strict=True):
             first, last = span_ms(start, end)
-            cues.append(Cue(start=first, end=last, text=one_line(text), speaker=one_line(segment.speaker)))
-    return sorted((cue for cue in cues if cue.text.strip()), key=lambda cue: cue.start)
+            speaker = one_line(segment.speaker)
+            cues.append(Cue(start=first, end=last, text=text, speaker=speaker, translation=part))
+    return sorted(cues, key=lambda cue: cue.start)
+
+
+def _divided(text: str, shares: Sequence[int]) -> list[str]:
+    """The words of a text, in order, in as many parts as there are shares, and as long in proportion.
+
+    No part is empty unless there are fewer words than parts.
+
+    >>> _divided("one two three four", [30, 10])
+    ['one two three', 'four']
+    >>> _divided("one two", [98, 1, 1])
+    ['one two', '', '']
+    """
+    if not text.strip():
+        return [""] * len(shares)
+    ends = [0, *(match.end() for match in _UNIT.finditer(text))]
+    least = 1 if len(ends) > len(shares) else 0  # words that each part must have
+    bounds, share = [0], 0
+    for number in range(1, len(shares)):
+        share += shares[number - 1]
+        wanted = ends[-1] * share / sum(shares)
+        nearest = bisect_left(ends, wanted)
+        if nearest > 0 and wanted - ends[nearest - 1] <= ends[nearest] - wanted:
+            nearest -= 1
+        most = len(ends) - 1 - least * (len(shares) - number)
+        bounds.append(max(bounds[-1] + least, min(nearest, most)))
+    bounds.append(len(ends) - 1)
+    return [text[ends[a] : ends[b]].strip() for a, b in itertools.pairwise(bounds)]
 
 
 def _pieces(segment: TranscriptSegment) -> Iterator[tuple[float, float, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from asr.formats.clean import milliseconds, one_line
@@ -18,6 +18,8 @@ class Box:
     text: str
     confidence: float
     words: tuple[Box, ...] = ()
+    translation: str = ""
+    """Of an utterance that has one."""
 
 
 def lay_out(transcript: Transcript) -> dict[str, tuple[Box, ...]]:
@@ -35,6 +37,11 @@ def lay_out(transcript: Transcript) -> dict[str, tuple[Box, ...]]:
     return {speaker: _utterances(segments, limit) for speaker, segments in speakers.items()} or {"": ()}
 
 
+def is_translated(layout: Mapping[str, Sequence[Box]]) -> bool:
+    """Whether any utterance of any speaker has a translation; then every speaker has a tier for them."""
+    return any(box.translation for utterances in layout.values() for box in utterances)
+
+
 def _utterances(segments: Sequence[TranscriptSegment], limit: int) -> tuple[Box, ...]:
     spans = []
     for segment in segments:
@@ -49,6 +56,7 @@ def _utterances(segments: Sequence[TranscriptSegment], limit: int) -> tuple[Box,
             text=one_line(segment.text),
             confidence=segment.confidence,
             words=_words(segment, start, end),
+            translation=one_line(segment.translation),
         )
         for segment, (start, end) in zip(segments, places, strict=True)
     )

@@ -11,54 +11,90 @@ from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
 
 _TSV_HEADER = "start\tend\ttext"
+_TRANSLATED_HEADER = _TSV_HEADER + "\ttranslation"
 
 
 def write_txt(transcript: Transcript) -> str:
-    """One segment per line; segments without text are left out."""
-    lines = (one_line(segment.text) for segment in transcript.segments)
+    """One segment per line; segments with neither text nor translation are left out.
+
+    Where some segment has a translation, each line is text, tab, translation; where the text is
+    empty, the translation alone.
+    """
+    rows = [(one_line(segment.text), one_line(segment.translation)) for segment in transcript.segments]
+    if any(translation.strip() for _, translation in rows):
+        lines = [f"{text}\t{translation}" if text.strip() else translation for text, translation in rows]
+    else:
+        lines = [text for text, _ in rows]
     return "".join(line + "\n" for line in lines if line.strip())
 
 
 def read_txt(path: Path) -> Transcript:
-    """Each line with text as a segment. The form carries no times, so all are zero."""
-    lines = (one_line(line) for line in read_text(path).split("\n"))
-    segments = tuple(TranscriptSegment(start=0.0, end=0.0, text=line) for line in lines if line.strip())
-    return Transcript(recording=path.stem, audio=Path(path.stem), duration=0.0, segments=segments)
+    """Each line with text as a segment. The form carries no times, so all are zero.
+
+    What follows the only tab of a line is its translation. A translation that stands alone
+    cannot be told from a transcript and is read as text.
+    """
+    segments = []
+    for line in read_text(path).split("\n"):
+        text, translation = line, ""
+        if line.count("\t") == 1:  # more tabs are another's: they are spaces in the text
+            text, _, translation = line.partition("\t")
+        text, translation = one_line(text), one_line(translation)
+        if text.strip() or translation.strip():
+            segments.append(TranscriptSegment(start=0.0, end=0.0, text=text, translation=translation))
+    return Transcript(recording=path.stem, audio=Path(path.stem), duration=0.0, segments=tuple(segments))
 
 
 def write_tsv(transcript: Transcript) -> str:
-    """A header, then start and end in whole milliseconds and the text of every segment, tab-separated."""
-    lines = [_TSV_HEADER]
+    """A header, then start and end in whole milliseconds and the text of every segment, tab-separated.
+
+    Where some segment has a translation, a fourth column holds it. Where the text is empty, the
+    translation is also the text, so that programs that know whisper's three columns show something.
+    """
+    rows = []
     for segment in transcript.segments:
         start, end = span_ms(segment.start, segment.end)
-        lines.append(f"{start}\t{end}\t{one_line(segment.text)}")
+        text, translation = one_line(segment.text), one_line(segment.translation)
+        rows.append((start, end, text or translation, translation))
+    if not any(translation for *_, translation in rows):
+        lines = [_TSV_HEADER, *(f"{start}\t{end}\t{text}" for start, end, text, _ in rows)]
+    else:
+        lines = [_TRANSLATED_HEADER, *("\t".join(map(str, row)) for row in rows)]
     return "\n".join(lines) + "\n"
 
 
 def read_tsv(path: Path) -> Transcript:
-    """The segments of a whisper-style table.
+    """The segments of a whisper-style table, with or without a fourth column of translations.
 
     Raises:
-        InputError: unreadable, another header, or a row that is not two integers and a text.
+        InputError: unreadable, another header, or a row that is not two integers and the texts.
     """
     lines = read_text(path).replace("\r\n", "\n").split("\n")
-    if lines[0] != _TSV_HEADER:
+    if lines[0] not in (_TSV_HEADER, _TRANSLATED_HEADER):
         raise InputError(
-            f"{shown(path)}: the first line is {lines[0][:60]!r}, not `start end text` with tabs between."
+            f"{shown(path)}: the first line is {lines[0][:60]!r}, not `start end text` (and perhaps "
+            "`translation`) with tabs between."
         )
+    columns = lines[0].split("\t")
     segments = []
     for number, line in enumerate(lines[1:], start=2):
         if not line:
             continue
         cells = line.split("\t")
-        if len(cells) != 3 or not all(
+        if len(cells) != len(columns) or not all(
             cell.isascii() and cell.isdigit() and len(cell) < 13 for cell in cells[:2]
         ):
             raise InputError(
-                f"{shown(path)}, line {number}: {line[:60]!r} is not start and end in ms and a text."
+                f"{shown(path)}, line {number}: {line[:60]!r} is not start and end in ms and "
+                f"{' and '.join(columns[2:])}."
             )
         segments.append(
-            TranscriptSegment(start=int(cells[0]) / 1000, end=int(cells[1]) / 1000, text=cells[2])
+            TranscriptSegment(
+                start=int(cells[0]) / 1000,
+                end=int(cells[1]) / 1000,
+                text=cells[2],
+                translation="".join(cells[3:]),
+            )
         )
     duration = max((segment.end for segment in segments), default=0.0)
     return Transcript(recording=path.stem, audio=Path(path.stem), duration=duration, segments=tuple(segments))

@@ -4,11 +4,13 @@ An object with these members; times are seconds, confidences are probabilities:
 
     format          "loquela-transcript"
     format_version  1; a later version may add members, never change these
-    recording, audio, duration, language
+    recording, audio, duration, language, translation_language
     details         {name: text}
-    segments        [{start, end, text, confidence, speaker, alternatives: [text],
+    segments        [{start, end, text, translation, confidence, speaker, alternatives: [text],
                       words: [{text, start, end, confidence}]}]
     gaps            [{start, end, reason}]
+
+Files from before there were translations lack both members; they read as "" then.
 """
 
 from __future__ import annotations
@@ -37,12 +39,14 @@ def write_json(transcript: Transcript) -> str:
         "audio": str(transcript.audio),
         "duration": transcript.duration,
         "language": transcript.language,
+        "translation_language": transcript.translation_language,
         "details": transcript.details,
         "segments": [
             {
                 "start": segment.start,
                 "end": segment.end,
                 "text": segment.text,
+                "translation": segment.translation,
                 "confidence": segment.confidence,
                 "speaker": segment.speaker,
                 "alternatives": list(segment.alternatives),
@@ -83,6 +87,7 @@ def read_json(path: Path) -> Transcript:
         audio=Path(top.text("audio")),
         duration=top.number("duration"),
         language=top.text("language"),
+        translation_language=top.text_if_there("translation_language"),
         details=top.texts("details"),
         segments=tuple(_segment(each) for each in top.objects("segments")),
         gaps=tuple(
@@ -97,6 +102,7 @@ def _segment(members: _Members) -> TranscriptSegment:
         start=members.number("start"),
         end=members.number("end"),
         text=members.text("text"),
+        translation=members.text_if_there("translation"),
         confidence=members.number("confidence"),
         speaker=members.text("speaker"),
         alternatives=members.list_of_texts("alternatives"),
@@ -122,6 +128,10 @@ class _Members:
     def text(self, name: str) -> str:
         value = self._members.get(name)
         return value if isinstance(value, str) else self._refuse(name, "a text")
+
+    def text_if_there(self, name: str) -> str:
+        """The text, or "" where a file of an earlier writer lacks the member."""
+        return self.text(name) if name in self._members else ""
 
     def number(self, name: str) -> float:
         value = self._members.get(name)

@@ -1,4 +1,8 @@
-"""SubRip (.srt) and WebVTT (.vtt): cues with times, for players."""
+"""SubRip (.srt) and WebVTT (.vtt): cues with times, for players.
+
+Translated transcripts give bilingual cues: a line of the transcript and one of the translation.
+Which line is which is not written, so reading joins them: text and translation in one text.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +25,11 @@ _TAG = re.compile(r"<[^>]*>")
 
 
 def write_srt(transcript: Transcript) -> str:
-    """SubRip: numbered cues. It has no escapes, so the text stands as it is, on one line."""
-    blocks = [
-        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{cue.text}\n"
-        for number, cue in enumerate(make_cues(transcript), start=1)
-    ]
+    """SubRip: numbered cues. It has no escapes, so text and translation stand as they are, on a line each."""
+    blocks = []
+    for number, cue in enumerate(make_cues(transcript), start=1):
+        text = "\n".join(cue.lines)
+        blocks.append(f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{text}\n")
     return "\n".join(blocks)
 
 
@@ -34,13 +38,13 @@ def write_vtt(transcript: Transcript) -> str:
     blocks = ["WEBVTT\n"]
     for cue in make_cues(transcript):
         voice = f"<v {html.escape(cue.speaker, quote=False)}>" if cue.speaker.strip() else ""
-        text = html.escape(cue.text, quote=False)
+        text = html.escape("\n".join(cue.lines), quote=False)
         blocks.append(f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{voice}{text}\n")
     return "\n".join(blocks)
 
 
 def read_srt(path: Path) -> Transcript:
-    """The cues of a SubRip file as segments; lines of one cue are joined by a space.
+    """The cues of a SubRip file as segments; lines of one cue, a translation too, are joined by a space.
 
     Raises:
         InputError: unreadable, or a block has no line of times.
@@ -59,6 +63,8 @@ def read_srt(path: Path) -> Transcript:
 
 def read_vtt(path: Path) -> Transcript:
     """The cues of a WebVTT file as segments with their speakers; notes, styles and other tags are dropped.
+
+    Lines of one cue, a translation too, are joined by a space.
 
     Raises:
         InputError: unreadable, no ``WEBVTT`` at the beginning, or a block has no line of times.

@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from asr.formats.clean import decimal_seconds, milliseconds
 from asr.formats.files import read_bytes
-from asr.formats.layout import Box, lay_out
-from asr.formats.tiernames import CONFIDENCE, UTTERANCE, WORD, confidence_from, speaker_of, tier_name
+from asr.formats.layout import Box, is_translated, lay_out
+from asr.formats.tiernames import (
+    CONFIDENCE,
+    TRANSLATION,
+    UTTERANCE,
+    WORD,
+    confidence_from,
+    speaker_of,
+    tier_name,
+)
 from asr.names import shown
 from asr.transcript import Transcript, TranscriptSegment, Word
 from lm.errors import InputError
@@ -89,15 +97,22 @@ def read_textgrid(path: str | Path) -> TextGridDocument:
 def write_textgrid(transcript: Transcript) -> str:
     """Utterance and word tiers, each with a tier of confidences, per speaker.
 
+    Where some utterance has a translation, a tier of them with the same boundaries follows each
+    utterance tier.
+
     Intervals tile [0, xmax]: both sides of a boundary are printed from the same integer.
     """
     layout = lay_out(transcript)
+    translated = is_translated(layout)
     tiers: list[tuple[str, list[tuple[Box, str]]]] = []
     for speaker, utterances in layout.items():
         suffix = speaker if len(layout) > 1 else ""
         words = [word for utterance in utterances for word in utterance.words]
         for kind, boxes in ((UTTERANCE, list(utterances)), (WORD, words)):
             tiers.append((tier_name(kind, suffix), [(box, box.text) for box in boxes]))
+            if kind == UTTERANCE and translated:
+                translations = [(box, box.translation) for box in boxes]
+                tiers.append((tier_name(TRANSLATION, suffix), translations))
             confidences = [(box, f"{box.confidence:.3f}") for box in boxes]
             tiers.append((tier_name(kind + CONFIDENCE, suffix), confidences))
     ends = [box.end for _, boxes in tiers for box, _ in boxes]
@@ -118,7 +133,10 @@ def write_textgrid(transcript: Transcript) -> str:
 
 
 def transcript_from_textgrid(path: Path) -> Transcript:
-    """The transcript in a TextGrid that ``write_textgrid`` wrote; utterances without text are not in it.
+    """The transcript in a TextGrid that ``write_textgrid`` wrote.
+
+    Utterances with neither text nor translation are not in it. A translation belongs to the
+    interval of the utterance tier that holds its middle, so boundaries may have been moved a little.
 
     Raises:
         InputError: unreadable, or it has no tier of ours.
@@ -136,9 +154,14 @@ def transcript_from_textgrid(path: Path) -> Transcript:
         words = [
             Word(text=label.text, start=label.start, end=label.end, confidence=confidence)
             for label, confidence in _labels(tiers, WORD, speaker)
+            if label.text
         ]
         starts, ends = [word.start for word in words], [word.end for word in words]
+        translations = _translations(tiers, speaker)
         for label, confidence in _labels(tiers, UTTERANCE, speaker):
+            translation = translations.get(label.start, "")
+            if not label.text and not translation:
+                continue
             segments.append(
                 TranscriptSegment(
                     start=label.start,
@@ -147,6 +170,7 @@ def transcript_from_textgrid(path: Path) -> Transcript:
                     words=tuple(words[bisect_left(starts, label.start) : bisect_right(ends, label.end)]),
                     confidence=confidence,
                     speaker=speaker,
+                    translation=translation,
                 )
             )
     segments.sort(key=lambda segment: segment.start)
@@ -156,14 +180,24 @@ def transcript_from_textgrid(path: Path) -> Transcript:
 
 
 def _labels(
-    tiers: dict[str, tuple[Interval, ...]], kind: str, speaker: str
+    tiers: Mapping[str, tuple[Interval, ...]], kind: str, speaker: str
 ) -> Iterator[tuple[Interval, float]]:
-    """The intervals with text of one of our tiers, each with its confidence from the tier beside it."""
+    """The intervals of one of our tiers, each with its confidence from the tier beside it."""
     beside = tiers.get(tier_name(kind + CONFIDENCE, speaker), ())
     confidences = {interval.start: interval.text for interval in beside}
     for interval in tiers.get(tier_name(kind, speaker), ()):
-        if interval.text:
-            yield interval, confidence_from(confidences.get(interval.start))
+        yield interval, confidence_from(confidences.get(interval.start))
+
+
+def _translations(tiers: Mapping[str, tuple[Interval, ...]], speaker: str) -> dict[float, str]:
+    """The translations of a speaker's utterances, by the start of the utterance's interval."""
+    starts = [interval.start for interval in tiers.get(tier_name(UTTERANCE, speaker), ())]
+    found: dict[float, str] = {}
+    for interval in tiers.get(tier_name(TRANSLATION, speaker), ()):
+        if interval.text and starts:
+            start = starts[max(0, bisect_right(starts, (interval.start + interval.end) / 2) - 1)]
+            found[start] = f"{found[start]} {interval.text}" if start in found else interval.text
+    return found
 
 
 def _tier_lines(name: str, boxes: Sequence[tuple[Box, str]], last: int) -> Iterator[str]:

@@ -7,6 +7,7 @@ import re
 PREFIX = "loquela"
 UTTERANCE = "utterance"
 WORD = "word"
+TRANSLATION = "translation"
 CONFIDENCE = "-confidence"
 """Ending of the kind whose tier holds the confidences of another."""
 

@@ -10,6 +10,8 @@ from asr.cli import main as run
 
 COMMANDS: Commands = {
     **RECOGNITION,
+    "translate": ("st.cli.translate", "recordings in, transcripts with translations out"),
+    "score": ("st.cli.score", "word and character error rates, or BLEU, chrF and TER, with intervals"),
 }
 
 

@@ -122,7 +122,8 @@ def test_it_is_a_distance(seed: int, sizes: tuple[int, int], blur: float, normal
     itself = float(sinkhorn_divergence(x, x, x_lengths, x_lengths, config))
     assert there >= -1e-5
     assert there == pytest.approx(back, rel=1e-3, abs=1e-4)
-    assert itself == pytest.approx(0, abs=2e-5)
+    # The potentials grow with the square of the blur, and so does their rounding.
+    assert itself == pytest.approx(0, abs=2e-5 * max(1, blur))
 
 
 def test_a_small_blur_finds_the_best_assignment() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
-from asr.formats.layout import Box, lay_out
-from asr.formats.tiernames import CONFIDENCE, PREFIX, UTTERANCE, WORD, tier_name
+from asr.formats.layout import Box, is_translated, lay_out
+from asr.formats.tiernames import CONFIDENCE, PREFIX, TRANSLATION, UTTERANCE, WORD, tier_name
 from asr.transcript import Transcript
 
 CONSTRAINTS = {
@@ -23,6 +23,8 @@ CONSTRAINTS = {
 
 _TYPES = {UTTERANCE: "", WORD: "Included_In", CONFIDENCE.strip("-"): "Symbolic_Association"}
 """Linguistic types of our tiers (the prefix comes before) and their stereotypes."""
+_TRANSLATED_TYPES = _TYPES | {TRANSLATION: "Symbolic_Association"}
+"""Those of a transcript with translations."""
 
 
 @dataclass(kw_only=True)
@@ -47,8 +49,12 @@ def make_tiers(
     types: Mapping[str, str] | None = None,
     stereotypes: Collection[str] = (),
     language: str = "",
+    translation_language: str = "",
 ) -> NewTiers:
     """The tiers of a transcript: utterances, words included in them, and a confidence for each of both.
+
+    Where some utterance has a translation, each speaker has a tier of them too: one annotation
+    under each utterance that has one, as language documentation places them.
 
     Args:
         first_annotation, first_slot: numbers from which ids are free.
@@ -56,41 +62,61 @@ def make_tiers(
         types: linguistic types that exist with their stereotypes ("" for none).
         stereotypes: CONSTRAINT elements that exist.
         language: id of a LANGUAGE element for the texts.
+        translation_language: id of one for the translations.
     """
+    layout = lay_out(transcript)
+    translated = is_translated(layout)
+    ours = _TRANSLATED_TYPES if translated else _TYPES
     types = types or {}
     new = NewTiers(last_annotation=first_annotation - 1)
     type_names = {
-        kind: _free_type(f"{PREFIX}-{kind}", stereotype, types) for kind, stereotype in _TYPES.items()
+        kind: _free_type(f"{PREFIX}-{kind}", stereotype, types) for kind, stereotype in ours.items()
     }
-    for kind, stereotype in _TYPES.items():
+    for kind, stereotype in ours.items():
         if type_names[kind] not in types:
             new.types.append(_type(type_names[kind], stereotype))
-    missing = [each for each in _TYPES.values() if each and each not in stereotypes]
+    missing = [each for each in dict.fromkeys(ours.values()) if each and each not in stereotypes]
     new.constraints = [constraint(each) for each in missing]
 
-    layout = lay_out(transcript)
     suffixes = {speaker: speaker if len(layout) > 1 else "" for speaker in layout}
-    run = _free_run(suffixes.values(), taken)
+    kinds = (UTTERANCE, UTTERANCE + CONFIDENCE, WORD, WORD + CONFIDENCE, *([TRANSLATION] * translated))
+    run = _free_run(kinds, suffixes.values(), taken)
     slots = _Slots(first_slot)
     for speaker, utterances in layout.items():
-        names = {
-            kind: tier_name(kind, suffixes[speaker], run)
-            for kind in (UTTERANCE, UTTERANCE + CONFIDENCE, WORD, WORD + CONFIDENCE)
-        }
+        names = {kind: tier_name(kind, suffixes[speaker], run) for kind in kinds}
         words = [word for utterance in utterances for word in utterance.words]
         for kind, parent, boxes in ((UTTERANCE, "", list(utterances)), (WORD, names[UTTERANCE], words)):
             first = new.last_annotation + 1
             aligned = [_aligned(first + index, slots, box) for index, box in enumerate(boxes)]
             first += len(boxes)
             sure = [
-                _reference(first + index, index + new.last_annotation + 1, box)
+                _reference(first + index, index + new.last_annotation + 1, f"{box.confidence:.3f}")
                 for index, box in enumerate(boxes)
             ]
+            parents = range(new.last_annotation + 1, first)
             new.last_annotation += 2 * len(boxes)
-            new.tiers += [
-                _tier(names[kind], type_names[kind], parent, speaker, language, aligned),
-                _tier(names[kind + CONFIDENCE], type_names["confidence"], names[kind], speaker, "", sure),
-            ]
+            new.tiers.append(_tier(names[kind], type_names[kind], parent, speaker, language, aligned))
+            if kind == UTTERANCE and translated:
+                pairs = [(each, box) for each, box in zip(parents, boxes, strict=True) if box.translation]
+                first = new.last_annotation + 1
+                references = [
+                    _reference(first + index, each, box.translation)
+                    for index, (each, box) in enumerate(pairs)
+                ]
+                new.last_annotation += len(pairs)
+                new.tiers.append(
+                    _tier(
+                        names[TRANSLATION],
+                        type_names[TRANSLATION],
+                        names[UTTERANCE],
+                        speaker,
+                        translation_language,
+                        references,
+                    )
+                )
+            new.tiers.append(
+                _tier(names[kind + CONFIDENCE], type_names["confidence"], names[kind], speaker, "", sure)
+            )
     new.slots = sorted(slots.made, key=lambda slot: slot[0])
     return new
 
@@ -124,10 +150,8 @@ def _aligned(number: int, slots: _Slots, box: Box) -> list[str]:
     )
 
 
-def _reference(number: int, parent: int, box: Box) -> list[str]:
-    return _annotation(
-        f'REF_ANNOTATION ANNOTATION_ID="a{number}" ANNOTATION_REF="a{parent}"', f"{box.confidence:.3f}"
-    )
+def _reference(number: int, parent: int, value: str) -> list[str]:
+    return _annotation(f'REF_ANNOTATION ANNOTATION_ID="a{number}" ANNOTATION_REF="a{parent}"', value)
 
 
 def _annotation(opening: str, value: str) -> list[str]:
@@ -175,9 +199,8 @@ def _free_type(name: str, stereotype: str, types: Mapping[str, str]) -> str:
     return free
 
 
-def _free_run(suffixes: Collection[str], taken: Collection[str]) -> int:
+def _free_run(kinds: Collection[str], suffixes: Collection[str], taken: Collection[str]) -> int:
     """The first run number with which none of the tiers' names is taken."""
-    kinds = (UTTERANCE, UTTERANCE + CONFIDENCE, WORD, WORD + CONFIDENCE)
     run = 1
     while any(tier_name(kind, suffix, run) in taken for kind in kinds for suffix in suffixes):
         run += 1

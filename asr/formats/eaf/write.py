@@ -11,7 +11,16 @@ from asr.formats.clean import decimal_seconds, milliseconds, one_line
 from asr.formats.eaf.document import EafTier, read_eaf
 from asr.formats.eaf.media import find_media, media_urls, mime_type
 from asr.formats.eaf.tiers import CONSTRAINTS, constraint, make_tiers
-from asr.formats.tiernames import CONFIDENCE, PREFIX, UTTERANCE, WORD, confidence_from, speaker_of, tier_name
+from asr.formats.tiernames import (
+    CONFIDENCE,
+    PREFIX,
+    TRANSLATION,
+    UTTERANCE,
+    WORD,
+    confidence_from,
+    speaker_of,
+    tier_name,
+)
 from asr.names import shown
 from asr.transcript import Transcript, TranscriptSegment, Word
 from lm.errors import InputError
@@ -31,14 +40,16 @@ def write_eaf(transcript: Transcript, folder: Path | None = None) -> str:
     Args:
         folder: where the file will lie, for the relative link; None: beside the recording.
     """
-    language = one_line(transcript.language)
-    language_id = (
-        language if re.fullmatch(r"[A-Za-z_][\w.-]*", language, re.ASCII) else ""
-    )  # must be an XML name
-    new = make_tiers(transcript, language=language_id, stereotypes=CONSTRAINTS)
+    language_id = _language_id(transcript.language)
+    translation_id = _language_id(transcript.translation_language)
+    new = make_tiers(
+        transcript, language=language_id, translation_language=translation_id, stereotypes=CONSTRAINTS
+    )
     url, relative = media_urls(transcript.audio, folder)
     facts = {"recording": transcript.recording, "language": transcript.language}
     facts["duration"] = decimal_seconds(milliseconds(transcript.duration))
+    if transcript.translation_language:
+        facts["translation_language"] = transcript.translation_language
     facts |= {f"detail:{key}": value for key, value in transcript.details.items()}
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
@@ -56,7 +67,11 @@ def write_eaf(transcript: Transcript, folder: Path | None = None) -> str:
         "    </TIME_ORDER>",
         *(f"    {line}" for tier in new.tiers for line in tier),
         *(f"    {each}" for each in new.types),
-        *([f'    <LANGUAGE LANG_ID="{language_id}" LANG_LABEL="{language_id}"/>'] if language_id else []),
+        *(
+            f'    <LANGUAGE LANG_ID="{each}" LANG_LABEL="{each}"/>'
+            for each in dict.fromkeys((language_id, translation_id))  # an id may be declared once
+            if each
+        ),
         *(f"    {constraint(stereotype)}" for stereotype in CONSTRAINTS),
         "</ANNOTATION_DOCUMENT>",
     ]
@@ -79,6 +94,7 @@ def transcript_from_eaf(path: Path) -> Transcript:
             "Import the tiers of others with `loquela corpus import`."
         )
     for tier, speaker in ours:
+        translations = _values_by_parent(tiers.get(tier_name(TRANSLATION, speaker)))
         sure, word_sure = (
             _values_by_parent(tiers.get(tier_name(kind + CONFIDENCE, speaker))) for kind in (UTTERANCE, WORD)
         )
@@ -97,6 +113,7 @@ def transcript_from_eaf(path: Path) -> Transcript:
                     words=tuple(words.get(each.id, ())),
                     confidence=confidence_from(sure.get(each.id)),
                     speaker=tier.participant or speaker,
+                    translation=translations.get(each.id, ""),
                 )
             )
     segments.sort(key=lambda segment: segment.start)
@@ -116,10 +133,17 @@ def transcript_from_eaf(path: Path) -> Transcript:
         duration=duration,
         segments=tuple(segments),
         language=facts.get("language", ""),
+        translation_language=facts.get("translation_language", ""),
         details={
             name.removeprefix("detail:"): value for name, value in facts.items() if name.startswith("detail:")
         },
     )
+
+
+def _language_id(language: str) -> str:
+    """The id that a LANGUAGE element gets, which must be an XML name; "" where the language is none."""
+    name = one_line(language)
+    return name if re.fullmatch(r"[A-Za-z_][\w.-]*", name, re.ASCII) else ""
 
 
 def _property(name: str, value: str) -> str:

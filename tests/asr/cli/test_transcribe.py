@@ -400,7 +400,7 @@ def test_control_c_leaves_whole_files(model: Path, tmp_path: Path) -> None:
     for number in range(200):
         soundfile.write(folder / f"{number:03d}.wav", babble(6), 16_000)
     process = subprocess.Popen(
-        [sys.executable, "-m", "asr", "transcribe", str(folder), "--model", str(model),
+        [sys.executable, "-m", "st", "transcribe", str(folder), "--model", str(model),
          "--format", "json", "--out", str(tmp_path / "out")],
         cwd=Path(__file__).parents[3],
         stderr=subprocess.PIPE,
@@ -428,7 +428,7 @@ def test_help_is_quick_and_imports_no_torch() -> None:
     for _ in range(3):
         started = time.monotonic()
         subprocess.run(
-            [sys.executable, "-m", "asr", "--help"],
+            [sys.executable, "-m", "st", "--help"],
             capture_output=True,
             check=True,
             cwd=Path(__file__).parents[3],

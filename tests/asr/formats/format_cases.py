@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import strategies
@@ -65,12 +66,13 @@ def words(draw: strategies.DrawFn) -> Word:
 
 
 @strategies.composite
-def segments(draw: strategies.DrawFn) -> TranscriptSegment:
+def segments(draw: strategies.DrawFn, translated: bool = False) -> TranscriptSegment:
     start = draw(seconds)
     return TranscriptSegment(
         start=start,
         end=start + draw(lengths),
-        text=draw(texts),
+        text=draw(strategies.one_of(strategies.just(""), texts) if translated else texts),
+        translation=draw(texts) if translated else "",
         words=tuple(draw(strategies.lists(words(), max_size=4))),
         confidence=draw(probabilities),
         speaker=draw(strategies.one_of(strategies.sampled_from(("", "", "Ana", "B & <o>\n")), texts)),
@@ -79,21 +81,36 @@ def segments(draw: strategies.DrawFn) -> TranscriptSegment:
 
 
 @strategies.composite
-def transcripts(draw: strategies.DrawFn) -> Transcript:
+def transcripts(draw: strategies.DrawFn, translated: bool = False) -> Transcript:
     return Transcript(
         recording=draw(texts),
         audio=Path(
             draw(strategies.sampled_from(("talk.wav", "my talk & \u00f1.mp3", "x/50%20.ogg", "a\udcff.flac")))
         ),
         duration=draw(strategies.sampled_from((0.0, 0.0003, 10.0, 3600.0))),
-        segments=tuple(draw(strategies.lists(segments(), max_size=5))),
+        segments=tuple(draw(strategies.lists(segments(translated), max_size=5))),
         gaps=tuple(
             draw(
                 strategies.lists(strategies.builds(Gap, start=seconds, end=seconds, reason=texts), max_size=2)
             )
         ),
         language=draw(strategies.sampled_from(("", "qu-ec", "a b", "1x"))),
+        translation_language=draw(strategies.sampled_from(("", "qu-ec", "spa_Latn", "a b")))
+        if translated
+        else "",
         details=draw(strategies.dictionaries(texts, texts, max_size=2)),
+    )
+
+
+def translated_transcript() -> Transcript:
+    """The same two utterances with translations, and one that has a translation alone."""
+    plain = plain_transcript()
+    first, second = plain.segments
+    third = TranscriptSegment(start=3.0, end=4.0, text="", translation="hasta ma\u00f1ana")
+    return replace(
+        plain,
+        translation_language="spa_Latn",
+        segments=(replace(first, translation="hoy d\u00eda"), replace(second, translation="s\u00ed"), third),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from eaf_check import check_eaf
 from format_cases import plain_transcript, transcripts
-from hypothesis import given, settings
+from hypothesis import given, settings, strategies
 from lxml import etree
 
 from asr.formats.eaf import add_tiers, read_eaf
@@ -75,6 +75,7 @@ def check_added(old: bytes, new: bytes) -> None:
     assert not ids & {str(value) for value in etree.fromstring(old).xpath("//@TIER_ID | //@TIME_SLOT_ID")} - {
         "loquela-utterance",  # the parent of a first run, and so the name of its linguistic type
         "loquela-word",
+        "loquela-translation",
     }
 
 
@@ -110,7 +111,7 @@ def test_taking_ours_out_gives_the_old_bytes_again() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(transcripts())
+@given(strategies.one_of(transcripts(), transcripts(translated=True)))
 def test_whatever_is_added_the_old_elements_are_canonically_the_same(transcript: Transcript) -> None:
     old = OLD.encode()
     once = with_tiers(old, transcript, Path("a.eaf"))

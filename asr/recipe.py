@@ -1,0 +1,144 @@
+"""What the training recipes share: the rows to learn from, and a recogniser to begin with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from asr.encoder import build_encoder
+from asr.encoder.lora import LoraSettings, add_adapters
+from asr.manifest import Utterance, read_manifest, total_hours, with_text
+from asr.model import CTCModel
+from asr.text import TextPolicy
+from asr.tokenizer import Tokenizer, character_tokenizer, code_point, piece_tokenizer
+from lm.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusConfig:
+    """Which rows of a manifest are learned from."""
+
+    manifest: Path
+    corpus: str = ""
+    """Folder that relative audio paths start from; the manifest's own when empty."""
+    train_split: str = "train"
+    dev_split: str = "dev"
+    languages: tuple[str, ...] = ()
+    """Train on these alone; empty takes all. Dev keeps every language."""
+    max_duration_s: float = 30.0
+    """Longer training utterances are left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """Labels of a model."""
+
+    unit: Literal["character", "piece"] = "character"
+    num_pieces: int = 256
+    """Labels of a sentencepiece tokenizer, the blank included."""
+    min_count: int = 1
+    """Characters rarer than this in the training texts get no label."""
+    language_labels: bool = False
+    """Open every text with a silent label of its language (the manifest's column), so that the model tells
+    languages apart that share an alphabet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecogniserConfig:
+    """A recogniser to train."""
+
+    policy: TextPolicy = field(default_factory=TextPolicy)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "conformer"})
+    """Kind and settings of the encoder: a conformer from scratch, or a checkpoint by name."""
+    freeze_features: bool = True
+    """Keep a pretrained convolutional feature extractor as it is (wav2vec 2.0 always does)."""
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    """Low-rank adapters instead of the whole encoder, for large ones on small GPUs."""
+    head_dropout: float = 0.1
+    emissions_per_frame: int = 1
+    """Times that the output layer emits for each frame of the encoder; 2 where 25 frames a second are too few
+    for fast speech."""
+
+
+def transcribed_rows(config: CorpusConfig) -> tuple[list[Utterance], list[Utterance]]:
+    """Training and dev rows that have a text.
+
+    Raises:
+        InputError: there are none of one of the two.
+    """
+    train = with_text(training_rows(config))
+    dev = with_text(read_manifest(config.manifest, split=config.dev_split, corpus=config.corpus))
+    if not train or not dev:
+        raise InputError(
+            f"manifest {config.manifest}: {len(train)} training and {len(dev)} dev rows with text. Both are needed."
+        )
+    return train, dev
+
+
+def training_rows(config: CorpusConfig) -> list[Utterance]:
+    """Training rows of the languages and lengths that the configuration asks for."""
+    rows = read_manifest(config.manifest, split=config.train_split, corpus=config.corpus)
+    return [
+        row
+        for row in rows
+        if row.duration_s <= config.max_duration_s
+        and (not config.languages or row.language in config.languages)
+    ]
+
+
+def build_tokenizer(
+    config: TokenizerConfig, policy: TextPolicy, train: Sequence[str], dev: Sequence[str]
+) -> Tokenizer:
+    """Labels of the training texts; what dev has and they lack is told on stderr."""
+    if config.unit == "piece":
+        tokenizer = piece_tokenizer(train, policy, num_pieces=config.num_pieces)
+    else:
+        tokenizer = character_tokenizer(train, policy, min_count=config.min_count)
+    for char, count in tokenizer.unknown(dev).most_common():
+        print(f"dev has {count} x {code_point(char)}, which training never saw", file=sys.stderr)
+    return tokenizer
+
+
+def build_recogniser(
+    config: RecogniserConfig, train: Sequence[Utterance], dev: Sequence[Utterance]
+) -> CTCModel:
+    """Encoder and output layer, with labels for the texts of the training rows."""
+    texts = [[utterance.text for utterance in rows] for rows in (train, dev)]
+    tokenizer = build_tokenizer(config.tokenizer, config.policy, *texts)
+    if config.tokenizer.language_labels:
+        tokenizer = tokenizer.with_languages(utterance.language for utterance in train)
+    return make_recogniser(config, tokenizer)
+
+
+def make_recogniser(config: RecogniserConfig, tokenizer: Tokenizer) -> CTCModel:
+    """Encoder and output layer for these labels."""
+    model = CTCModel(
+        build_encoder(config.encoder),
+        tokenizer,
+        dropout=config.head_dropout,
+        per_frame=config.emissions_per_frame,
+    )
+    if config.freeze_features:
+        model.encoder.freeze_features()
+    if config.lora.rank:
+        add_adapters(model.encoder, config.lora)
+    return model
+
+
+def announce(
+    train: Sequence[Utterance], dev: Sequence[Utterance], tokenizer: Tokenizer, model: nn.Module
+) -> None:
+    """Say on stderr what is about to be trained on what."""
+    sizes = [(parameter.numel() / 1e6, parameter.requires_grad) for parameter in model.parameters()]
+    print(
+        f"{len(train)} training utterances, {total_hours(train):.2f} h; {len(dev)} dev; "
+        f"{len(tokenizer)} labels ({''.join(tokenizer.surfaces[:40])}); "
+        f"{sum(size for size, _ in sizes):.1f} M parameters, {sum(s for s, learns in sizes if learns):.1f} M learn",
+        file=sys.stderr,
+    )

@@ -1,0 +1,141 @@
+"""Train a speech translator: ``python -m recipes.train_st CONFIG key=value ...``.
+
+The encoder is one of the toolkit's, or a recogniser's with its output layer (``recogniser``); the decoder is
+fresh, or a text translator's (``decoder_from``), from which it may also learn (``distil.teacher``). With
+target=text it learns to write the transcript: pre-training with cross-entropy. Leaves in the experiment
+folder what recipes.finetune_ctc leaves. Run again, it goes on from the last whole checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from asr.card import model_folder
+from asr.cli import guarded
+from asr.config import load_config, save_config
+from asr.ctc import CtcConfig
+from asr.model import load_model
+from asr.recipe import (
+    CorpusConfig,
+    RecogniserConfig,
+    TokenizerConfig,
+    announce,
+    build_recogniser,
+    build_tokenizer,
+)
+from asr.text import TextPolicy
+from asr.trainer import Trainer, TrainerConfig
+from lm.errors import InputError
+from st.decoder import DecoderConfig
+from st.distil import teach
+from st.model import SpeechTranslator, copy_decoder, load_translator
+from st.recipe import Side, language_pair, translated_rows
+from st.task import TranslationConfig, TranslationTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilConfig:
+    """Learning from a text translator, place by place (Kim and Rush 2016)."""
+
+    teacher: str = ""
+    """Its folder; empty learns from the references alone."""
+    top_k: int = 8
+    """Labels of the teacher that are kept for each place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(CorpusConfig, RecogniserConfig):
+    """Everything that a run follows from."""
+
+    exp: Path
+    target: Side = "translation"
+    recogniser: str = ""
+    """Folder of a recogniser to begin with: encoder, output layer and labels. Empty makes them of the rest."""
+    decoder_from: str = ""
+    """Folder of a text translator whose decoder and labels to begin with."""
+    target_policy: TextPolicy = field(default_factory=lambda: TextPolicy(case="keep", punctuation="keep"))
+    target_tokenizer: TokenizerConfig = field(
+        default_factory=lambda: TokenizerConfig(unit="piece", num_pieces=1000)
+    )
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    adaptor_layers: int = 1
+    """Halvings of the frame rate between encoder and decoder."""
+    st: TranslationConfig = field(default_factory=TranslationConfig)
+    distil: DistilConfig = field(default_factory=DistilConfig)
+    ctc: CtcConfig = field(default_factory=CtcConfig)
+    """Batches, mixing and augmentation."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+
+def train(config: TrainConfig) -> dict[str, float]:
+    """Train; returns the best evaluation on dev."""
+    torch.manual_seed(config.trainer.seed)
+    rows, dev = translated_rows(config, config.target, need_text=bool(config.distil.teacher))
+
+    # Encoder: with the output layer for transcripts, which goes on learning beside the decoder.
+    if config.recogniser:
+        recogniser = load_model(model_folder(config.recogniser)).train()
+    else:
+        texts = [row for row in rows if row.text.strip()]
+        if not texts:
+            raise InputError(
+                f"manifest {config.manifest}: no transcripts to make labels of. Give a recogniser."
+            )
+        recogniser = build_recogniser(config, texts, [row for row in dev if row.text.strip()])
+
+    # Decoder.
+    other = load_translator(config.decoder_from) if config.decoder_from else None
+    tokenizer = (
+        other.tokenizer
+        if other
+        else build_tokenizer(
+            config.target_tokenizer,
+            config.target_policy,
+            [row.translation for row in rows],
+            [row.translation for row in dev],
+        )
+    )
+    model = SpeechTranslator(
+        recogniser,
+        tokenizer,
+        other.decoder.config if other else config.decoder,
+        adaptor_layers=config.adaptor_layers,
+        target_ctc=config.st.target_ctc_weight > 0,
+    )
+    if other:
+        copy_decoder(model, other, config.decoder_from)
+    teaching = None
+    if config.distil.teacher:
+        path = config.exp / "teacher.safetensors"
+        teaching = teach(config.distil.teacher, model, [*rows, *dev], top_k=config.distil.top_k, path=path)
+    model.languages = language_pair(rows)
+    announce(rows, dev, tokenizer, model)
+
+    task = TranslationTask(model, rows, dev, config.st, config.ctc, config.trainer.seed, teaching)
+    trainer = Trainer(task, config.trainer, config.exp)
+    # Written only now: an experiment of other settings would have been refused.
+    config.exp.mkdir(parents=True, exist_ok=True)
+    save_config(config, config.exp / "config.yaml")
+    return trainer.run()
+
+
+def main() -> int:
+    """Parse, train, print the best evaluation."""
+    parser = argparse.ArgumentParser(prog="python -m recipes.train_st", description=__doc__)
+    parser.add_argument("config", help="YAML file, as egs/killkan_es/conf/st.yaml")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings to change, as trainer.lr=1e-4"
+    )
+    args = parser.parse_args()
+    best = train(load_config(TrainConfig, args.config, args.overrides))
+    print("best on dev: " + ", ".join(f"{name} {value:.4g}" for name, value in best.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

@@ -1,0 +1,309 @@
+"""`loquela score`: error rates of transcripts, or with ``--translation`` BLEU, chrF++ and TER of translations."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asr.cli import score as recognition
+
+if TYPE_CHECKING:
+    from asr.score_files import References
+    from st.score import Tokenizer, TranslationScore
+
+_TOKENIZERS = ("13a", "none", "char", "intl", "zh", "ja-mecab", "ko-mecab", "flores200")
+
+_TRANSLATION_OPTIONS = ("tokenize", "lowercase", "train_manifest", "comet")
+_RECOGNITION_OPTIONS = ("policy", "unicode_form", "case", "punctuation", "no_spaces", "alignments")
+
+_FAR_BETTER = 10
+"""Points of chrF++ by which hypotheses must be nearer to the source than to the reference for a warning:
+related languages share words, but a translation is not nearer to what it translates."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options for error rates, then those of translations."""
+    recognition.add_arguments(parser)
+    group = parser.add_argument_group(
+        "translations",
+        "the reference is the column `translation` of a manifest; --recording-level cuts the hypotheses where "
+        "the reference is cut, for the fewest word errors (mwerSegmenter)",
+    )
+    group.add_argument("--translation", action="store_true", help="score translations: BLEU, chrF++ and TER")
+    group.add_argument("--tokenize", choices=_TOKENIZERS, help="sacrebleu's tokeniser for BLEU (13a)")
+    group.add_argument(
+        "--lowercase", action="store_true", help="do not tell case apart (it counts by default)"
+    )
+    group.add_argument(
+        "--train-manifest", type=Path, metavar="MANIFEST",
+        help="also score apart what occurs verbatim among these translations: its rows with split `train`, "
+        "or all where there are none",
+    )  # fmt: skip
+    group.add_argument(
+        "--comet", default="", metavar="MODEL",
+        help="score by this COMET model too, by name or checkpoint; reads the manifest's `text`",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score and print."""
+    from lm.errors import InputError
+
+    misplaced = _RECOGNITION_OPTIONS if args.translation else _TRANSLATION_OPTIONS
+    given = [f"--{name.replace('_', '-')}" for name in misplaced if getattr(args, name)]
+    if given and args.translation:
+        raise InputError(f"{given[0]} is for error rates; translations are scored as they are. Leave it out.")
+    if given:
+        raise InputError(f"{given[0]} is for translations. Add --translation.")
+    return _score_translations(args) if args.translation else recognition.run(args)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reference:
+    """The reference translations, and what is known of each utterance."""
+
+    translations: References
+    sources: dict[str, str]
+    """id -> what was said; empty where the reference is no manifest."""
+    recordings: dict[str, list[tuple[str, str]]]
+    """Recording -> its utterances in order of time, as (id, translation)."""
+
+
+def _score_translations(args: argparse.Namespace) -> int:
+    from st.resegment import SIGNATURE
+    from st.score import source_match
+    from st.score_report import (
+        format_translation_report,
+        length_groups,
+        training_groups,
+        translation_report,
+    )
+
+    reference = _read_reference(args)
+    # Labels and training texts first: a mistake there should not wait for the metrics.
+    columns = {column: reference.translations.labels(column) for column in args.by}
+    units = reference.translations.labels(args.draw) if args.draw else None
+    training = _training_translations(args.train_manifest) if args.train_manifest else None
+    score = _scored(args, reference, args.hypothesis)
+    other = _scored(args, reference, args.against) if args.against else None
+    groups: dict[str, dict[str, list[str]]] = {"length": length_groups(score)}
+    if training is not None:
+        groups["training"] = training_groups(score, training)
+    for column, labels in columns.items():
+        groups[column] = {label: [] for label in sorted({labels.get(name, "") for name in score.ids})}
+        for name in score.ids:
+            groups[column][labels.get(name, "")].append(name)
+    report = translation_report(
+        score,
+        groups=groups,
+        against=other,
+        names=(
+            recognition.system_name(args.hypothesis),
+            recognition.system_name(args.against or args.hypothesis),
+        ),
+        units=units,
+        drawn=args.draw or "utterance",
+        resamples=args.resamples,
+        seed=args.seed,
+    )
+    if args.recording_level:
+        report["resegmented"] = SIGNATURE
+    for system, paths in ((score, args.hypothesis), (other, args.against)):
+        if system is not None:
+            name = recognition.system_name(paths)
+            _warn(system, name, source_match(system, reference.sources))
+    print(json.dumps(report, ensure_ascii=False) if args.json else format_translation_report(report))
+    return 0
+
+
+def _warn(score: TranslationScore, system: str, match: tuple[float, float]) -> None:
+    """Say on stderr what is not in the numbers, or is there without having been translated."""
+    recognition.say_ids(system, score.missing, "without a hypothesis, scored as empty")
+    recognition.say_ids(system, score.empty, "with an empty hypothesis")
+    recognition.say_ids(system, score.no_reference, "without a reference translation, left out")
+    recognition.say_ids(system, score.unknown, "hypotheses without a reference utterance, left out")
+    to_source, to_reference = match
+    if to_source > to_reference + _FAR_BETTER:
+        print(
+            f"{system}: nearer to the reference's `text` than to its `translation` (chrF++ {to_source:.1f} against "
+            f"{to_reference:.1f}). Are these transcripts, or are the two columns swapped?",
+            file=sys.stderr,
+        )
+
+
+def _scored(args: argparse.Namespace, reference: _Reference, paths: list[Path]) -> TranslationScore:
+    from lm.errors import InputError
+    from st.resegment import resegment_recordings
+    from st.score import CHARACTER_TOKENIZERS, score_translations
+
+    tokenize: Tokenizer = args.tokenize or "13a"
+    if not args.recording_level:
+        hypotheses = _read_hypotheses(paths)
+    else:
+        transcripts, recordings = _read_transcripts(paths), reference.recordings
+        if len(recordings) == len(transcripts) == 1:  # one against one, whatever the file is called
+            transcripts = dict(zip(recordings, transcripts.values(), strict=True))
+        unknown = [name for name in transcripts if name not in recordings]
+        if len(unknown) == len(transcripts) or (unknown and not args.ignore_unknown):
+            raise InputError(
+                f"no reference for recording {unknown[0]!r}; there is one for {sorted(recordings)[:12]}. "
+                "Name the translation after its recording, or leave it out with `--ignore-unknown`."
+            )
+        hypotheses = resegment_recordings(
+            recordings, transcripts, characters=tokenize in CHARACTER_TOKENIZERS
+        )
+    return score_translations(
+        reference.translations.texts,
+        hypotheses,
+        tokenize=tokenize,
+        lowercase=args.lowercase,
+        ignore_unknown=args.ignore_unknown,
+        comet=args.comet,
+        sources=reference.sources,
+    )
+
+
+def _read_reference(args: argparse.Namespace) -> _Reference:
+    """The reference: a manifest, a table, or with --recording-level the translation of one recording."""
+    from asr import score_files
+    from asr.manifest import read_manifest
+    from asr.names import shown
+    from lm.errors import InputError
+
+    path: Path = args.reference
+    tiered = path.suffix.lower() in score_files.TIER_ENDINGS
+    if args.tier and not (tiered and args.recording_level):
+        raise InputError(
+            f"--tier names tiers of an .eaf or .TextGrid reference with --recording-level; {shown(path)} "
+            "is read without. Leave it out, or add --recording-level."
+        )
+    if {"id", "audio"} <= set(_header(path)):
+        references = score_files.read_references(path, split=args.split)
+        placed: dict[str, list[tuple[float, str, str]]] = {}
+        for utterance in read_manifest(path, split=args.split):
+            recording, start = score_files.recording_place(utterance)
+            placed.setdefault(recording, []).append((start, utterance.id, utterance.translation))
+        texts = {name: text for rows in placed.values() for _, name, text in rows}
+        return _Reference(
+            translations=score_files.References(
+                texts={name: texts[name] for name in references.texts}, columns=references.columns
+            ),
+            sources=references.texts,
+            # Sorted by the start alone: rows keep their order where a corpus gives no times.
+            recordings={
+                recording: [(name, text) for _, name, text in sorted(rows, key=lambda row: row[0])]
+                for recording, rows in placed.items()
+            },
+        )
+    if args.split:
+        raise InputError(f"{shown(path)} is no manifest and has no split {args.split!r}. Leave out --split.")
+    if not args.recording_level:
+        if path.suffix.lower() in score_files.TRANSCRIPT_ENDINGS:
+            raise InputError(
+                f"{shown(path)} is the translation of a whole recording. Add --recording-level, or give a "
+                "manifest or table."
+            )
+        return _Reference(
+            translations=score_files.References(texts=_read_table(path)), sources={}, recordings={}
+        )
+    if tiered and args.tier:
+        recordings = score_files.read_recordings(path, tiers=args.tier)
+    else:
+        lines = _segment_translations(path)
+        recordings = {
+            path.stem: [(f"{path.stem}_{number:04d}", text) for number, text in enumerate(lines, 1)]
+        }
+    rows = [row for utterances in recordings.values() for row in utterances]
+    labels = {name: recording for recording, utterances in recordings.items() for name, _ in utterances}
+    return _Reference(
+        translations=score_files.References(texts=dict(rows), columns={"recording": labels}),
+        sources={},
+        recordings=recordings,
+    )
+
+
+def _read_hypotheses(paths: list[Path]) -> dict[str, str]:
+    """Id -> translation: one table, or transcripts named after their utterances, as `asr.score_files` reads them."""
+    from asr.score_files import TRANSCRIPT_ENDINGS
+
+    if len(paths) == 1 and not paths[0].is_dir() and paths[0].suffix.lower() not in TRANSCRIPT_ENDINGS:
+        return _read_table(paths[0])
+    return _read_transcripts(paths)
+
+
+def _read_transcripts(paths: list[Path]) -> dict[str, str]:
+    """The whole translation of each transcript, a segment on each line, by its file name without ending."""
+    from asr.names import shown
+    from asr.score_files import files_in
+    from lm.errors import InputError
+
+    texts: dict[str, str] = {}
+    for path in [file for given in paths for file in files_in(given)]:
+        if path.stem in texts:
+            raise InputError(f"{shown(path)}: a second translation of {path.stem!r}. Give one of each.")
+        texts[path.stem] = "\n".join(_segment_translations(path))
+    return texts
+
+
+def _segment_translations(path: Path) -> list[str]:
+    """Each segment on one line: its translation, or its text where the file has no translations."""
+    from asr.formats import read_transcript
+
+    segments = read_transcript(path).segments
+    translated = any(segment.translation.strip() for segment in segments)
+    texts = (segment.translation if translated else segment.text for segment in segments)
+    return [" ".join(text.split()) for text in texts]
+
+
+def _header(path: Path) -> list[str]:
+    """The columns that the first line of a table names; none for a transcript."""
+    from asr.formats.files import read_text
+    from asr.score_files import TRANSCRIPT_ENDINGS
+
+    if path.suffix.lower() in TRANSCRIPT_ENDINGS:
+        return []
+    return read_text(path).partition("\n")[0].rstrip("\r").split("\t")
+
+
+def _read_table(path: Path) -> dict[str, str]:
+    """Id -> the column `translation` where there is one and it is filled, else what `asr.score_files` reads."""
+    from asr.formats.files import read_text
+    from asr.names import shown
+    from asr.score_files import read_table
+    from lm.errors import InputError
+
+    header = _header(path)
+    if not {"id", "translation"} <= set(header):
+        return read_table(path)
+    texts: dict[str, str] = {}
+    for number, line in enumerate(read_text(path).split("\n")[1:], start=2):
+        cells = line.rstrip("\r").split("\t")
+        if cells == [""]:
+            continue
+        if len(cells) != len(header):
+            raise InputError(f"{shown(path)}, line {number}: {len(cells)} cells for {len(header)} columns.")
+        name = cells[header.index("id")]
+        if not name or name in texts:
+            raise InputError(f"{shown(path)}, line {number}: the id {name!r} is empty or occurs twice.")
+        texts[name] = cells[header.index("translation")].strip()
+    if "text" in header and not any(texts.values()):
+        return read_table(path)  # a manifest always has the column, and the system wrote into the other
+    return texts
+
+
+def _training_translations(path: Path) -> set[str]:
+    from asr.manifest import read_manifest
+    from lm.errors import InputError
+    from st.score_report import verbatim
+
+    utterances = read_manifest(path)
+    if any(utterance.split == "train" for utterance in utterances):
+        utterances = [utterance for utterance in utterances if utterance.split == "train"]
+    training = verbatim([utterance.translation for utterance in utterances])
+    if not training:
+        raise InputError(f"--train-manifest {path} has no translation. Give the manifest trained on.")
+    return training

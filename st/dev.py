@@ -1,0 +1,47 @@
+"""How well a translator does on dev while it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from asr.manifest import Utterance
+from st.loss import smoothed_cross_entropy
+from st.model import Memory, TranslationModel
+from st.score import bleu, chrf
+from st.search import TranslationSearchConfig, translate
+
+
+class DevScores:
+    """Greedy translations and losses, batch after batch."""
+
+    def __init__(self, model: TranslationModel) -> None:
+        self.model = model
+        self.loss = 0.0
+        self.labels = 0
+        self.found: dict[str, str] = {}
+
+    def add(
+        self, ids: Sequence[str], memory: Memory, read: Tensor, wanted: Tensor, num_wanted: Tensor
+    ) -> None:
+        """Translate a batch; the labels are those of `framed`."""
+        device = memory.states.device
+        wanted, num_wanted = wanted.to(device), num_wanted.to(device)
+        logits = self.model.decoder(read.to(device), memory.states, memory.num_frames)
+        self.loss += float(smoothed_cross_entropy(logits, wanted, num_wanted, 0.0).sum())
+        self.labels += int(num_wanted.sum())
+        hypotheses = translate(self.model.decoder, memory, TranslationSearchConfig(beam=1))
+        for name, texts in zip(ids, hypotheses, strict=True):
+            self.found[name] = self.model.tokenizer.decode(texts[0].labels)
+
+    def row(self, dev: Sequence[Utterance]) -> dict[str, float]:
+        """The evaluation; chrF is selected on, because BLEU of few sentences jumps."""
+        hypotheses, references = [self.found[each.id] for each in dev], [each.translation for each in dev]
+        found = chrf(hypotheses, references)
+        return {
+            "score": 1 - found / 100,
+            "chrf": found,
+            "bleu": bleu(hypotheses, references),
+            "loss": self.loss / max(1, self.labels),
+        }

@@ -1,0 +1,242 @@
+"""Translation models: of speech, and of text; the folders they are kept in."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from asr.card import WEIGHTS, check_files, model_folder, read_card, write_card
+from asr.checkpoint import write_folder, write_tensors
+from asr.config import from_mapping
+from asr.encoder import build_encoder
+from asr.features import frame_mask
+from asr.model import TOKENIZER, CTCModel, Emissions
+from asr.tokenizer import Tokenizer
+from lm.errors import InputError
+from st.decoder import DecoderConfig, TextDecoder
+from st.text_encoder import TextEncoder, TextEncoderConfig
+
+TARGET = "target.json"
+END = 0
+"""The label that opens and closes a text: the blank of a tokenizer, which writes nothing."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a decoder looks at."""
+
+    states: Tensor
+    """(N, T, D)."""
+    num_frames: Tensor
+    """(N,)."""
+    emissions: Emissions | None = None
+    """Of the speech encoder: log-probabilities of the transcript's labels."""
+    target_emissions: Emissions | None = None
+    """Log-probabilities of the translation's labels, where a CTC layer for them was trained."""
+
+
+class LengthAdaptor(nn.Module):
+    """Shortens the encoder's states by strided convolutions with gates (Gaido et al. 2021); padding is zero."""
+
+    def __init__(self, width: int, layers: int) -> None:
+        """
+        Args:
+            layers: each halves the length; none changes nothing.
+        """
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Conv1d(width, 2 * width, 3, stride=2, padding=1) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width) if layers else nn.Identity()
+
+    def forward(self, states: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, T, D) and (N,) -> (N, T', D) and (N,)."""
+        for layer in self.layers:
+            real = states * frame_mask(num_frames, states.shape[1])[..., None]
+            states = F.glu(layer(real.mT), dim=1).mT
+            num_frames = (num_frames + 1) // 2
+        return self.norm(states), num_frames
+
+
+class SpeechTranslator(nn.Module):
+    """Speech encoder, length adaptor, decoder; with the recogniser's output layer it transcribes too."""
+
+    holds = "speech translator"
+    languages = ("", "")
+    """Source and target, by the codes of the manifest that it was trained on."""
+
+    def __init__(
+        self,
+        recogniser: CTCModel,
+        tokenizer: Tokenizer,
+        decoder: DecoderConfig,
+        *,
+        adaptor_layers: int = 1,
+        target_ctc: bool = False,
+    ) -> None:
+        """
+        Args:
+            tokenizer: of the translations; its blank is 0.
+            adaptor_layers: halvings between encoder and decoder.
+            target_ctc: a CTC layer for the translation on the encoder too, for joint training and search.
+        """
+        super().__init__()
+        width = recogniser.encoder.width
+        self.recogniser = recogniser
+        self.tokenizer = tokenizer
+        self.adaptor = LengthAdaptor(width, adaptor_layers)
+        self.decoder = TextDecoder(len(tokenizer), width, decoder)
+        self.target_head = nn.Linear(width, len(tokenizer)) if target_ctc else None
+
+    def memory(self, waveforms: Tensor, num_samples: Tensor) -> Memory:
+        """What the decoder looks at; arguments as `CTCModel.forward`'s."""
+        encoded = self.recogniser.encoder(waveforms, num_samples)
+        states, num_frames = self.adaptor(encoded.hidden, encoded.num_frames)
+        target = None
+        if self.target_head is not None:
+            target = Emissions(self.target_head(encoded.hidden).float().log_softmax(-1), encoded.num_frames)
+        return Memory(states, num_frames, self.recogniser.emit(encoded), target)
+
+    def forward(self, waveforms: Tensor, num_samples: Tensor, written: Tensor) -> tuple[Tensor, Memory]:
+        """Logits of the label after each of ``written`` (N, L), (N, L, C), and what was looked at."""
+        memory = self.memory(waveforms, num_samples)
+        return self.decoder(written, memory.states, memory.num_frames), memory
+
+
+class TextTranslator(nn.Module):
+    """Text encoder and decoder: machine translation, for cascades and as a beginning for the speech decoder."""
+
+    holds = "text translator"
+    languages = ("", "")
+    """Source and target, by the codes of the manifest that it was trained on."""
+
+    def __init__(
+        self, source: Tokenizer, tokenizer: Tokenizer, encoder: TextEncoderConfig, decoder: DecoderConfig
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.tokenizer = tokenizer
+        self.encoder = TextEncoder(len(source), encoder)
+        self.decoder = TextDecoder(len(tokenizer), encoder.width, decoder)
+
+    def memory(self, labels: Tensor, num_labels: Tensor) -> Memory:
+        """What the decoder looks at; arguments as `TextEncoder.forward`'s."""
+        encoded = self.encoder(labels, num_labels)
+        return Memory(encoded.hidden, encoded.num_frames)
+
+    def forward(self, labels: Tensor, num_labels: Tensor, written: Tensor) -> tuple[Tensor, Memory]:
+        """Logits of the label after each of ``written`` (N, L), (N, L, C), and what was looked at."""
+        memory = self.memory(labels, num_labels)
+        return self.decoder(written, memory.states, memory.num_frames), memory
+
+
+TranslationModel = SpeechTranslator | TextTranslator
+
+
+def save_translator(
+    model: TranslationModel, folder: str | Path, *, facts: dict[str, Any] | None = None, half: bool = False
+) -> None:
+    """Write a translation model, whole or not at all; a folder that exists is replaced.
+
+    Args:
+        facts: how it came about.
+        half: store the weights as float16, for shipping.
+    """
+    with write_folder(Path(folder)) as partial:
+        tensors = {
+            name: value.half() if half and value.is_floating_point() else value
+            for name, value in model.state_dict().items()
+        }
+        write_tensors(tensors, partial / WEIGHTS)
+        source = model.recogniser.tokenizer if isinstance(model, SpeechTranslator) else model.source
+        source.save(partial / TOKENIZER)
+        model.tokenizer.save(partial / TARGET)
+        if isinstance(model, SpeechTranslator):
+            parts: dict[str, Any] = {
+                "encoder": model.recogniser.encoder.config(),
+                "emissions_per_frame": model.recogniser.per_frame,
+                "frames_per_second": model.recogniser.grid.frames_per_second,
+                "adaptor_layers": len(model.adaptor.layers),
+                "target_ctc": model.target_head is not None,
+            }
+        else:
+            parts = {"encoder": dataclasses.asdict(model.encoder.config)}
+        write_card(
+            partial,
+            (WEIGHTS, TOKENIZER, TARGET),
+            holds=model.holds,
+            languages=list(model.languages),
+            decoder=dataclasses.asdict(model.decoder.config),
+            facts=facts or {},
+            **parts,
+        )
+
+
+def load_translator(source: str | Path, device: str | torch.device = "cpu") -> TranslationModel:
+    """Read an experiment or model folder, checking every file.
+
+    Raises:
+        InputError: it holds no translation model, or a file is missing or altered.
+    """
+    folder = model_folder(source)
+    card = read_card(folder)
+    kinds = (SpeechTranslator.holds, TextTranslator.holds)
+    if card.get("holds") not in kinds:
+        raise InputError(
+            f"model {folder}: it holds a {card.get('holds', 'recogniser')}, not a translator. "
+            "Give the folder that recipes.train_st or recipes.train_mt wrote."
+        )
+    check_files(folder, card)
+    tokenizer, target = Tokenizer.load(folder / TOKENIZER), Tokenizer.load(folder / TARGET)
+    decoder = from_mapping(DecoderConfig, card["decoder"], "decoder.")
+    model: TranslationModel
+    if card["holds"] == SpeechTranslator.holds:
+        recogniser = CTCModel(
+            build_encoder(card["encoder"]), tokenizer, per_frame=card["emissions_per_frame"]
+        )
+        model = SpeechTranslator(
+            recogniser,
+            target,
+            decoder,
+            adaptor_layers=card["adaptor_layers"],
+            target_ctc=card["target_ctc"],
+        )
+    else:
+        encoder = from_mapping(TextEncoderConfig, card["encoder"], "encoder.")
+        model = TextTranslator(tokenizer, target, encoder, decoder)
+    source_language, target_language = card.get("languages", ("", ""))
+    model.languages = (source_language, target_language)
+    tensors = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"model {folder}: the weights do not fit the card. Copy it again, whole.") from error
+    return model.to(device).eval()
+
+
+def copy_decoder(model: TranslationModel, other: TranslationModel, name: str | Path) -> None:
+    """Begin with the decoder of another model; a bridge to memories of another width stays as it is.
+
+    Raises:
+        InputError: it has other sizes or labels.
+    """
+    if other.tokenizer.surfaces != model.tokenizer.surfaces:
+        raise InputError(f"{name}: its translations have other labels. Take its tokenizer, too.")
+    theirs = {
+        key: value for key, value in other.decoder.state_dict().items() if not key.startswith("bridge.")
+    }
+    own = model.decoder.state_dict()
+    wrong = [key for key, value in theirs.items() if key not in own or own[key].shape != value.shape]
+    if wrong or len(theirs) != sum(not key.startswith("bridge.") for key in own):
+        raise InputError(
+            f"{name}: its decoder has another size than the configuration's: {other.decoder.config} and "
+            f"{model.decoder.config}. Give the same."
+        )
+    model.decoder.load_state_dict({**own, **theirs})

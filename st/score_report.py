@@ -1,0 +1,170 @@
+"""Scores of translations as a person reads them, and as a program does: a table, or JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from asr.bootstrap import RESAMPLES, SEED, Interval
+from st.score import TranslationScore, one_line
+
+
+def translation_report(
+    score: TranslationScore,
+    *,
+    groups: Mapping[str, Mapping[str, Collection[str]]] | None = None,
+    against: TranslationScore | None = None,
+    names: tuple[str, str] = ("A", "B"),
+    units: Mapping[str, str] | None = None,
+    drawn: str = "utterance",
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> dict[str, Any]:
+    """Everything worth saying of a score, as JSON values; every metric from 0 to 100, TER above too.
+
+    Args:
+        score: the system's.
+        groups: kind -> name of a group -> ids: each group is scored too.
+        against: a second system on the same references, for a paired bootstrap.
+        names: of the two systems.
+        units: id -> what is drawn in place of utterances, and ``drawn``, its name.
+        resamples: draws of the bootstrap.
+        seed: of the draws.
+    """
+    report: dict[str, Any] = {"all": _figures(score, units, resamples, seed), "by": {}}
+    for kind, members in (groups or {}).items():
+        report["by"][kind] = {
+            name: _figures(score.select(set(ids)), units, resamples, seed) for name, ids in members.items()
+        }
+    if against is not None:
+        report["against"] = {"names": list(names)}
+        for key, metric in score.metrics.items():
+            found = score.compare(against, key, units=units, resamples=resamples, seed=seed)
+            verdict = found.verdict if metric.errors else {"a": "b", "b": "a", "": ""}[found.verdict]
+            report["against"][key] = {
+                "score": _rounded(against.score(key)),
+                "difference": _rounded(found.difference),
+                "interval": _bounds(found.interval),
+                "p": round(found.p_value, 5),
+                "better": verdict,
+            }
+    hypothesis_tokens, reference_tokens = score.metrics["bleu"].statistics[:, :2].sum(axis=0)
+    return report | {
+        "names": {key: metric.name for key, metric in score.metrics.items()},
+        "length_ratio": round(hypothesis_tokens / max(1, reference_tokens), 4),
+        "signature": {key: metric.signature for key, metric in score.metrics.items()},
+        "bootstrap": {"resamples": resamples, "seed": seed, "drawn": drawn},
+        "no_reference": len(score.no_reference),
+        "missing": len(score.missing),
+        "empty": len(score.empty),
+        "unknown": len(score.unknown),
+    }
+
+
+def length_groups(score: TranslationScore) -> dict[str, list[str]]:
+    """Three groups of ids with a third of the utterances each, by the length of the reference in BLEU's tokens.
+
+    Utterances of one length stay together, so that groups differ in size, and there may be fewer.
+    """
+    lengths = score.metrics["bleu"].statistics[:, 1].astype(int)
+    short, medium = np.quantile(lengths, [1 / 3, 2 / 3], method="inverted_cdf")
+    groups: dict[str, list[str]] = {}
+    for inside in (lengths <= short, (lengths > short) & (lengths <= medium), lengths > medium):
+        if inside.any():
+            name = f"{lengths[inside].min()}-{lengths[inside].max()} tokens"
+            groups[name] = [score.ids[place] for place in np.flatnonzero(inside)]
+    return groups
+
+
+def training_groups(score: TranslationScore, training: Collection[str]) -> dict[str, list[str]]:
+    """Ids whose reference occurs verbatim among the ``training`` translations, and the others.
+
+    A corpus of questionnaires or drills has the same sentences in training and test: what a
+    system has learned by heart says little of what it translates. `verbatim` gives ``training``.
+    """
+    groups: dict[str, list[str]] = {"seen in training": [], "unseen": []}
+    for name, reference in zip(score.ids, score.references, strict=True):
+        groups["seen in training" if reference in training else "unseen"].append(name)
+    return groups
+
+
+def verbatim(texts: Collection[str]) -> set[str]:
+    """The texts in the form that `training_groups` looks for; only runs of spaces are made equal."""
+    return {one_line(text) for text in texts if text.strip()}
+
+
+def format_translation_report(report: Mapping[str, Any]) -> str:
+    """The table of `translation_report`, then the comparison, what was drawn, and the signatures."""
+    rows = [["", "utterances"]]
+    for name in report["names"].values():
+        rows[0] += [name, "95 % interval"]
+    groups = {"all": report["all"]}
+    for kind, figures in report["by"].items():
+        # The names of these groups say enough.
+        title = "" if kind == "training" else f"{kind} "
+        groups |= {f"{title}{name or '(none)'}": values for name, values in figures.items()}
+    for name, values in groups.items():
+        cells = [name, str(values["utterances"])]
+        for key in report["names"]:
+            cells += [_shown(values[key]["score"]), _range(values[key]["interval"])]
+        rows.append(cells)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for name, *cells in rows:
+        right = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *right]))
+    if "against" in report:
+        lines += ["", *_comparison(report)]
+    bootstrap = report["bootstrap"]
+    drawn = f"{bootstrap['resamples']} draws by {bootstrap['drawn']}, seed {bootstrap['seed']}"
+    lines += ["", f"interval   percentile bootstrap, {drawn}"]
+    lines += [f"length     the hypotheses have {report['length_ratio']:.3f} of the references' tokens"]
+    if "resegmented" in report:
+        lines += [f"cuts       of the reference, found by minimum word error rate: {report['resegmented']}"]
+    lines += [f"signature  {signature}" for signature in report["signature"].values()]
+    return "\n".join(lines)
+
+
+def _figures(
+    score: TranslationScore, units: Mapping[str, str] | None, resamples: int, seed: int
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {"utterances": len(score.ids)}
+    for key in score.metrics:
+        interval = score.interval(key, units=units, resamples=resamples, seed=seed)
+        figures[key] = {"score": _rounded(score.score(key)), "interval": _bounds(interval)}
+    return figures
+
+
+def _comparison(report: Mapping[str, Any]) -> list[str]:
+    against = report["against"]
+    first, second = against["names"]
+    lines = [f"A {first}", f"B {second}", "A minus B, paired bootstrap:"]
+    width = max(map(len, report["names"].values()))
+    for key, name in report["names"].items():
+        values = against[key]
+        verdict = f"{values['better'].upper()} is better" if values["better"] else "not shown: it covers zero"
+        lines.append(
+            f"  {name.ljust(width)}  {_shown(values['difference'], '+')}  {_range(values['interval'], '+')}  "
+            f"p {values['p']:.4f}  {verdict}  (B has {_shown(values['score'])})"
+        )
+    return lines
+
+
+def _rounded(value: float) -> float | None:
+    """Three places; None, which JSON can say, where there is no score."""
+    return round(value, 3) if math.isfinite(value) else None
+
+
+def _bounds(interval: Interval) -> list[float | None]:
+    return [_rounded(interval.low), _rounded(interval.high)]
+
+
+def _shown(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.2f}"
+
+
+def _range(bounds: list[float | None], sign: str = "") -> str:
+    return f"[{', '.join(_shown(bound, sign) for bound in bounds)}]"

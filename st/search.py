@@ -1,0 +1,220 @@
+"""Beam search over the labels of a translation, with a length penalty and, where there is one, a joint CTC score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lm.errors import InputError
+from st.decoder import TextDecoder
+from st.model import END, Memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationSearchConfig:
+    """How translations are searched for."""
+
+    beam: int = 5
+    """Texts kept at each step; 1 is greedy."""
+    length_penalty: float = 1.0
+    """Power of the length that scores are divided by: 0 favours short texts, 1 is the mean per label."""
+    ctc_weight: float = 0.0
+    """Share of the CTC prefix score in each step (Watanabe et al. 2017, sec. IV); 0 leaves it out."""
+    num_hypotheses: int = 1
+    max_ratio: float = 2.0
+    """Most labels of a text for each frame that the decoder looks at."""
+    max_labels: int = 250
+
+    def __post_init__(self) -> None:
+        if self.beam < 1 or not 1 <= self.num_hypotheses <= self.beam:
+            raise InputError(
+                f"beam {self.beam} for {self.num_hypotheses} hypotheses. Give a beam from 1, and as wide as the list."
+            )
+        if not 0 <= self.ctc_weight < 1:
+            raise InputError(f"ctc_weight is {self.ctc_weight}. Give a share from 0 to below 1.")
+
+
+@dataclass(frozen=True)
+class TranslationHypothesis:
+    """A text that the decoder wrote."""
+
+    labels: tuple[int, ...]
+    """Without the closing one."""
+    score: float
+    """Log-probability, the closing label's included, divided by the length penalty."""
+
+
+@torch.inference_mode()
+def translate(
+    decoder: TextDecoder, memory: Memory, config: TranslationSearchConfig | None = None
+) -> list[list[TranslationHypothesis]]:
+    """The best texts of each utterance, best first.
+
+    An utterance whose memory is empty has one hypothesis, the empty text. Every utterance gets what it
+    would get alone, whatever stands beside it in the batch.
+
+    Raises:
+        InputError: a CTC score is asked for and the model has no CTC layer for translations.
+    """
+    config = config or TranslationSearchConfig()
+    if config.ctc_weight and memory.target_emissions is None:
+        raise InputError(
+            "ctc_weight is given, and the model has no CTC layer for translations. "
+            "Train one with st.ctc_weight, or leave it out."
+        )
+    size, beam, device = len(memory.num_frames), config.beam, memory.states.device
+    limits = (memory.num_frames * config.max_ratio).long().clamp(max=config.max_labels).tolist()
+    cache = decoder.begin(memory.states, memory.num_frames, beam)
+    # Scores of the beams; at first all but one of each utterance are the same text.
+    scores = torch.full((size, beam), -torch.inf, device=device)
+    scores[:, 0] = 0
+    written: list[list[tuple[int, ...]]] = [[() for _ in range(beam)] for _ in range(size)]
+    done: list[list[TranslationHypothesis]] = [[] for _ in range(size)]
+    last = torch.full((size * beam,), END, dtype=torch.long, device=device)
+    ctc = _PrefixScores(memory, beam) if config.ctc_weight else None
+    open_ = [limit > 0 for limit in limits]
+    for length in range(1, max(limits, default=0) + 2):
+        if not any(open_):
+            break
+        steps = decoder.step(last, cache)  # (N K, C)
+        if ctc is not None:
+            steps = (1 - config.ctc_weight) * steps + config.ctc_weight * ctc.steps(steps).to(steps)
+        totals = scores[..., None] + steps.view(size, beam, -1)  # (N, K, C)
+        full = torch.tensor([length > limit for limit in limits], device=device)
+        totals[full, :, 1:] = -torch.inf  # a text at its limit can only close; END is 0
+        # A text may close in any beam, so twice as many as are kept are enough to find K that go on.
+        best, places = totals.flatten(1).topk(min(2 * beam, totals[0].numel()), dim=1)
+        rows, labels, kept = _choose(best, places, totals.shape[2], written, done, open_, length, config)
+        scores = torch.tensor(kept, device=device)
+        last = torch.tensor(labels, device=device)
+        origins = torch.tensor(rows, device=device)
+        cache.reorder(origins)
+        if ctc is not None:
+            ctc.extend(rows, labels)
+    return [
+        sorted(each, key=lambda found: -found.score)[: config.num_hypotheses] or [_EMPTY] for each in done
+    ]
+
+
+_EMPTY = TranslationHypothesis((), 0.0)
+
+
+def _choose(
+    best: Tensor,
+    places: Tensor,
+    num_labels: int,
+    written: list[list[tuple[int, ...]]],
+    done: list[list[TranslationHypothesis]],
+    open_: list[bool],
+    length: int,
+    config: TranslationSearchConfig,
+) -> tuple[list[int], list[int], list[list[float]]]:
+    """Close and extend the texts of each utterance; the rows that the new beams come from, labels and scores."""
+    beam = config.beam
+    rows, labels, kept = [], [], []
+    for number, (values, indices) in enumerate(zip(best.tolist(), places.tolist(), strict=True)):
+        texts: list[tuple[int, ...]] = []
+        new_scores: list[float] = []
+        for rank, (value, index) in enumerate(zip(values, indices, strict=True)):
+            if not open_[number] or len(texts) == beam or value == -np.inf:
+                break
+            origin, label = divmod(index, num_labels)
+            if label == END:
+                # Only among the best K: a closing that would not have been kept is no finding.
+                if rank < beam:
+                    score = value / length**config.length_penalty
+                    done[number].append(TranslationHypothesis(written[number][origin], score))
+            else:
+                texts.append((*written[number][origin], label))
+                new_scores.append(value)
+                rows.append(number * beam + origin)
+                labels.append(label)
+        # As many closed as there are beams end the search, as in fairseq: what goes on beyond has lost, save
+        # for a length penalty that would rather have long texts than likely ones.
+        open_[number] = bool(texts) and len(done[number]) < beam
+        missing = beam - len(texts)
+        rows += [number * beam] * missing
+        labels += [END] * missing
+        written[number] = texts + [()] * missing
+        kept.append(new_scores + [-np.inf] * missing)
+    return rows, labels, kept
+
+
+class _PrefixScores:
+    """CTC probabilities of the beams' prefixes (Graves 2008, sec. 3.6; Watanabe et al. 2017, alg. 2).
+
+    Kept in float64 numpy: the states of one beam are two numbers a frame, ending in a blank or not.
+    """
+
+    def __init__(self, memory: Memory, beam: int) -> None:
+        assert memory.target_emissions is not None
+        self.beam = beam
+        values = memory.target_emissions.values.double().cpu().numpy()
+        self.emissions = [
+            row[:frames]
+            for row, frames in zip(values, memory.target_emissions.num_frames.tolist(), strict=True)
+        ]
+        self.prefixes: list[tuple[int, NDArray[np.float64], NDArray[np.float64], float]] = []
+        for row in self.emissions:
+            blank = np.cumsum(row[:, END])
+            self.prefixes += [(END, np.full(len(row), -np.inf), blank, 0.0)] * beam
+        self.scores: list[NDArray[np.float64]] = []
+
+    def steps(self, like: Tensor) -> Tensor:
+        """What each label adds to the prefix score of each beam, (N K, C)."""
+        self.scores = []
+        found = np.empty(like.shape)
+        for row, (last, ends_label, ends_blank, score) in enumerate(self.prefixes):
+            emissions = self.emissions[row // self.beam]
+            if not len(emissions):
+                self.scores.append(np.zeros(found.shape[1]))
+                found[row] = 0.0
+                continue
+            # All paths of the prefix up to each frame, after which a new label may begin.
+            both = np.logaddexp(ends_label, ends_blank)
+            before = np.concatenate([[0.0 if last == END and score == 0.0 else -np.inf], both[:-1]])
+            total = _log_sum(before[:, None] + emissions)
+            if last != END:  # the same label again needs a blank between
+                before = np.concatenate([[-np.inf], ends_blank[:-1]])
+                total[last] = _log_sum(before[:, None] + emissions[:, last : last + 1])[0]
+            total[END] = both[-1]
+            self.scores.append(total)
+            found[row] = total - score
+        return torch.from_numpy(np.maximum(found, -1e4))
+
+    def extend(self, rows: list[int], labels: list[int]) -> None:
+        """Go on with the beams of ``rows``, each with a label more."""
+        prefixes = []
+        for row, label in zip(rows, labels, strict=True):
+            last, ends_label, ends_blank, score = self.prefixes[row]
+            emissions = self.emissions[row // self.beam]
+            if label == END or not len(emissions):
+                prefixes.append(self.prefixes[row])
+                continue
+            both = np.logaddexp(ends_label, ends_blank)
+            first = 0.0 if last == END and score == 0.0 else -np.inf
+            source = ends_blank if label == last else both
+            before = np.concatenate([[first], source[:-1]])
+            own, blank = emissions[:, label], emissions[:, END]
+            new_label, new_blank = np.empty(len(own)), np.empty(len(own))
+            in_label = in_blank = -np.inf
+            for frame in range(len(own)):
+                in_label, in_blank = (
+                    np.logaddexp(in_label, before[frame]) + own[frame],
+                    np.logaddexp(in_label, in_blank) + blank[frame],
+                )
+                new_label[frame], new_blank[frame] = in_label, in_blank
+            prefixes.append((label, new_label, new_blank, float(self.scores[row][label])))
+        self.prefixes = prefixes
+
+
+def _log_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log of the sum of exponentials over the first axis."""
+    top = np.maximum(values.max(axis=0), -1e30)
+    with np.errstate(divide="ignore"):  # the log of nothing is minus infinity
+        total: NDArray[np.float64] = np.log(np.exp(values - top).sum(axis=0)) + top
+    return total

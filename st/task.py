@@ -1,0 +1,204 @@
+"""Training a speech translator: what a batch is, what it costs, how well the model does on dev."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asr.batches import epoch_batches, prefetch
+from asr.config import to_mapping
+from asr.ctc import CtcBatch, CtcConfig, CtcTask, Item
+from asr.frames import frames_needed
+from asr.loss import ctc_loss
+from asr.manifest import Utterance
+from asr.model import CTCModel
+from asr.trainer import StepOutput
+from asr.watchdog import Watch
+from lm.errors import InputError
+from st.dev import DevScores
+from st.distil import Teaching
+from st.loss import distillation, framed, smoothed_cross_entropy
+from st.model import END, SpeechTranslator, save_translator
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationConfig:
+    """The loss of translation."""
+
+    label_smoothing: float = 0.1
+    source_ctc_weight: float = 0.3
+    """Weight of CTC on the transcript beside the decoder's loss, both per label; 0 needs no transcripts."""
+    target_ctc_weight: float = 0.0
+    """Weight of CTC on the translation (Yan et al. 2023), which the search can then use; 0 trains none."""
+    distil_weight: float = 0.5
+    """Share of the decoder's loss that is learned from the teacher, where there is one."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.label_smoothing < 1 and 0 <= self.distil_weight <= 1):
+            raise InputError("st.label_smoothing and st.distil_weight are shares. Give numbers from 0 to 1.")
+        if min(self.source_ctc_weight, self.target_ctc_weight) < 0:
+            raise InputError("st.source_ctc_weight and st.target_ctc_weight must not be below 0.")
+
+
+@dataclass(frozen=True)
+class TranslationBatch(CtcBatch):
+    """A batch with its translations."""
+
+    read: Tensor
+    """What the decoder reads, (N, M)."""
+    wanted: Tensor
+    """What it is to write, (N, M)."""
+    num_wanted: Tensor
+    """(N,)."""
+    taught: tuple[Tensor, Tensor] | None = None
+    """The teacher's labels and shares, (N, M, K) each."""
+
+
+class TranslationTask(CtcTask):
+    """Speech to translated text, with CTC on the transcript beside it."""
+
+    def __init__(
+        self,
+        model: SpeechTranslator,
+        train: Sequence[Utterance],
+        dev: Sequence[Utterance],
+        config: TranslationConfig,
+        batches: CtcConfig,
+        seed: int,
+        teaching: Teaching | None = None,
+    ) -> None:
+        """
+        Args:
+            batches: their size, mixing and augmentation; what it says of losses is not used.
+        """
+        super().__init__(model.recogniser, train, dev, batches, seed)
+        self.translator = model
+        self.model = model
+        self.loss = config
+        self.teaching = teaching
+
+    def step(self, model: nn.Module, batch: CtcBatch, progress: float) -> StepOutput:
+        """Cross-entropy of the translation per label, and CTC per label."""
+        assert isinstance(batch, TranslationBatch)
+        config, device = self.loss, self.recogniser.head.weight.device
+        start = self.config.mask_start
+        self.recogniser.encoder.mask_scale = min(1.0, max(0.0, progress / start - 1)) if start else 1.0
+        wanted, num_wanted = batch.wanted.to(device), batch.num_wanted.to(device)
+        total = num_wanted.sum()
+        logits, memory = model(
+            batch.waveforms.to(device), batch.num_samples.to(device), batch.read.to(device)
+        )
+        loss = smoothed_cross_entropy(logits, wanted, num_wanted, config.label_smoothing).sum() / total
+        logs = {"translation": float(loss.detach())}
+        if batch.taught is not None:
+            labels, shares = (each.to(device) for each in batch.taught)
+            taught = distillation(logits, labels, shares, num_wanted).sum() / total
+            loss = (1 - config.distil_weight) * loss + config.distil_weight * taught
+            logs["distillation"] = float(taught.detach())
+        if config.source_ctc_weight:
+            out, num_labels = memory.emissions, batch.num_labels.to(device)
+            each = ctc_loss(
+                out.values,
+                out.num_frames,
+                batch.labels.to(device),
+                num_labels,
+                self.recogniser.tokenizer.blank,
+            )
+            # A recording may lack its transcript, or be too short to be written in its own frames.
+            sound = torch.isfinite(each) & (num_labels > 0)
+            ctc = each.where(sound, 0).sum() / num_labels.where(sound, 0).sum().clamp(min=1)
+            loss = loss + config.source_ctc_weight * ctc
+            logs["ctc"] = float(ctc.detach())
+        if config.target_ctc_weight:
+            out = memory.target_emissions
+            each = ctc_loss(out.values, out.num_frames, wanted, num_wanted - 1, END)
+            sound = torch.isfinite(each) & (num_wanted > 1)
+            ctc = each.where(sound, 0).sum() / num_wanted.where(sound, 0).sum().clamp(min=1)
+            loss = loss + config.target_ctc_weight * ctc
+            logs["target_ctc"] = float(ctc.detach())
+        return StepOutput(loss, logs)
+
+    @torch.inference_mode()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """BLEU and chrF of greedy translations of dev, and the loss per label; selected by chrF."""
+        assert isinstance(model, SpeechTranslator)
+        device = model.recogniser.head.weight.device
+        scores = DevScores(model)
+        order = epoch_batches(
+            [u.duration_s for u in self.dev], batch_s=self.config.dev_batch_s, seed=0, epoch=0
+        )
+        for batch in prefetch(iter(order), self._dev_batch):
+            assert isinstance(batch, TranslationBatch)
+            memory = model.memory(batch.waveforms.to(device), batch.num_samples.to(device))
+            scores.add(batch.ids, memory, batch.read, batch.wanted, batch.num_wanted)
+        return scores.row(self.dev)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """That of the batches; the decoder, its labels, its loss and its teacher."""
+        return {
+            **super().fingerprint(),
+            "targets": list(self.translator.tokenizer.surfaces),
+            "decoder": json.loads(json.dumps(to_mapping(self.translator.decoder.config))),
+            "st": json.loads(json.dumps(to_mapping(self.loss))),
+            "teacher": self.teaching.name if self.teaching else "",
+        }
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """All but the encoder: what is new, where the encoder is not."""
+        encoder = {id(parameter) for parameter in self.recogniser.encoder.parameters()}
+        return [parameter for parameter in self.model.parameters() if id(parameter) not in encoder]
+
+    def recogniser_of(self, model: nn.Module) -> CTCModel:
+        """The recogniser in what is trained."""
+        assert isinstance(model, SpeechTranslator)
+        return model.recogniser
+
+    def watches(self) -> list[Watch]:
+        """None: a decoder that writes nothing has a chrF of 0, which is seen."""
+        return []
+
+    def explain(self, batch: CtcBatch) -> str:
+        """Samples that are no numbers, or a diverged training."""
+        for name, row in zip(batch.ids, batch.waveforms, strict=True):
+            if not bool(torch.isfinite(row).all()):
+                return f"The audio of {name} has samples that are not numbers. Run `loquela corpus check`."
+        return (
+            "Training diverged. Lower trainer.lr, lengthen trainer.warmup, or set trainer.precision=float32."
+        )
+
+    def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
+        """Write the model folder."""
+        assert isinstance(model, SpeechTranslator)
+        save_translator(model, folder, facts=facts)
+
+    def _refused(self, utterances: Sequence[Utterance], num_samples: int) -> str:
+        if not self.recogniser.grid.num_frames(num_samples):
+            return "no frame of speech"
+        if self.loss.target_ctc_weight:
+            targets = self._targets(utterances)
+            frames, needed = self.recogniser.encoder.grid.num_frames(num_samples), frames_needed(targets)
+            if frames < needed:
+                return f"{frames} frames of speech, its translation needs {needed}"
+        return ""
+
+    def _targets(self, utterances: Sequence[Utterance]) -> list[int]:
+        tokenizer = self.translator.tokenizer
+        targets: list[int] = []
+        for utterance in utterances:
+            if targets:
+                targets += tokenizer.between
+            targets += tokenizer.encode(utterance.translation)
+        return targets
+
+    def _collate(self, items: Sequence[Item]) -> TranslationBatch:
+        plain = super()._collate(items)
+        read, wanted, num_wanted = framed([self._targets(utterances) for utterances, _ in items])
+        taught = self.teaching.rows([utterances for utterances, _ in items]) if self.teaching else None
+        values = {each.name: getattr(plain, each.name) for each in fields(plain)}
+        return TranslationBatch(**values, read=read, wanted=wanted, num_wanted=num_wanted, taught=taught)

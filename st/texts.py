@@ -1,0 +1,121 @@
+"""From texts to translated texts: what a cascade asks of an MT model, and our own behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from asr.batches import padded
+from asr.card import CARD
+from lm.errors import InputError
+from st.model import TextTranslator, load_translator
+from st.search import TranslationSearchConfig, translate
+
+BATCH = 16
+"""Texts that are translated together."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A translation."""
+
+    text: str
+    score: float
+    """Log-probability for each label, the closing one's included."""
+
+
+class TextToText(Protocol):
+    """Anything that translates texts."""
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """Source and target, empty where they are not known."""
+        ...
+
+    def unknown_share(self, texts: Sequence[str]) -> float:
+        """Share of the texts that the model cannot read."""
+        ...
+
+    def translate(self, texts: Sequence[str], *, beam: int = 5) -> list[Scored]:
+        """The best translation of each; that of an empty text is empty."""
+        ...
+
+
+class OwnTranslator:
+    """A text translator of ours."""
+
+    def __init__(self, model: TextTranslator, config: TranslationSearchConfig | None = None) -> None:
+        self.model = model
+        self.config = config or TranslationSearchConfig()
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """Those of the corpus that it was trained on."""
+        return self.model.languages
+
+    def unknown_share(self, texts: Sequence[str]) -> float:
+        """Share of the characters that have no label."""
+        policy = self.model.source.policy
+        total = sum(len(policy(text).replace(" ", "")) for text in texts)
+        return sum(self.model.source.unknown(texts).values()) / max(1, total)
+
+    def translate(self, texts: Sequence[str], *, beam: int = 0) -> list[Scored]:
+        """The best translation of each; ``beam`` 0 is the configuration's."""
+        config = replace(self.config, beam=beam) if beam else self.config
+        device = next(self.model.parameters()).device
+        labels = [np.asarray(self.model.source.encode(text), dtype=np.int64) for text in texts]
+        found = [Scored("", 0.0)] * len(texts)
+        # Alike lengths together, so that little is padding.
+        order = sorted(
+            (place for place, row in enumerate(labels) if len(row)), key=lambda place: len(labels[place])
+        )
+        for first in range(0, len(order), BATCH):
+            places = order[first : first + BATCH]
+            batch, lengths = padded([labels[place] for place in places])
+            hypotheses = translate(
+                self.model.decoder, self.model.memory(batch.to(device), lengths.to(device)), config
+            )
+            for place, each in zip(places, hypotheses, strict=True):
+                found[place] = Scored(self.model.tokenizer.decode(each[0].labels), each[0].score)
+        return found
+
+
+def open_text_translator(
+    name: str | Path,
+    *,
+    source_language: str = "",
+    target_language: str = "",
+    device: str = "cpu",
+    search: TranslationSearchConfig | None = None,
+) -> TextToText:
+    """A text translator of ours by folder, or one of transformers' by folder or hub name.
+
+    Raises:
+        InputError: there is none, it translates speech, or translates other languages.
+    """
+    translator: TextToText
+    if any((folder / CARD).is_file() for folder in (Path(name), Path(name) / "model")):
+        model = load_translator(name, device)
+        if not isinstance(model, TextTranslator):
+            raise InputError(f"MT model {name} translates speech. Give it as --model, without --cascade.")
+        translator = OwnTranslator(model, search)
+    else:
+        from st.hub import HubTranslator
+
+        translator = HubTranslator(str(name), source_language, target_language, device)
+    for argument, asked, has in zip(
+        ("--source-language", "--target-language"),
+        (source_language, target_language),
+        translator.languages,
+        strict=True,
+    ):
+        if asked and has and asked != has:
+            raise InputError(
+                f"MT model {name} translates {' to '.join(translator.languages)}; {argument} is {asked}. "
+                "Give a model of this pair, or leave the option out."
+            )
+    return translator

@@ -1,0 +1,211 @@
+"""From recordings to transcripts with translations: one model for both, or a recogniser and an MT model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from asr.batches import padded
+from asr.decode import build_decoder
+from asr.transcribe import (
+    Encoded,
+    FloatArray,
+    Heard,
+    TranscribeConfig,
+    Transcriber,
+    device_named,
+    search_settings,
+)
+from asr.transcript import Transcript
+from lm.errors import InputError
+from lm.folder import LanguageModel
+from st.model import SpeechTranslator, load_translator
+from st.search import TranslationSearchConfig, translate
+from st.texts import TextToText, open_text_translator
+
+UNREADABLE = 0.3
+"""Share of a transcript that an MT model cannot read above which it is the wrong model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslateConfig:
+    """What happens between a file and its translation."""
+
+    transcribe: TranscribeConfig = field(default_factory=TranscribeConfig)
+    search: TranslationSearchConfig = field(default_factory=TranslationSearchConfig)
+    transcript: bool = True
+    """Keep the text in the source language beside the translation."""
+    hand_over: int = 1
+    """Readings of each segment that a cascade translates; the best by both scores is kept."""
+    reading_weight: float = 1.0
+    """Of a reading's score per word beside its translation's per label, where several are handed over."""
+
+
+class Translator:
+    """A model, or two in cascade, ready to translate recordings.
+
+    >>> transcript = Translator.load("egs/mini_en/model").translate("talk.ogg")  # doctest: +SKIP
+    >>> transcript.save("talk.eaf")  # doctest: +SKIP
+    """
+
+    def __init__(self, transcriber: Transcriber, config: TranslateConfig, language: str) -> None:
+        self.transcriber = transcriber
+        self.config = config
+        self.language = language
+        """Of the translations."""
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        cascade: str | Path | None = None,
+        lm: str | Path | None = None,
+        source_language: str = "",
+        target_language: str = "",
+        device: str = "auto",
+        config: TranslateConfig | None = None,
+        decoding: dict[str, Any] | None = None,
+    ) -> Translator:
+        """Read a model.
+
+        Args:
+            model: folder of a speech translator; with ``cascade``, any recogniser that `Transcriber.load` takes.
+            cascade: a text translator that reads the recogniser's transcripts: a folder of ours, or a model
+                of transformers' by folder or hub name.
+            lm: language model for the transcripts, as `Transcriber.load` takes it.
+            source_language: by the MT model's own code, where it has several.
+            target_language: the same; written into the transcripts.
+            decoding: as `Transcriber.load` takes it.
+        Raises:
+            InputError: a folder or file is missing or altered, or is a model of another kind or languages.
+        """
+        config = config or TranslateConfig()
+        device = device_named(device)
+        if cascade is not None:
+            readings = max(config.hand_over, config.transcribe.num_hypotheses)
+            plain = Transcriber.load(
+                model,
+                lm=lm,
+                language=source_language,
+                device=device,
+                config=replace(config.transcribe, num_hypotheses=readings),
+                decoding=decoding,
+            )
+            texts = open_text_translator(
+                cascade,
+                source_language=source_language,
+                target_language=target_language,
+                device=device,
+                search=config.search,
+            )
+            language = target_language or texts.languages[1]
+            return cls(Cascade(plain, texts, config, str(cascade)), config, language)
+        translator = load_translator(model, device)
+        if not isinstance(translator, SpeechTranslator):
+            raise InputError(f"model {model} translates text. Give a recogniser, and this one as --cascade.")
+        if target_language and translator.languages[1] and target_language != translator.languages[1]:
+            raise InputError(
+                f"model {model} translates into {translator.languages[1]}, not {target_language}. "
+                "Give another model, or leave the option out."
+            )
+        language = target_language or translator.languages[1]
+        return cls(EndToEnd(translator, lm, config, decoding or {}, str(model)), config, language)
+
+    def translate(
+        self, path: str | Path, *, language: str = "", progress: Callable[[float], None] | None = None
+    ) -> Transcript:
+        """Transcribe and translate one recording of any length; arguments and errors as `Transcriber.transcribe`'s."""
+        transcript = self.transcriber.transcribe(path, language=language, progress=progress)
+        segments = transcript.segments
+        if not self.config.transcript:
+            segments = tuple(replace(each, text="", words=(), alternatives=()) for each in segments)
+        return replace(transcript, segments=segments, translation_language=self.language)
+
+    # What `loquela transcribe` calls, so that both commands share their loop over files.
+    transcribe = translate
+
+
+class EndToEnd(Transcriber):
+    """One encoder, whose states are transcribed by its output layer and translated by the decoder."""
+
+    def __init__(
+        self,
+        model: SpeechTranslator,
+        lm: str | Path | None,
+        config: TranslateConfig,
+        decoding: dict[str, Any],
+        name: str,
+    ) -> None:
+        language_model = LanguageModel.load(Path(lm)) if lm and lm != "none" else None
+        if config.transcribe.num_hypotheses > 1:
+            decoding = {**decoding, "num_hypotheses": config.transcribe.num_hypotheses}
+        tokenizer = model.recogniser.tokenizer
+        decoder = build_decoder(
+            tokenizer.surfaces, tokenizer.blank, language_model, search_settings(language_model, decoding)
+        )
+        details = {"model": name, "language_model": str(lm) if language_model else "none"}
+        super().__init__(model.recogniser, decoder, config.transcribe, details)
+        self.translator = model
+        self.search = config.search
+
+    @torch.inference_mode()
+    def encode(self, waveforms: Sequence[FloatArray]) -> list[Encoded]:
+        """Each waveform through the encoder and the decoder of translations."""
+        batch, num_samples = padded(waveforms)
+        device = self.model.head.weight.device
+        memory = self.translator.memory(batch.to(device), num_samples.to(device))
+        assert memory.emissions is not None
+        emissions = memory.emissions.values.cpu().numpy().astype(np.float32)
+        found = translate(self.translator.decoder, memory, self.search)
+        return [
+            Encoded(row[:frames], self.translator.tokenizer.decode(hypotheses[0].labels))
+            for row, frames, hypotheses in zip(
+                emissions, memory.emissions.num_frames.tolist(), found, strict=True
+            )
+        ]
+
+
+class Cascade(Transcriber):
+    """A recogniser, whose readings an MT model translates."""
+
+    def __init__(self, plain: Transcriber, texts: TextToText, config: TranslateConfig, name: str) -> None:
+        super().__init__(
+            plain.model, plain.decoder, plain.config, {**plain.details, "translation_model": name}
+        )
+        self.texts = texts
+        self.settings = config
+        self.name = name
+
+    def understand(self, encoded: Encoded) -> Heard:
+        """The readings of a segment, and the best translation of the first ones.
+
+        With several handed over, the one is kept whose reading and translation together are most likely.
+        """
+        heard = super().understand(encoded)
+        kept = max(1, self.settings.transcribe.num_hypotheses)
+        readings = [each for each in heard.hypotheses[: self.settings.hand_over] if each.text]
+        if not readings:
+            return Heard(heard.hypotheses[:kept])
+        self._check(readings[0].text)
+        found = self.texts.translate([each.text for each in readings])
+        totals = [
+            translation.score
+            + self.settings.reading_weight
+            * (reading.score - readings[0].score)
+            / max(1, len(readings[0].words))
+            for reading, translation in zip(readings, found, strict=True)
+        ]
+        return Heard(heard.hypotheses[:kept], found[int(np.argmax(totals))].text)
+
+    def _check(self, text: str) -> None:
+        if len(text) >= 20 and (share := self.texts.unknown_share([text])) > UNREADABLE:
+            raise InputError(
+                f"MT model {self.name} cannot read {share:.0%} of the transcript {text[:40]!r}: it is for another "
+                "language or script. Give one that was trained on such transcripts."
+            )

@@ -1,0 +1,144 @@
+"""The trainings of translation: they learn, they resume exactly, they refuse what cannot be learned from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from asr.audio import load
+from asr.batches import padded
+from asr.manifest import read_manifest, write_manifest
+from asr.model import load_model
+from lm.errors import InputError
+from recipes import pretrain_siamese, train_mt, train_st
+from st.distil import teach
+from st.model import SpeechTranslator, TextTranslator, load_translator
+from st.siamese import SiameseConfig, SiameseModel
+from tests.st.conftest import mt_config, siamese_config, st_config
+
+
+def history(exp: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (exp / "history.jsonl").read_text().splitlines()]
+
+
+def test_text_is_learned_to_be_translated(mt: Path) -> None:
+    assert history(mt)[-1]["chrf"] > 45
+
+
+def test_what_pre_training_and_text_bring_speech_translation_takes(st: Path) -> None:
+    assert history(st)[-1]["chrf"] > 40
+    card = load_translator(st)
+    assert isinstance(card, SpeechTranslator)
+    assert card.languages == ("tone", "es")
+
+
+def test_siamese_pre_training_brings_speech_and_text_together(
+    spoken_numbers: Path, siamese: Path, mt: Path
+) -> None:
+    recogniser = load_model(siamese / "model")
+    assert history(siamese)[-1]["cer"] < 0.2
+    rows = read_manifest(spoken_numbers, split="dev")
+    waveforms, num_samples = padded([load(row.audio) for row in rows])
+    labels, num_labels = padded([np.asarray(recogniser.tokenizer.encode(row.text)) for row in rows])
+    torch.manual_seed(0)
+    model = SiameseModel(recogniser, SiameseConfig(text_from=str(mt))).eval()
+    with torch.inference_mode():
+        _, distance = model(waveforms, num_samples, labels, num_labels, ())
+        _, shuffled = model(waveforms, num_samples, labels.roll(1, 0), num_labels.roll(1, 0), ())
+    assert float(distance.mean()) < 0.8 * float(shuffled.mean())
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_resumed_siamese_training_is_the_whole_one(
+    spoken_numbers: Path, tmp_path: Path, layer: int
+) -> None:
+    config = siamese_config(spoken_numbers, tmp_path / "parts", 6, siamese={"layer": layer})
+    config = replace(config, trainer=replace(config.trainer, evaluate_every=3))
+    pretrain_siamese.pretrain(replace(config, exp=tmp_path / "whole"))
+    pretrain_siamese.pretrain(config)
+    shutil.rmtree(tmp_path / "parts/checkpoints/update_0000006")
+    pretrain_siamese.pretrain(config)
+    whole, parts = (load_file(tmp_path / name / "model/model.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], value) for name, value in parts.items())
+
+
+def test_a_resumed_speech_translation_is_the_whole_one(spoken_numbers: Path, tmp_path: Path) -> None:
+    config = st_config(spoken_numbers, tmp_path / "parts", 6, st={"target_ctc_weight": 0.2})
+    config = replace(config, trainer=replace(config.trainer, evaluate_every=3))
+    train_st.train(replace(config, exp=tmp_path / "whole"))
+    train_st.train(config)
+    shutil.rmtree(tmp_path / "parts/checkpoints/update_0000006")
+    train_st.train(config)
+    whole, parts = (load_file(tmp_path / name / "model/model.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], value) for name, value in parts.items())
+
+
+def test_cross_entropy_pre_training_writes_the_transcript(spoken_numbers: Path, tmp_path: Path) -> None:
+    config = st_config(
+        spoken_numbers, tmp_path / "exp", 4, target="text", target_tokenizer={"unit": "character"}
+    )
+    train_st.train(config)
+    model = load_translator(tmp_path / "exp")
+    assert set(model.tokenizer.surfaces) == {"", " ", *"abcdef"}
+
+
+def test_a_teacher_is_asked_once_and_its_shares_sum_to_1(
+    spoken_numbers: Path, mt: Path, st: Path, tmp_path: Path
+) -> None:
+    student = load_translator(st)
+    assert isinstance(student, SpeechTranslator)
+    rows = read_manifest(spoken_numbers)
+    first = teach(mt, student, rows[:5], top_k=4, path=tmp_path / "teacher.safetensors")
+    labels, shares = first.rows([[rows[0], rows[1]], [rows[2]]])
+    long = (
+        len(student.tokenizer.encode(rows[0].translation) + student.tokenizer.encode(rows[1].translation)) + 1
+    )
+    assert labels.shape == shares.shape == (2, long, 4)
+    assert torch.allclose(shares[0].sum(dim=1), torch.ones(long), atol=1e-5)
+    again = teach(mt, student, rows[:5], top_k=4, path=tmp_path / "teacher.safetensors")
+    assert again.name == first.name
+
+
+def test_rows_without_translation_are_left_out_and_counted(
+    spoken_numbers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        replace(row, translation="" if n % 10 == 0 else row.translation)
+        for n, row in enumerate(read_manifest(spoken_numbers))
+    ]
+    write_manifest(rows, tmp_path / "manifest.tsv")
+    train_mt.train(mt_config(tmp_path / "manifest.tsv", tmp_path / "exp", 2))
+    assert "train: left out 5 of 48 rows without translation" in capsys.readouterr().err
+
+
+def test_a_manifest_without_translations_is_refused(tone_corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no row of train has `translation`"):
+        train_st.train(st_config(tone_corpus, tmp_path / "exp", 2))
+
+
+def test_a_text_encoder_for_other_labels_is_refused(spoken_numbers: Path, st: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="translates speech"):
+        pretrain_siamese.pretrain(
+            siamese_config(spoken_numbers, tmp_path / "exp", 2, siamese={"text_from": str(st)})
+        )
+
+
+def test_a_layer_that_the_encoder_lacks_is_refused(spoken_numbers: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"siamese\.layer is 7; the encoder has layers 1 to 2"):
+        pretrain_siamese.pretrain(siamese_config(spoken_numbers, tmp_path / "exp", 2, siamese={"layer": 7}))
+
+
+def test_a_text_translator_reads_a_recognisers_labels(
+    spoken_numbers: Path, siamese: Path, tmp_path: Path
+) -> None:
+    train_mt.train(mt_config(spoken_numbers, tmp_path / "exp", 2, source_from=str(siamese)))
+    model = load_translator(tmp_path / "exp")
+    assert isinstance(model, TextTranslator)
+    assert model.source == load_model(siamese / "model").tokenizer

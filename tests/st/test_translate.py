@@ -1,0 +1,127 @@
+"""`Translator` and `loquela translate`: both ways, every format, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.formats import read_transcript
+from lm.errors import InputError
+from st.cli import main
+from st.texts import OwnTranslator, open_text_translator
+from st.translate import TranslateConfig, Translator
+from tests.conftest import spoken
+from tests.st.conftest import translated
+
+TEXT = "ab cde fa"
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Path:
+    """Two sentences with a pause between."""
+    pause = np.zeros(16_000, dtype=np.float32)
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, np.concatenate([spoken(TEXT, 7), pause, spoken("bad fed", 8)]), 16_000)
+    return path
+
+
+def test_one_model_transcribes_and_translates(st: Path, talk: Path) -> None:
+    translator = Translator.load(st)
+    transcript = translator.translate(talk, language="tone")
+    assert transcript.translation_language == "es"
+    assert all(segment.translation for segment in transcript.segments)
+    assert set(" ".join(segment.text for segment in transcript.segments)) <= set("abcdef ")
+
+
+def test_a_cascade_translates_what_the_recogniser_reads(siamese: Path, mt: Path, talk: Path) -> None:
+    transcript = Translator.load(siamese, cascade=mt).translate(talk)
+    texts = open_text_translator(mt)
+    assert isinstance(texts, OwnTranslator)
+    for segment in transcript.segments:
+        assert segment.translation == texts.translate([segment.text])[0].text
+
+
+def test_several_readings_may_be_handed_over(siamese: Path, mt: Path, talk: Path) -> None:
+    config = TranslateConfig(hand_over=3)
+    transcript = Translator.load(siamese, cascade=mt, config=config, decoding={"beam_width": 8}).translate(
+        talk
+    )
+    assert all(segment.translation and not segment.alternatives for segment in transcript.segments)
+
+
+def test_the_transcript_may_be_left_out(st: Path, talk: Path) -> None:
+    transcript = Translator.load(st, config=TranslateConfig(transcript=False)).translate(talk)
+    assert all(segment.translation and not segment.text for segment in transcript.segments)
+
+
+def test_texts_are_translated_alike_alone_and_together(mt: Path) -> None:
+    texts = open_text_translator(mt)
+    sources = ["ab", "cde fa bd", "", "f", "abc abc abc"]
+    together = texts.translate(sources)
+    assert together[2].text == ""
+    assert [texts.translate([source])[0].text for source in sources] == [found.text for found in together]
+
+
+@pytest.mark.parametrize("ending", ["eaf", "TextGrid", "json"])
+def test_the_command_writes_both_tiers(st: Path, talk: Path, tmp_path: Path, ending: str) -> None:
+    assert (
+        main(["translate", str(talk), "--model", str(st), "--format", ending, "--out", str(tmp_path / "out")])
+        == 0
+    )
+    transcript = read_transcript(tmp_path / "out" / f"talk.{ending}")
+    assert transcript.segments
+    assert all(segment.text and segment.translation for segment in transcript.segments)
+
+
+def test_subtitles_have_two_lines(st: Path, talk: Path, tmp_path: Path) -> None:
+    assert main(["translate", str(talk), "--model", str(st), "--format", "srt", "--out", str(tmp_path)]) == 0
+    blocks = (tmp_path / "talk.srt").read_text().strip().split("\n\n")
+    assert all(len(block.split("\n")) == 4 for block in blocks)
+
+
+def test_the_command_prints_json_lines(st: Path, talk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["translate", str(talk), "--model", str(st)]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert all({"text", "translation", "start"} <= row.keys() for row in rows)
+
+
+def test_a_text_translator_is_no_model_for_speech(mt: Path, st: Path) -> None:
+    with pytest.raises(InputError, match="translates text"):
+        Translator.load(mt)
+    with pytest.raises(InputError, match="holds a speech translator, not a recogniser"):
+        Translator.load(st, cascade=mt)
+    with pytest.raises(InputError, match="translates speech"):
+        open_text_translator(st)
+
+
+def test_another_pair_of_languages_is_refused(siamese: Path, mt: Path, st: Path) -> None:
+    with pytest.raises(InputError, match="translates tone to es; --target-language is fr"):
+        Translator.load(siamese, cascade=mt, target_language="fr")
+    with pytest.raises(InputError, match="translates into es, not fr"):
+        Translator.load(st, target_language="fr")
+
+
+def test_transcripts_in_another_script_are_refused(mt: Path, siamese: Path) -> None:
+    from asr.transcribe import Encoded, Transcriber
+    from st.translate import Cascade
+
+    plain = Transcriber.load(siamese)
+    cascade = Cascade(plain, open_text_translator(mt), TranslateConfig(), "mt")
+    with pytest.raises(InputError, match="mt cannot read 100% of the transcript"):
+        cascade._check("это совсем другой язык и письмо")
+    assert cascade.understand(Encoded(np.log(np.full((3, 8), 1 / 8)))).hypotheses
+
+
+def test_handing_over_without_a_cascade_is_refused(
+    st: Path, talk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["translate", str(talk), "--model", str(st), "--hand-over", "3"]) == 1
+    assert "--hand-over is for a cascade" in capsys.readouterr().err
+
+
+def test_the_meaning_of_tones_is_what_the_tests_say() -> None:
+    assert translated("ab f") == "Uno dos. seis."
