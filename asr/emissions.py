@@ -23,9 +23,22 @@ Made = TypeVar("Made")
 def utterance_emissions(
     model: CTCModel, utterances: Sequence[Utterance], *, batch_s: float = 0.0
 ) -> Iterator[tuple[Utterance, FloatArray | InputError]]:
-    """Log-probabilities (T, C) of each utterance, or why its audio gives none.
+    """Log-probabilities (T, C) of each utterance, or why its audio gives none; as `encoded_utterances`."""
+    return encoded_utterances(model.emissions, model, utterances, batch_s=batch_s)
+
+
+def encoded_utterances(
+    encode: Callable[[Sequence[FloatArray]], list[Made]],
+    model: CTCModel,
+    utterances: Sequence[Utterance],
+    *,
+    batch_s: float = 0.0,
+) -> Iterator[tuple[Utterance, Made | InputError]]:
+    """What ``encode`` makes of each utterance, or why its audio gives nothing.
 
     Args:
+        encode: one result for each of its waveforms (S,).
+        model: whose encoder it uses.
         batch_s: most seconds in a batch; 0 is `CTCModel.batch_seconds`'s choice.
     Yields:
         each utterance once, in batches of like lengths.
@@ -51,10 +64,10 @@ def utterance_emissions(
         (rows, [waveform for _, waveform in rows if not isinstance(waveform, InputError)])
         for rows in prefetch(iter(order), read)
     )
-    for rows, found in encode_groups(model.emissions, groups, on_cpu=model.on_cpu):
-        emissions = iter(found)
+    for rows, found in encode_groups(encode, groups, on_cpu=model.on_cpu):
+        made = iter(found)
         for utterance, waveform in rows:
-            yield utterance, waveform if isinstance(waveform, InputError) else next(emissions)
+            yield utterance, waveform if isinstance(waveform, InputError) else next(made)
 
 
 def encode_groups(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +121,7 @@ def save_model(
     half: bool = False,
     lm: Path | None = None,
     readme: Path | None = None,
+    beside: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> None:
     """Write a model folder, whole or not at all; a folder that exists is replaced.
 
@@ -129,6 +130,7 @@ def save_model(
         half: store the weights as float16, for shipping.
         lm: language model folder to copy into it; the card then says that there is one.
         readme: model card in Markdown to copy into it.
+        beside: weights that the training needed and the recogniser does without, by file name.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / CARD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
@@ -140,13 +142,15 @@ def save_model(
         }
         write_tensors(tensors, partial / WEIGHTS)
         model.tokenizer.save(partial / TOKENIZER)
+        for name, weights in (beside or {}).items():
+            write_tensors(weights, partial / name)
         if lm:
             copy_folder(lm, partial / LANGUAGE_MODEL)
         if readme:
             shutil.copyfile(readme, partial / "README.md")
         write_card(
             partial,
-            (WEIGHTS, TOKENIZER),
+            (WEIGHTS, TOKENIZER, *(beside or {})),
             holds="recogniser",
             encoder=model.encoder.config(),
             emissions_per_frame=model.per_frame,

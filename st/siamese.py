@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from asr.config import to_mapping
+from asr.card import model_folder, read_card
+from asr.config import from_mapping, to_mapping
 from asr.ctc import CtcConfig, CtcTask
 from asr.manifest import Utterance
-from asr.model import CTCModel, Emissions
+from asr.model import CTCModel, Emissions, load_model, save_model
 from lm.errors import InputError
 from st.model import TextTranslator, load_translator
 from st.text_encoder import TextEncoder, TextEncoderConfig
 from st.transport import TransportConfig, sinkhorn_divergence
+
+SIAMESE = "siamese.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,8 @@ class SiameseConfig:
     """Folder of a text translator whose encoder (and labels) to begin with."""
     freeze_text: bool = False
     """Keep the text encoder as it is."""
+    shuffled: bool = False
+    """Compare each utterance with the text of another: a control, which has nothing to learn from."""
 
     def __post_init__(self) -> None:
         if self.weight < 0:
@@ -81,14 +87,24 @@ class SiameseModel(nn.Module):
         wanted = {*layers, self.layer} - {0}
         encoded = self.recogniser.encoder(waveforms, num_samples, wanted)
         speech = encoded.layers[self.layer] if self.layer else encoded.hidden
-        emissions = self.recogniser.emit(encoded)
-        emissions.layers.pop(self.layer if self.layer not in layers else -1, None)
-        text = self.bridge(self.text(labels, num_labels).hidden)
+        asked = {number: encoded.layers[number] for number in layers}
+        emissions = self.recogniser.emit(replace(encoded, layers=asked))
+        text = self.texts(labels, num_labels)
         with torch.autocast(speech.device.type, enabled=False):
             distance = sinkhorn_divergence(
                 speech.float(), text.float(), encoded.num_frames, num_labels, self.transport
             )
         return emissions, distance
+
+    def speech(self, waveforms: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
+        """States of speech that are compared, (N, T, D), and how many are real, (N,)."""
+        encoded = self.recogniser.encoder(waveforms, num_samples, {self.layer} - {0})
+        return encoded.layers[self.layer] if self.layer else encoded.hidden, encoded.num_frames
+
+    def texts(self, labels: Tensor, num_labels: Tensor) -> Tensor:
+        """States of texts that are compared, (N, L, D)."""
+        states: Tensor = self.bridge(self.text(labels, num_labels).hidden)
+        return states
 
 
 class SiameseTask(CtcTask):
@@ -116,6 +132,8 @@ class SiameseTask(CtcTask):
         num_labels: Tensor,
         layers: Collection[int],
     ) -> tuple[Emissions, Tensor | None]:
+        if self.siamese.shuffled:
+            labels, num_labels = labels.roll(1, dims=0), num_labels.roll(1, dims=0)
         emissions, distance = model(waveforms, num_samples, labels, num_labels, layers)
         return emissions, self.siamese.weight * distance.sum() / num_labels.sum()
 
@@ -123,6 +141,14 @@ class SiameseTask(CtcTask):
         """The recogniser in what is trained."""
         assert isinstance(model, SiameseModel)
         return model.recogniser
+
+    def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
+        """Write the recogniser's folder, with the text encoder beside it."""
+        assert isinstance(model, SiameseModel)
+        text = {f"text.{name}": value for name, value in model.text.state_dict().items()}
+        text |= {f"bridge.{name}": value for name, value in model.bridge.state_dict().items()}
+        facts = {**facts, "siamese": to_mapping(self.siamese), "text": to_mapping(model.text.config)}
+        save_model(model.recogniser, folder, facts=facts, beside={SIAMESE: text})
 
     def fingerprint(self) -> dict[str, Any]:
         """That of CTC, and of the text encoder and the distance."""
@@ -142,3 +168,25 @@ def text_encoder_of(source: str | Path, recogniser: CTCModel) -> TextEncoder:
             "Train one with recipes.train_mt on the same manifest, with source.unit as the tokenizer's."
         )
     return model.encoder.train()
+
+
+def load_siamese(source: str | Path, text_from: str = "") -> SiameseModel:
+    """A recogniser with the text encoder that it was pre-trained beside, to compare speech with text.
+
+    Args:
+        text_from: a text translator whose encoder to take instead, for recognisers that have none.
+    Raises:
+        InputError: it has none and ``text_from`` is empty, or a file is missing or altered.
+    """
+    folder = model_folder(source)
+    recogniser = load_model(folder)
+    if text_from:
+        return SiameseModel(recogniser, SiameseConfig(text_from=text_from)).eval()
+    facts = read_card(folder)["facts"]
+    if "siamese" not in facts:
+        raise InputError(f"model {folder} was not pre-trained beside a text encoder. Give --text-from.")
+    config = from_mapping(SiameseConfig, {**facts["siamese"], "text": facts["text"], "text_from": ""})
+    model = SiameseModel(recogniser, config)
+    kept = load_file(folder / SIAMESE)
+    model.load_state_dict({**model.state_dict(), **kept})
+    return model.eval()

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from asr.batches import padded
 from asr.card import CARD
 from lm.errors import InputError
 from st.model import TextTranslator, load_translator
-from st.search import TranslationSearchConfig, translate
+from st.search import TranslationHypothesis, TranslationSearchConfig, translate
 
 BATCH = 16
 """Texts that are translated together."""
@@ -66,22 +67,29 @@ class OwnTranslator:
     def translate(self, texts: Sequence[str], *, beam: int = 0) -> list[Scored]:
         """The best translation of each; ``beam`` 0 is the configuration's."""
         config = replace(self.config, beam=beam) if beam else self.config
-        device = next(self.model.parameters()).device
-        labels = [np.asarray(self.model.source.encode(text), dtype=np.int64) for text in texts]
-        found = [Scored("", 0.0)] * len(texts)
-        # Alike lengths together, so that little is padding.
-        order = sorted(
-            (place for place, row in enumerate(labels) if len(row)), key=lambda place: len(labels[place])
-        )
-        for first in range(0, len(order), BATCH):
-            places = order[first : first + BATCH]
-            batch, lengths = padded([labels[place] for place in places])
-            hypotheses = translate(
-                self.model.decoder, self.model.memory(batch.to(device), lengths.to(device)), config
-            )
-            for place, each in zip(places, hypotheses, strict=True):
-                found[place] = Scored(self.model.tokenizer.decode(each[0].labels), each[0].score)
-        return found
+        labels = [self.model.source.encode(text) for text in texts]
+        return [
+            Scored(self.model.tokenizer.decode(hypotheses[0].labels), hypotheses[0].score)
+            for hypotheses in translate_labels(self.model, labels, config)
+        ]
+
+
+def translate_labels(
+    model: TextTranslator, labels: Sequence[Sequence[int]], config: TranslationSearchConfig
+) -> list[list[TranslationHypothesis]]:
+    """Translations of each text, best first; that of an empty one is empty."""
+    device = next(model.parameters()).device
+    found = [[TranslationHypothesis((), 0.0)] for _ in labels]
+    # Alike lengths together, so that little is padding.
+    order = sorted((place for place, row in enumerate(labels) if row), key=lambda place: len(labels[place]))
+    for first in range(0, len(order), BATCH):
+        places = order[first : first + BATCH]
+        batch, lengths = padded([np.asarray(labels[place], dtype=np.int64) for place in places])
+        with torch.inference_mode():
+            memory = model.memory(batch.to(device), lengths.to(device))
+        for place, hypotheses in zip(places, translate(model.decoder, memory, config), strict=True):
+            found[place] = hypotheses
+    return found
 
 
 def open_text_translator(

@@ -25,7 +25,7 @@ from asr.transcript import Transcript
 from lm.errors import InputError
 from lm.folder import LanguageModel
 from st.model import SpeechTranslator, load_translator
-from st.search import TranslationSearchConfig, translate
+from st.search import TranslationHypothesis, TranslationSearchConfig, translate
 from st.texts import TextToText, open_text_translator
 
 UNREADABLE = 0.3
@@ -154,21 +154,28 @@ class EndToEnd(Transcriber):
         self.translator = model
         self.search = config.search
 
-    @torch.inference_mode()
     def encode(self, waveforms: Sequence[FloatArray]) -> list[Encoded]:
         """Each waveform through the encoder and the decoder of translations."""
-        batch, num_samples = padded(waveforms)
-        device = self.model.head.weight.device
-        memory = self.translator.memory(batch.to(device), num_samples.to(device))
-        assert memory.emissions is not None
-        emissions = memory.emissions.values.cpu().numpy().astype(np.float32)
-        found = translate(self.translator.decoder, memory, self.search)
+        decode = self.translator.tokenizer.decode
         return [
-            Encoded(row[:frames], self.translator.tokenizer.decode(hypotheses[0].labels))
-            for row, frames, hypotheses in zip(
-                emissions, memory.emissions.num_frames.tolist(), found, strict=True
-            )
+            Encoded(emissions, decode(hypotheses[0].labels))
+            for emissions, hypotheses in hear(self.translator, waveforms, self.search)
         ]
+
+
+@torch.inference_mode()
+def hear(
+    model: SpeechTranslator, waveforms: Sequence[FloatArray], search: TranslationSearchConfig
+) -> list[tuple[FloatArray, list[TranslationHypothesis]]]:
+    """Of each waveform (S,), the emissions (T, C) for its transcript and its translations, best first."""
+    batch, num_samples = padded(waveforms)
+    device = model.recogniser.head.weight.device
+    memory = model.memory(batch.to(device), num_samples.to(device))
+    assert memory.emissions is not None
+    emissions = memory.emissions.values.cpu().numpy().astype(np.float32)
+    frames = memory.emissions.num_frames.tolist()
+    found = translate(model.decoder, memory, search)
+    return [(row[:size], hypotheses) for row, size, hypotheses in zip(emissions, frames, found, strict=True)]
 
 
 class Cascade(Transcriber):

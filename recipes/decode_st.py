@@ -1,0 +1,99 @@
+"""Translate a split: ``python -m recipes.decode_st MODEL MANIFEST --split test --out hyp.tsv``.
+
+MODEL is a speech translator; or a text translator, which translates the manifest's transcripts, or those of
+``--texts``, a table that recipes.decode_ctc wrote: the second half of a cascade. Writes one row per
+utterance: id, text (the translation), score, and the further ones of the n-best list as JSON. ``loquela score
+--translation`` reads it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from asr.cli import guarded
+from asr.emissions import encoded_utterances
+from asr.manifest import read_manifest, total_hours
+from asr.score_files import read_hypotheses
+from asr.transcribe import device_named
+from lm.errors import InputError
+from st.model import SpeechTranslator, load_translator
+from st.search import TranslationHypothesis, TranslationSearchConfig
+from st.texts import translate_labels
+from st.translate import hear
+
+
+def main() -> int:
+    """Parse, translate, write."""
+    parser = argparse.ArgumentParser(prog="python -m recipes.decode_st", description=__doc__)
+    parser.add_argument("model", help="experiment or model folder of a translator")
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--split", default="", help="rows to translate (default: all)")
+    parser.add_argument("--corpus", default="", help="folder that relative audio paths start from")
+    parser.add_argument("--texts", type=Path, help="table of transcripts for a text translator")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--beam", type=int, default=5)
+    parser.add_argument("--length-penalty", type=float, default=1.0)
+    parser.add_argument("--ctc-weight", type=float, default=0.0)
+    parser.add_argument("--nbest", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True, help="table to write")
+    args = parser.parse_args()
+
+    model = load_translator(args.model, device_named(args.device))
+    config = TranslationSearchConfig(
+        beam=args.beam,
+        length_penalty=args.length_penalty,
+        ctc_weight=args.ctc_weight,
+        num_hypotheses=args.nbest,
+    )
+    utterances = read_manifest(args.manifest, split=args.split, corpus=args.corpus)
+    started = time.monotonic()
+    found: dict[str, list[TranslationHypothesis]] = {}
+    failed = False
+    if isinstance(model, SpeechTranslator):
+        if args.texts:
+            raise InputError(
+                f"--texts {args.texts} is for a text translator; {args.model} translates speech."
+            )
+        speaking = model
+        for utterance, heard in encoded_utterances(
+            lambda waveforms: hear(speaking, waveforms, config), model.recogniser, utterances
+        ):
+            if isinstance(heard, InputError):
+                print(f"left out: {heard}", file=sys.stderr)
+                failed = True
+            else:
+                found[utterance.id] = heard[1]
+    else:
+        texts = read_hypotheses([args.texts]) if args.texts else {row.id: row.text for row in utterances}
+        labels = [model.source.encode(texts.get(row.id, ""), row.language) for row in utterances]
+        for row, hypotheses in zip(utterances, translate_labels(model, labels, config), strict=True):
+            found[row.id] = hypotheses
+
+    # One table, in the manifest's order, whole or not at all.
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["id\ttext\tscore\talternatives"]
+    for utterance in utterances:
+        if utterance.id in found:
+            best, *others = found[utterance.id]
+            further = json.dumps([model.tokenizer.decode(each.labels) for each in others], ensure_ascii=False)
+            lines.append(
+                "\t".join([utterance.id, model.tokenizer.decode(best.labels), f"{best.score:.4f}", further])
+            )
+    partial = args.out.with_name(args.out.name + ".partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    os.replace(partial, args.out)
+    seconds = time.monotonic() - started
+    print(
+        f"{len(found)} utterances, {total_hours(utterances):.3f} h in {seconds:.1f} s -> {args.out}",
+        file=sys.stderr,
+    )
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
