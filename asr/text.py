@@ -40,7 +40,13 @@ class TextPolicy:
     """Write every script in Latin letters (uroman, Hermjakob et al. 2018), so that languages share labels.
     What is lost (tones, vowel length) is lost in scoring too: the scores of two policies do not compare."""
 
+    phonemise: str = ""
+    """Write phones in the International Phonetic Alphabet instead of letters, by this code of epitran's
+    (Mortensen et al. 2018), as quy-Latn."""
+
     def __post_init__(self) -> None:
+        if self.romanise and self.phonemise:
+            raise InputError("text policy: romanise and phonemise exclude each other. Give one.")
         allowed = {
             "unicode_form": ("NFC", "NFD", "NFKC", "NFKD"),
             "case": ("lower", "keep"),
@@ -58,6 +64,8 @@ class TextPolicy:
             text = text.replace(old, new)
         if self.romanise:
             text = _romaniser().romanize_string(text)
+        if self.phonemise:
+            text = _phonemiser(self.phonemise).transliterate(text)
         if self.case == "lower":
             # Lower-casing can decompose (İ): the canonical form comes after it.
             text = text.lower()
@@ -77,9 +85,9 @@ class TextPolicy:
             punctuation += f" but {self.inside_words} in words"
         # A table of replacements does not fit on a line; its checksum tells two of them apart.
         table = f"{zlib.crc32(repr(self.replace).encode()):08x}" if self.replace else "none"
-        roman = "|romanised" if self.romanise else ""
+        letters = "|romanised" if self.romanise else f"|phones:{self.phonemise}" if self.phonemise else ""
         return (
-            f"unicode:{self.unicode_form}|case:{self.case}|punctuation:{punctuation}|replace:{table}{roman}"
+            f"unicode:{self.unicode_form}|case:{self.case}|punctuation:{punctuation}|replace:{table}{letters}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,6 +136,28 @@ def _romaniser() -> Any:
             "text policy: romanise needs uroman. Install it: pip install 'loquela[uroman]'."
         ) from error
     return Uroman()
+
+
+@cache
+def _phonemiser(code: str) -> Any:
+    """epitran's rules for a language and script.
+
+    Raises:
+        InputError: epitran is not installed, or has no such rules.
+    """
+    try:
+        from epitran import Epitran
+    except ImportError as error:
+        raise InputError(
+            "text policy: phonemise needs epitran. Install it: pip install 'loquela[phones]'."
+        ) from error
+    try:
+        return Epitran(code)
+    except Exception as error:  # its own classes differ from version to version
+        raise InputError(
+            f"text policy: epitran has no rules for {code!r} (phonemise). Codes are of language and script, as "
+            "quy-Latn or spa-Latn; see https://github.com/dmort27/epitran."
+        ) from error
 
 
 def _is_letter(char: str) -> bool:

@@ -1,9 +1,8 @@
 """Pre-train a speech encoder for translation, with CTC and optimal transport: ``python -m recipes.pretrain_siamese``.
 
-Le et al. 2023. Leaves what recipes.finetune_ctc leaves: a recogniser, whose encoder recipes.train_st begins
-with; the text encoder is not kept. With siamese.weight=0 it is CTC alone, the paper's baseline. The
-other baseline, cross-entropy, is recipes.train_st with target=text. Run again, it goes on from the last
-whole checkpoint.
+Le et al. 2023. Leaves what recipes.finetune_ctc leaves: a recogniser, which recipes.train_st begins with; the text
+encoder lies beside it, for recipes.retrieve. With siamese.weight=0 it is CTC alone, the paper's baseline. The other
+baseline, cross-entropy, is recipes.train_st with target=text. Run again, it goes on from the last whole checkpoint.
 """
 
 from __future__ import annotations
@@ -15,10 +14,12 @@ from pathlib import Path
 
 import torch
 
+from asr.card import model_folder
 from asr.cli import guarded
 from asr.config import load_config, save_config
 from asr.ctc import CtcConfig, trainable
 from asr.mixing import warn_of_lost_groups
+from asr.model import load_model
 from asr.recipe import (
     CorpusConfig,
     RecogniserConfig,
@@ -38,6 +39,8 @@ class PretrainConfig(CorpusConfig, RecogniserConfig):
     """Everything that a run follows from; with siamese.text_from, the labels are those of that model."""
 
     exp: Path
+    recogniser: str = ""
+    """Folder of a recogniser to begin with: encoder, output layer and labels. Empty makes them of the rest."""
     ctc: CtcConfig = field(default_factory=CtcConfig)
     siamese: SiameseConfig = field(default_factory=SiameseConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
@@ -47,7 +50,9 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     """Train; returns the best evaluation on dev."""
     torch.manual_seed(config.trainer.seed)
     given, dev = transcribed_rows(config)
-    if config.siamese.text_from:
+    if config.recogniser:
+        model = load_model(model_folder(config.recogniser)).train()
+    elif config.siamese.text_from:
         text = load_translator(config.siamese.text_from)
         if not isinstance(text, TextTranslator):
             raise InputError(

@@ -23,6 +23,7 @@ PLACES = {
     "flashlight": ("asr/decode/others.py",),
     "peft": ("asr/encoder/lora.py",),
     "uroman": ("asr/text.py",),
+    "epitran": ("asr/text.py",),
     "sacrebleu": ("st/score.py",),
 }
 """Library -> the files that may import it; a pattern covers a module that grew into a package."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as strategies
 
-from asr.text import TextPolicy, _romaniser
+from asr.text import TextPolicy, _phonemiser, _romaniser
 from asr.tokenizer import Tokenizer, character_tokenizer, code_point, piece_tokenizer
 from lm.errors import InputError
 
@@ -115,3 +115,27 @@ def test_romanising_without_uroman_names_the_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "uroman", None)
     with pytest.raises(InputError, match=r"pip install 'loquela\[uroman\]'"):
         TextPolicy(romanise=True)("мир")
+
+
+def test_letters_become_phones() -> None:
+    policy = TextPolicy(phonemise="spa-Latn")
+    assert policy("¡Los niños corren!") == "los niɲos koren"
+    assert policy.describe().endswith("|phones:spa-Latn")
+    assert TextPolicy.from_dict(policy.to_dict()) == policy
+
+
+def test_phones_of_a_language_without_rules_are_refused() -> None:
+    with pytest.raises(InputError, match="no rules for 'zzz-Latn'"):
+        TextPolicy(phonemise="zzz-Latn")("a")
+
+
+def test_phones_without_epitran_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    _phonemiser.cache_clear()
+    monkeypatch.setitem(sys.modules, "epitran", None)
+    with pytest.raises(InputError, match=r"pip install 'loquela\[phones\]'"):
+        TextPolicy(phonemise="spa-Latn")("a")
+
+
+def test_phones_and_latin_letters_exclude_each_other() -> None:
+    with pytest.raises(InputError, match="exclude each other"):
+        TextPolicy(phonemise="spa-Latn", romanise=True)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from asr.manifest import read_manifest
-from recipes import decode_st, retrieve
+from lm.errors import InputError
+from recipes import average, decode_st, retrieve, train_st
 from st.cli import main as loquela
+from st.model import load_translator
 from st.retrieval import Retrieval
 from st.retrieval import retrieve as compare
+from tests.st.conftest import st_config
 
 
 def run(monkeypatch: pytest.MonkeyPatch, module: object, *words: object) -> int:
@@ -85,3 +90,21 @@ def test_retrieval_by_its_definition() -> None:
     shuffled = Retrieval(found.distances.roll(1, dims=1))
     assert shuffled.first == 0.0
     assert Retrieval(torch.zeros(3, 3)).first == 0.0  # a tie is no finding
+
+
+def test_checkpoints_are_averaged(
+    spoken_numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = st_config(spoken_numbers, tmp_path / "exp", 6)
+    train_st.train(replace(config, trainer=replace(config.trainer, evaluate_every=2, keep_checkpoints=3)))
+    assert run(monkeypatch, average, tmp_path / "exp", "--last", 2, "--out", tmp_path / "mean") == 0
+    parts = [
+        load_file(tmp_path / "exp/checkpoints" / name / "weights.safetensors")
+        for name in ("update_0000004", "update_0000006")
+    ]
+    for name, value in load_translator(tmp_path / "mean").state_dict().items():
+        assert torch.allclose(
+            value.double(), (parts[0][name].double() + parts[1][name].double()) / 2, atol=1e-6
+        )
+    with pytest.raises(InputError, match="has 3 whole checkpoints; --last is 9"):
+        run(monkeypatch, average, tmp_path / "exp", "--last", 9, "--out", tmp_path / "other")
