@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 HELP = "import, curate, join, check, count and export a corpus"
 
-FORMS = ("auto", "manifest", "kaldi", "fairseq", "commonvoice", "elan", "textgrid", "table", "folder")
+FORMS = (
+    "auto", "manifest", "kaldi", "fairseq", "mustc", "covost", "commonvoice", "elan", "textgrid", "table", "folder",
+)  # fmt: skip
 EXPORT_FORMS = ("kaldi", "fairseq", "csv")
 EXAMPLES_SHOWN = 3
 
@@ -82,14 +84,17 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     )
     source = parser.add_argument_group("what the source is like")
     source.add_argument(
-        "--audio", type=Path, metavar="PATH", help="folder (or file) of the recordings, if they are elsewhere"
+        "--audio",
+        type=Path,
+        metavar="PATH",
+        help="folder (or file) of the recordings, if they are elsewhere; covost: Common Voice's folder",
     )
     source.add_argument(
         "--columns",
         type=_mapping,
         default={},
         metavar="OURS=THEIRS,...",
-        help="table: e.g. audio=file,text=sentence",
+        help="table: e.g. audio=file,text=sentence; mustc: endings, e.g. text=en,translation=de",
     )
     source.add_argument(
         "--tier",

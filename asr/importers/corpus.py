@@ -7,7 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asr.importers import commonvoice, elan, fairseq, folder, kaldi, manifest, table, textgrid
+from asr.importers import (
+    commonvoice,
+    covost,
+    elan,
+    fairseq,
+    folder,
+    kaldi,
+    manifest,
+    mustc,
+    table,
+    textgrid,
+)
 from asr.importers.base import Draft, ImportConfig, Importer, safe_id
 from asr.importers.measure import measure
 from asr.manifest import Utterance
@@ -15,7 +26,8 @@ from lm.errors import InputError
 
 IMPORTERS: dict[str, Importer] = {
     module.IMPORTER.form: module.IMPORTER
-    for module in (manifest, kaldi, fairseq, commonvoice, elan, textgrid, table, folder)
+    # covost before commonvoice: its tables lie in Common Voice's folder and have its columns and more
+    for module in (manifest, kaldi, fairseq, mustc, covost, commonvoice, elan, textgrid, table, folder)
 }
 """Every form that can be imported, by its name."""
 

@@ -26,7 +26,7 @@ def _utterances(sizes: dict[str, float], *, per_speaker: int = 1) -> list[Uttera
 
 def test_every_form_of_the_design_is_there() -> None:
     assert set(IMPORTERS) == {
-        "manifest", "kaldi", "fairseq", "commonvoice", "elan", "textgrid", "table", "folder",
+        "manifest", "kaldi", "fairseq", "mustc", "covost", "commonvoice", "elan", "textgrid", "table", "folder",
     }  # fmt: skip
 
 
