@@ -136,18 +136,11 @@ def save_model(
     if folder.exists() and not (folder / CARD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is no model folder, so it is kept. Give another folder.")
     with write_folder(folder) as partial:
-        tensors = {
-            name: value.half() if half and value.is_floating_point() else value
-            for name, value in plain_state(model).items()
-        }
-        write_tensors(tensors, partial / WEIGHTS)
+        write_tensors(stored_state(model, half=half), partial / WEIGHTS)
         model.tokenizer.save(partial / TOKENIZER)
         for name, weights in (beside or {}).items():
             write_tensors(weights, partial / name)
-        if lm:
-            copy_folder(lm, partial / LANGUAGE_MODEL)
-        if readme:
-            shutil.copyfile(readme, partial / "README.md")
+        copy_beside(partial, lm, readme)
         write_card(
             partial,
             (WEIGHTS, TOKENIZER, *(beside or {})),
@@ -160,6 +153,42 @@ def save_model(
         )
 
 
+def stored_state(model: nn.Module, *, half: bool) -> dict[str, Tensor]:
+    """Weights as a model folder has them: adapters merged, and float16 where ``half``."""
+    return {
+        name: value.half() if half and value.is_floating_point() else value
+        for name, value in plain_state(model).items()
+    }
+
+
+def copy_beside(folder: Path, lm: Path | None, readme: Path | None) -> None:
+    """Put a language model and a model card into a folder that is being written."""
+    if lm:
+        copy_folder(lm, folder / LANGUAGE_MODEL)
+    if readme:
+        shutil.copyfile(readme, folder / "README.md")
+
+
+def own_language_model(folder: Path) -> Path | None:
+    """The language model that belongs to a model folder.
+
+    One that the card tells of and that got lost is missed when it is opened, not passed over.
+    """
+    own = folder / LANGUAGE_MODEL
+    return own if own.is_dir() or read_card(folder).get("language_model") else None
+
+
+def check_apart(out: Path, *sources: Path | None) -> None:
+    """Refuse to replace a folder by what is made of it.
+
+    Raises:
+        InputError: ``out`` holds one of the sources.
+    """
+    for path in filter(None, sources):
+        if path.resolve().is_relative_to(out.resolve()):
+            raise InputError(f"{out} holds {path}, which goes into it. Give another folder to write.")
+
+
 def pack_model(source: str | Path, out: Path, *, lm: Path | None = None, readme: Path | None = None) -> None:
     """Copy a model folder for shipping: float16 weights, and perhaps a language model and a model card inside.
 
@@ -167,9 +196,7 @@ def pack_model(source: str | Path, out: Path, *, lm: Path | None = None, readme:
         source: experiment or model folder.
     """
     folder = model_folder(source)
-    for path in filter(None, (folder, lm, readme)):
-        if path.resolve().is_relative_to(Path(out).resolve()):
-            raise InputError(f"{out} holds {path}, which goes into it. Give another folder to write.")
+    check_apart(Path(out), folder, lm, readme)
     save_model(load_model(folder), out, facts=read_card(folder)["facts"], half=True, lm=lm, readme=readme)
 
 

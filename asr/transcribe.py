@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from asr.audio import channels, probe, stream
-from asr.card import CARD, model_folder, read_card
+from asr.card import CARD, model_folder
 from asr.config import from_mapping
 from asr.decode import BeamSearchConfig, Decoder, Hypothesis, build_decoder
 from asr.emissions import encode_groups
 from asr.frames import samples_to_seconds
-from asr.model import LANGUAGE_MODEL, CTCModel, load_model, published_model
+from asr.model import CTCModel, load_model, own_language_model, published_model
 from asr.segment import Segment, VadConfig, split_fixed, split_speech
 from asr.transcript import Gap, Transcript, TranscriptSegment, Word
 from lm.errors import InputError
@@ -323,10 +323,7 @@ def open_model(name: str | Path, language: str = "", device: str = "auto") -> Op
     path = Path(name)
     if (path / CARD).is_file() or (path / "model" / CARD).is_file():
         folder = model_folder(path)
-        own = folder / LANGUAGE_MODEL
-        # One that the card tells of and that got lost is missed when it is opened, not passed over.
-        has_own = own.is_dir() or read_card(folder).get("language_model")
-        return OpenedModel(load_model(folder, device), str(folder), own if has_own else None)
+        return OpenedModel(load_model(folder, device), str(folder), own_language_model(folder))
     if path.is_dir() and not (path / "config.json").is_file():
         raise InputError(
             f"model {name}: neither {CARD} nor transformers' config.json in it. "

@@ -1,7 +1,7 @@
 """Pack a model for shipping: ``python -m recipes.pack EXP --lm EXP/lm --card CARD.md --out DIR``.
 
 Half-precision weights, the language model as ``lm/`` inside the folder, and the model card. The
-result is what ``loquela transcribe --model DIR`` takes, and is scored as it ships.
+result is what ``loquela transcribe`` or ``loquela translate`` take as ``--model DIR``, and is scored as it ships.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from asr.card import model_folder, read_card
 from asr.cli import guarded
 from asr.model import pack_model
 from lm.errors import InputError
 from lm.folder import LanguageModel
+from st.model import pack_translator
 
 
 def main() -> int:
@@ -30,7 +32,9 @@ def main() -> int:
         raise InputError(
             f"--card {args.card}: no such file. Write down where the data come from and what the model is good for."
         )
-    pack_model(args.model, args.out, lm=args.lm, readme=args.card)
+    translates = "translator" in read_card(model_folder(args.model)).get("holds", "recogniser")
+    pack = pack_translator if translates else pack_model
+    pack(args.model, args.out, lm=args.lm, readme=args.card)
     for path in sorted(args.out.rglob("*")):
         if path.is_file():
             print(f"{path.stat().st_size:>10}  {path.relative_to(args.out)}")

@@ -1,9 +1,10 @@
 """Train a speech translator: ``python -m recipes.train_st CONFIG key=value ...``.
 
 The encoder is one of the toolkit's, or a recogniser's with its output layer (``recogniser``); the decoder is
-fresh, or a text translator's (``decoder_from``), from which it may also learn (``distil.teacher``). With
-target=text it learns to write the transcript: pre-training with cross-entropy. Leaves in the experiment
-folder what recipes.finetune_ctc leaves. Run again, it goes on from the last whole checkpoint.
+fresh, a text translator's (``decoder_from``), from which it may also learn (``distil.teacher``), or that of a
+published MT model (``hub_decoder.source``), with adapters. With target=text it learns to write the transcript:
+pre-training with cross-entropy. Leaves in the experiment folder what recipes.finetune_ctc leaves. Run again, it
+goes on from the last whole checkpoint.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from asr.recipe import (
     build_tokenizer,
 )
 from asr.text import TextPolicy
+from asr.tokenizer import code_point
 from asr.trainer import Trainer, TrainerConfig
 from lm.errors import InputError
 from st.decoder import DecoderConfig
 from st.distil import teach
+from st.hub.decoder import HubDecoderConfig, HubDecoderSource, begin_with, read_hub_decoder
 from st.model import SpeechTranslator, copy_decoder, load_translator
 from st.recipe import Side, language_pair, translated_rows
 from st.task import TranslationConfig, TranslationTask
@@ -63,6 +66,9 @@ class TrainConfig(CorpusConfig, RecogniserConfig):
         default_factory=lambda: TokenizerConfig(unit="piece", num_pieces=1000)
     )
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    hub_decoder: HubDecoderSource = field(default_factory=HubDecoderSource)
+    """A published MT model whose decoder to begin with; its pieces are the labels, whatever ``target_tokenizer``
+    says."""
     adaptor_layers: int = 1
     """Halvings of the frame rate between encoder and decoder."""
     st: TranslationConfig = field(default_factory=TranslationConfig)
@@ -89,26 +95,37 @@ def train(config: TrainConfig) -> dict[str, float]:
         recogniser = build_recogniser(config, texts, [row for row in dev if row.text.strip()])
 
     # Decoder.
-    other = load_translator(config.decoder_from) if config.decoder_from else None
-    tokenizer = (
-        other.tokenizer
-        if other
-        else build_tokenizer(
-            config.target_tokenizer,
-            config.target_policy,
-            [row.translation for row in rows],
-            [row.translation for row in dev],
+    if config.decoder_from and config.hub_decoder.source:
+        raise InputError(
+            f"decoder_from is {config.decoder_from} and hub_decoder.source {config.hub_decoder.source}: there is "
+            "one decoder. Leave one of them out."
         )
-    )
+    translations = [row.translation for row in rows], [row.translation for row in dev]
+    other = load_translator(config.decoder_from) if config.decoder_from else None
+    parts = None
+    if config.hub_decoder.source:
+        parts = read_hub_decoder(config.hub_decoder, translations[0], config.target_policy)
+        for char, count in parts.tokenizer.unknown([*translations[0], *translations[1]]).most_common():
+            print(f"{count} x {code_point(char)}, which no piece of the decoder holds", file=sys.stderr)
+    decoder: DecoderConfig | HubDecoderConfig
+    if parts:
+        tokenizer, decoder = parts.tokenizer, parts.config
+    elif other:
+        tokenizer, decoder = other.tokenizer, other.decoder.config
+    else:
+        tokenizer = build_tokenizer(config.target_tokenizer, config.target_policy, *translations)
+        decoder = config.decoder
     model = SpeechTranslator(
         recogniser,
         tokenizer,
-        other.decoder.config if other else config.decoder,
+        decoder,
         adaptor_layers=config.adaptor_layers,
         target_ctc=config.st.target_ctc_weight > 0,
     )
     if other:
         copy_decoder(model, other, config.decoder_from)
+    if parts:
+        begin_with(model.decoder, parts, config.hub_decoder.lora)
     teaching = None
     if config.distil.teacher:
         path = config.exp / "teacher.safetensors"

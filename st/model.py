@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +17,14 @@ from asr.checkpoint import write_folder, write_tensors
 from asr.config import from_mapping
 from asr.encoder import build_encoder
 from asr.features import frame_mask
-from asr.model import TOKENIZER, CTCModel, Emissions
+from asr.model import TOKENIZER, CTCModel, Emissions, check_apart, copy_beside, stored_state
 from asr.tokenizer import Tokenizer
 from lm.errors import InputError
 from st.decoder import DecoderConfig, TextDecoder
 from st.text_encoder import TextEncoder, TextEncoderConfig
+
+if TYPE_CHECKING:
+    from st.hub.decoder import HubDecoderConfig
 
 TARGET = "target.json"
 END = 0
@@ -76,7 +79,7 @@ class SpeechTranslator(nn.Module):
         self,
         recogniser: CTCModel,
         tokenizer: Tokenizer,
-        decoder: DecoderConfig,
+        decoder: DecoderConfig | HubDecoderConfig,
         *,
         adaptor_layers: int = 1,
         target_ctc: bool = False,
@@ -84,6 +87,7 @@ class SpeechTranslator(nn.Module):
         """
         Args:
             tokenizer: of the translations; its blank is 0.
+            decoder: of our own, or of a published MT model.
             adaptor_layers: halvings between encoder and decoder.
             target_ctc: a CTC layer for the translation on the encoder too, for joint training and search.
         """
@@ -92,7 +96,7 @@ class SpeechTranslator(nn.Module):
         self.recogniser = recogniser
         self.tokenizer = tokenizer
         self.adaptor = LengthAdaptor(width, adaptor_layers)
-        self.decoder = TextDecoder(len(tokenizer), width, decoder)
+        self.decoder = build_decoder(len(tokenizer), width, decoder)
         self.target_head = nn.Linear(width, len(tokenizer)) if target_ctc else None
 
     def memory(self, waveforms: Tensor, num_samples: Tensor) -> Memory:
@@ -140,21 +144,47 @@ class TextTranslator(nn.Module):
 TranslationModel = SpeechTranslator | TextTranslator
 
 
+def build_decoder(
+    num_labels: int, memory_width: int, config: DecoderConfig | HubDecoderConfig
+) -> TextDecoder:
+    """The decoder that a configuration describes, its weights at random; arguments as `TextDecoder`'s."""
+    if isinstance(config, DecoderConfig):
+        return TextDecoder(num_labels, memory_width, config)
+    # transformers takes seconds to import; a model of our own does not need it.
+    from st.hub.decoder import HubDecoder
+
+    # It has the methods of ours, and nobody asks for more.
+    return cast(TextDecoder, HubDecoder(num_labels, memory_width, config))
+
+
+def _decoder_config(values: dict[str, Any]) -> DecoderConfig | HubDecoderConfig:
+    """What a card says of its decoder."""
+    if "kind" not in values:
+        return from_mapping(DecoderConfig, values, "decoder.")
+    from st.hub.decoder import HubDecoderConfig
+
+    return from_mapping(HubDecoderConfig, values, "decoder.")
+
+
 def save_translator(
-    model: TranslationModel, folder: str | Path, *, facts: dict[str, Any] | None = None, half: bool = False
+    model: TranslationModel,
+    folder: str | Path,
+    *,
+    facts: dict[str, Any] | None = None,
+    half: bool = False,
+    lm: Path | None = None,
+    readme: Path | None = None,
 ) -> None:
     """Write a translation model, whole or not at all; a folder that exists is replaced.
 
     Args:
         facts: how it came about.
         half: store the weights as float16, for shipping.
+        lm: language model folder for the transcripts, to copy into it.
+        readme: model card in Markdown to copy into it.
     """
     with write_folder(Path(folder)) as partial:
-        tensors = {
-            name: value.half() if half and value.is_floating_point() else value
-            for name, value in model.state_dict().items()
-        }
-        write_tensors(tensors, partial / WEIGHTS)
+        write_tensors(stored_state(model, half=half), partial / WEIGHTS)
         source = model.recogniser.tokenizer if isinstance(model, SpeechTranslator) else model.source
         source.save(partial / TOKENIZER)
         model.tokenizer.save(partial / TARGET)
@@ -168,15 +198,27 @@ def save_translator(
             }
         else:
             parts = {"encoder": dataclasses.asdict(model.encoder.config)}
+        copy_beside(partial, lm, readme)
         write_card(
             partial,
             (WEIGHTS, TOKENIZER, TARGET),
             holds=model.holds,
+            language_model=lm is not None,
             languages=list(model.languages),
             decoder=dataclasses.asdict(model.decoder.config),
             facts=facts or {},
             **parts,
         )
+
+
+def pack_translator(
+    source: str | Path, out: Path, *, lm: Path | None = None, readme: Path | None = None
+) -> None:
+    """Copy a translator for shipping, as `asr.model.pack_model` copies a recogniser."""
+    folder = model_folder(source)
+    check_apart(out, folder, lm, readme)
+    facts = read_card(folder)["facts"]
+    save_translator(load_translator(folder), out, facts=facts, half=True, lm=lm, readme=readme)
 
 
 def load_translator(source: str | Path, device: str | torch.device = "cpu") -> TranslationModel:
@@ -195,7 +237,7 @@ def load_translator(source: str | Path, device: str | torch.device = "cpu") -> T
         )
     check_files(folder, card)
     tokenizer, target = Tokenizer.load(folder / TOKENIZER), Tokenizer.load(folder / TARGET)
-    decoder = from_mapping(DecoderConfig, card["decoder"], "decoder.")
+    decoder = _decoder_config(card["decoder"])
     model: TranslationModel
     if card["holds"] == SpeechTranslator.holds:
         recogniser = CTCModel(
@@ -210,6 +252,7 @@ def load_translator(source: str | Path, device: str | torch.device = "cpu") -> T
         )
     else:
         encoder = from_mapping(TextEncoderConfig, card["encoder"], "encoder.")
+        assert isinstance(decoder, DecoderConfig)
         model = TextTranslator(tokenizer, target, encoder, decoder)
     source_language, target_language = card.get("languages", ("", ""))
     model.languages = (source_language, target_language)

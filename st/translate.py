@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 from asr.batches import padded
+from asr.card import model_folder
 from asr.decode import build_decoder
+from asr.model import own_language_model
 from asr.transcribe import (
     Encoded,
     FloatArray,
@@ -115,7 +117,8 @@ class Translator:
                 "Give another model, or leave the option out."
             )
         language = target_language or translator.languages[1]
-        return cls(EndToEnd(translator, lm, config, decoding or {}, str(model)), config, language)
+        beside = None if lm == "none" else (Path(lm) if lm else own_language_model(model_folder(model)))
+        return cls(EndToEnd(translator, beside, config, decoding or {}, str(model)), config, language)
 
     def translate(
         self, path: str | Path, *, language: str = "", progress: Callable[[float], None] | None = None
@@ -137,19 +140,19 @@ class EndToEnd(Transcriber):
     def __init__(
         self,
         model: SpeechTranslator,
-        lm: str | Path | None,
+        lm: Path | None,
         config: TranslateConfig,
         decoding: dict[str, Any],
         name: str,
     ) -> None:
-        language_model = LanguageModel.load(Path(lm)) if lm and lm != "none" else None
+        language_model = LanguageModel.load(lm) if lm else None
         if config.transcribe.num_hypotheses > 1:
             decoding = {**decoding, "num_hypotheses": config.transcribe.num_hypotheses}
         tokenizer = model.recogniser.tokenizer
         decoder = build_decoder(
             tokenizer.surfaces, tokenizer.blank, language_model, search_settings(language_model, decoding)
         )
-        details = {"model": name, "language_model": str(lm) if language_model else "none"}
+        details = {"model": name, "language_model": str(lm) if lm else "none"}
         super().__init__(model.recogniser, decoder, config.transcribe, details)
         self.translator = model
         self.search = config.search

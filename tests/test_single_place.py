@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PLACES = {
     "kenlm": ("lm/ngram.py",),
     "webrtcvad": ("asr/segment*",),
-    "transformers": ("asr/encoder/*", "st/hub.py"),
+    "transformers": ("asr/encoder/*", "st/hub/*"),
     "soundfile": ("asr/audio*",),
     "av": ("asr/audio*",),
     "soxr": ("asr/audio*",),

@@ -1,15 +1,19 @@
-"""Published MT models by name: NLLB, M2M-100, mBART, Marian. The only module of `st` that knows transformers."""
+"""Texts through a published MT model: NLLB-200, M2M-100, mBART-50, Marian."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from lm.errors import InputError
-from st.texts import Scored
+from asr.batches import padded
+from asr.features import frame_mask
+from st.hub.vocabulary import check_language, language_codes, open_published, unreadable
+from st.texts import BATCH, Scored
 
 
 class HubTranslator:
@@ -19,92 +23,128 @@ class HubTranslator:
         """
         Args:
             name: on the hub, or a folder of transformers'.
-            source_language: by the model's own code, as ``quy_Latn``; Marian models have one pair and need none.
-            target_language: the same.
+            source_language: by the model's own code, as ``quy_Latn``; Marian models need none.
+            target_language: the same; Marian models of several targets have codes as ``fra``.
         Raises:
             InputError: it cannot be had, or does not know a language.
         """
-        # transformers takes seconds to import.
-        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-
-        try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
-            self.model: Any = AutoModelForSeq2SeqLM.from_pretrained(name).to(device).eval()
-        except (OSError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"MT model {name}: {reason}. Give the folder of recipes.train_mt, a hub name, or a folder."
-            ) from error
         self.name = name
+        config, self.tokenizer = open_published(name)
         self.forced: int | None = None
-        codes = self._codes()
-        if not codes:
-            return  # one pair of languages
-        for argument, code in (
-            ("--source-language", source_language),
-            ("--target-language", target_language),
-        ):
-            if code not in codes:
-                near = difflib.get_close_matches(code, codes, n=3)
-                hint = (
-                    f"Near it: {', '.join(near)}."
-                    if near
-                    else f"It has, for example, {', '.join(list(codes)[:5])}."
-                )
-                raise InputError(f"MT model {name} knows no language {code!r} ({argument}). {hint}")
-        self.tokenizer.src_lang = source_language
-        self.forced = codes[target_language]
+        self.prefix = ""
+        # Several targets of a Marian model are told apart by what stands before the source: ">>fra<<".
+        marked = getattr(self.tokenizer, "supported_language_codes", None) or []
+        if codes := language_codes(self.tokenizer):
+            check_language(name, source_language, codes, "--source-language")
+            check_language(name, target_language, codes, "--target-language")
+            self.tokenizer.src_lang = source_language
+            self.forced = codes[target_language]
+        elif marked:
+            check_language(name, target_language, [code.strip("<>") for code in marked], "--target-language")
+            self.prefix = f">>{target_language}<< "
+        self.limit = min(
+            getattr(config, "max_position_embeddings", None) or 512, self.tokenizer.model_max_length
+        )
+        """Most pieces of a text, special ones included."""
+        # transformers takes seconds to import.
+        from transformers import AutoModelForSeq2SeqLM
+
+        # Half precision, where it was published so, is slow on a CPU.
+        precision = torch.float32 if torch.device(device).type == "cpu" else "auto"
+        try:
+            model = AutoModelForSeq2SeqLM.from_pretrained(name, dtype=precision)
+        except Exception as error:  # transformers', the hub's, safetensors': none is ours to name
+            raise unreadable(name, error) from error
+        self.model: Any = model.to(device).eval()
 
     @property
     def languages(self) -> tuple[str, str]:
         """Source and target where the model has one pair; empty texts otherwise."""
-        return getattr(self.tokenizer, "source_lang", "") or "", getattr(
-            self.tokenizer, "target_lang", ""
-        ) or ""
+        source = getattr(self.tokenizer, "source_lang", None) or ""
+        return source, "" if self.prefix else getattr(self.tokenizer, "target_lang", None) or ""
 
     def unknown_share(self, texts: Sequence[str]) -> float:
         """Share of the pieces of the texts that the model has no entry for."""
-        pieces = [piece for row in self.tokenizer(list(texts)).input_ids for piece in row]
-        unknown = self.tokenizer.unk_token_id
-        return sum(int(piece == unknown) for piece in pieces) / max(1, len(pieces))
+        pieces = [each for text in texts for each in self.tokenizer(text, add_special_tokens=False).input_ids]
+        return pieces.count(self.tokenizer.unk_token_id) / max(1, len(pieces))
 
     @torch.inference_mode()
     def translate(self, texts: Sequence[str], *, beam: int = 5) -> list[Scored]:
-        """The best translation of each text with its score per piece; texts beyond the model's limit are cut."""
-        kept = [place for place, text in enumerate(texts) if text.strip()]
+        """The best translation of each text; one beyond the model's limit is cut, which is said on stderr.
+
+        A text gets the translation that it would get alone.
+        """
         found = [Scored("", 0.0)] * len(texts)
-        if not kept:
-            return found
-        limit = getattr(self.model.config, "max_position_embeddings", 512) or 512
-        inputs = self.tokenizer(
-            [texts[place] for place in kept],
-            return_tensors="pt",
-            padding=True,
-            truncation=True,
-            max_length=limit,
-        ).to(self.model.device)
-        out = self.model.generate(
-            **inputs,
-            num_beams=beam,
-            forced_bos_token_id=self.forced,
-            max_new_tokens=min(limit, 2 * inputs.input_ids.shape[1] + 10),
-            return_dict_in_generate=True,
-            output_scores=True,
-        )
-        written = self.tokenizer.batch_decode(out.sequences, skip_special_tokens=True)
-        scores = out.sequences_scores.tolist() if beam > 1 else [0.0] * len(kept)
-        for place, text, score in zip(kept, written, scores, strict=True):
-            found[place] = Scored(" ".join(text.split()), score)
+        rows = {place: self._encode(text) for place, text in enumerate(texts) if text.strip()}
+        # Alike lengths together, so that little is padding.
+        order = sorted(rows, key=lambda place: len(rows[place]))
+        for first in range(0, len(order), BATCH):
+            places = order[first : first + BATCH]
+            for place, scored in zip(
+                places, self._search([rows[each] for each in places], beam), strict=True
+            ):
+                found[place] = scored
         return found
 
-    def _codes(self) -> dict[str, int]:
-        """Language codes and the pieces that stand for them."""
-        table = getattr(self.tokenizer, "lang_code_to_id", None)
-        if table:
-            return dict(table)
-        table = getattr(self.tokenizer, "lang_code_to_token", None)  # M2M-100
-        if table:
-            return {code: self.tokenizer.convert_tokens_to_ids(token) for code, token in table.items()}
-        extra = getattr(self.tokenizer, "additional_special_tokens", None) or []
-        codes = [token for token in extra if "_" in token]  # NLLB and mBART name them as the language alone
-        return {code: self.tokenizer.convert_tokens_to_ids(code) for code in codes}
+    def _encode(self, text: str) -> list[int]:
+        row: list[int] = self.tokenizer(self.prefix + text, verbose=False).input_ids
+        if len(row) <= self.limit:
+            return row
+        print(
+            f"MT model {self.name} reads {self.limit} pieces of a text; cut off after them is the end of the "
+            f"{len(row)} of {text[:40]!r}",
+            file=sys.stderr,
+        )
+        cut: list[int] = self.tokenizer(self.prefix + text, truncation=True, max_length=self.limit).input_ids
+        return cut
+
+    def _search(self, rows: Sequence[Sequence[int]], beam: int) -> list[Scored]:
+        """Translate a batch of encoded texts."""
+        device, pad, eos = self.model.device, self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
+        pieces, lengths = padded([np.asarray(row, dtype=np.int64) for row in rows])
+        mask = frame_mask(lengths, pieces.shape[1])
+        pieces, mask = pieces.masked_fill(~mask, pad).to(device), mask.long().to(device)
+        # A limit for each text: one for all would let a text's translation depend on its neighbours.
+        limits = (2 * lengths + 10).clamp(max=self.limit - 1).to(device)
+        written = self.model.generate(
+            input_ids=pieces,
+            attention_mask=mask,
+            num_beams=beam,
+            forced_bos_token_id=self.forced,
+            # One more than is ever written: what closes texts there would do so at no cost, and for some alone.
+            max_new_tokens=int(limits.max()) + 1,
+            logits_processor=[_closing(limits.repeat_interleave(beam), eos)],
+        )
+        # What the search summed up would come with the scores of all pieces at all steps: gigabytes.
+        states = self.model.get_encoder()(input_ids=pieces, attention_mask=mask).last_hidden_state
+        opening = 1 if self.forced is None else 2
+        found = []
+        for number, sequence in enumerate(written):
+            ends = (sequence[1:] == eos).nonzero()
+            sequence = sequence[: int(ends[0]) + 2] if len(ends) else sequence
+            logits = self.model(
+                encoder_outputs=(states[number : number + 1, : lengths[number]],),
+                decoder_input_ids=sequence[None, :-1],
+            ).logits[0]
+            scores = logits.float().log_softmax(dim=-1).gather(1, sequence[1:, None])[opening - 1 :]
+            # The language's code is no special token to every tokenizer that forces it.
+            text = self.tokenizer.decode(
+                sequence[opening:].tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+            found.append(Scored(" ".join(text.split()), float(scores.mean())))
+        return found
+
+
+def _closing(limits: Tensor, eos: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """What lets a text at its limit only close.
+
+    Args:
+        limits: most pieces to write, the closing one included, of each row (N K,).
+    """
+
+    def close(written: Tensor, scores: Tensor) -> Tensor:
+        full = written.shape[1] >= limits  # the first piece is the decoder's start
+        others = torch.arange(scores.shape[1], device=scores.device) != eos
+        return scores.masked_fill(full[:, None] & others, -torch.inf)
+
+    return close

@@ -12,6 +12,7 @@ import soundfile
 from asr.formats import read_transcript
 from lm.errors import InputError
 from st.cli import main
+from st.model import pack_translator
 from st.texts import OwnTranslator, open_text_translator
 from st.translate import TranslateConfig, Translator
 from tests.conftest import spoken
@@ -125,3 +126,16 @@ def test_handing_over_without_a_cascade_is_refused(
 
 def test_the_meaning_of_tones_is_what_the_tests_say() -> None:
     assert translated("ab f") == "Uno dos. seis."
+
+
+def test_a_packed_translator_says_the_same_within_half_precision(
+    st: Path, talk: Path, tmp_path: Path
+) -> None:
+    pack_translator(st, tmp_path / "packed")
+    texts = [
+        [segment.translation for segment in Translator.load(model).translate(talk).segments]
+        for model in (st, tmp_path / "packed")
+    ]
+    assert texts[0] == texts[1]
+    with pytest.raises(InputError, match="which goes into it"):
+        pack_translator(st, st)

@@ -1,0 +1,5 @@
+"""Published MT models, NLLB-200, M2M-100, mBART-50 and Marian: the only part of `st` that knows transformers."""
+
+from st.hub.texts import HubTranslator
+
+__all__ = ["HubTranslator"]

@@ -1,0 +1,175 @@
+"""Published MT models translate texts: into the language that is asked for, each as it would alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lm.errors import InputError
+from st.hub import HubTranslator
+from st.hub.texts import _closing
+from st.texts import open_text_translator
+from tests.st.hub.conftest import LINES
+
+Published = Callable[[str], Path]
+LANGUAGES = {
+    "nllb": ("quy_Latn", "fra_Latn"), "m2m": ("en", "fr"), "mbart": ("en_XX", "fr_XX"), "marian": ("", ""),
+}  # fmt: skip
+CODES = {"nllb": ("quy_Latn", "fra_Latn"), "m2m": ("__en__", "__fr__"), "mbart": ("en_XX", "fr_XX")}
+
+
+def opened(published: Published, family: str) -> HubTranslator:
+    return HubTranslator(str(published(family)), *LANGUAGES[family], "cpu")
+
+
+def watched(translator: HubTranslator, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+    """What the model reads and writes from now on."""
+    seen: list[tuple[Any, Any]] = []
+    generate = translator.model.generate
+
+    def watching(**settings: Any) -> Any:
+        written = generate(**settings)
+        seen.append((settings["input_ids"], written))
+        return written
+
+    monkeypatch.setattr(translator.model, "generate", watching)
+    return seen
+
+
+@pytest.mark.parametrize("family", CODES)
+def test_the_language_is_written_first_and_left_out_of_the_text(
+    published: Published, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator = opened(published, family)
+    seen = watched(translator, monkeypatch)
+    found = translator.translate([LINES[0]], beam=2)
+    read, written = seen[0]
+    tokenizer = translator.tokenizer
+    first = tokenizer.convert_ids_to_tokens([int(read[0, 0]), int(written[0, 1])])
+    assert tuple(first) == CODES[family]
+    assert found[0].text
+    assert CODES[family][1] not in found[0].text
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+@pytest.mark.parametrize("family", LANGUAGES)
+def test_texts_are_translated_together_as_alone(published: Published, family: str, beam: int) -> None:
+    translator = opened(published, family)
+    texts = [LINES[0], "", "le chien", " ", LINES[3]]
+    together = translator.translate(texts, beam=beam)
+    assert [each.text == "" for each in together] == [False, True, False, True, False]
+    for text, found in zip(texts, together, strict=True):
+        alone = translator.translate([text], beam=beam)[0]
+        assert alone.text == found.text
+        assert alone.score == pytest.approx(found.score, abs=1e-4)
+
+
+def test_the_score_is_the_mean_log_probability_of_what_was_free(published: Published) -> None:
+    translator = opened(published, "m2m")
+    inputs = translator.tokenizer(LINES[0], return_tensors="pt")
+    # 2 * 16 + 10 pieces are more than the model has places for.
+    out = translator.model.generate(
+        **inputs, num_beams=3, forced_bos_token_id=translator.forced, max_new_tokens=24,
+        logits_processor=[_closing(torch.full((3,), 23), eos=2)], return_dict_in_generate=True, output_scores=True,
+    )  # fmt: skip
+    # transformers divides by the number of pieces, the forced one among them, which costs nothing.
+    written = out.sequences.shape[1] - 1
+    expected = out.sequences_scores[0] * written / (written - 1)
+    found = translator.translate([LINES[0]], beam=3)[0]
+    assert found.score == pytest.approx(float(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("family", "languages", "message"),
+    [
+        ("nllb", ("quz_Latn", "fra_Latn"), r"no language 'quz_Latn' \(--source-language\). Near it: .*quy_Latn"),
+        ("nllb", ("quy_Latn", "fr"), r"no language 'fr' \(--target-language\). Near it: .*fra_Latn"),
+        ("m2m", ("en", "fra_Latn"), r"no language 'fra_Latn' \(--target-language\). Near it: .*fr"),
+        ("mbart", ("en_XX", "fr"), r"no language 'fr' \(--target-language\). Near it: .*fr_XX"),
+        ("mbart", ("", "fr_XX"), r"no language '' \(--source-language\). It has, for example, ar_AR"),
+        ("marian_several", ("", "fre"), r"no language 'fre' \(--target-language\). Near it: fra"),
+    ],
+)  # fmt: skip
+def test_an_unknown_language_gives_the_nearest_codes(
+    published: Published, family: str, languages: tuple[str, str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        HubTranslator(str(published(family)), *languages, "cpu")
+
+
+def test_a_marian_model_of_several_targets_reads_the_one_that_is_asked_for(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator = open_text_translator(published("marian_several"), target_language="spa")
+    assert isinstance(translator, HubTranslator)
+    assert translator.languages == ("en", "")
+    seen = watched(translator, monkeypatch)
+    translator.translate(["a dog"], beam=1)
+    assert translator.tokenizer.convert_ids_to_tokens(int(seen[0][0][0, 0])) == ">>spa<<"
+
+
+def test_a_marian_model_of_one_pair_refuses_another(published: Published) -> None:
+    assert open_text_translator(published("marian"), target_language="fr").languages == ("en", "fr")
+    with pytest.raises(InputError, match="translates en to fr; --target-language is es"):
+        open_text_translator(published("marian"), target_language="es")
+
+
+@pytest.mark.parametrize("family", LANGUAGES)
+def test_a_long_text_is_cut_and_said_so(
+    published: Published, family: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator = opened(published, family)
+    seen = watched(translator, monkeypatch)
+    long = " ".join(LINES)
+    assert [bool(each.text) for each in translator.translate([long, LINES[0][:9]], beam=1)] == [True, True]
+    assert seen[0][0].shape[1] == 24
+    assert int(seen[0][0][1, -1]) == translator.tokenizer.eos_token_id
+    lines = [line for line in capsys.readouterr().err.splitlines() if "reads 24 pieces of a text" in line]
+    assert len(lines) == 1
+    assert long[:40] in lines[0]
+
+
+@pytest.mark.parametrize("family", LANGUAGES)
+def test_unknown_share_is_that_of_pieces_without_an_entry(published: Published, family: str) -> None:
+    translator = opened(published, family)
+    assert translator.unknown_share(LINES) == 0
+    assert translator.unknown_share(["ቤት ቤት ቤት"]) > 0.3
+    assert translator.unknown_share([]) == 0
+
+
+def test_what_is_no_model_is_one_clear_error(published: Published, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    for file in published("nllb").iterdir():
+        (tmp_path / "broken" / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "broken" / "model.safetensors").write_bytes(b"no tensors")
+    for folder in ("empty", "broken", "none"):
+        with pytest.raises(
+            InputError, match=rf"MT model .*{folder}: .*\. Give the folder of recipes\.train_mt"
+        ):
+            HubTranslator(str(tmp_path / folder), "quy_Latn", "fra_Latn", "cpu")
+
+
+def test_a_tokenizer_that_lost_its_languages_is_refused(published: Published, tmp_path: Path) -> None:
+    from transformers import NllbTokenizer
+
+    from tests.st.hub.conftest import pieces
+
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(pieces("bpe", 80))
+    NllbTokenizer.from_pretrained(tmp_path).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_bytes((published("nllb") / "config.json").read_bytes())
+    with pytest.raises(InputError, match=r"its tokenizer names no languages\. Fetch tokenizer\.json"):
+        HubTranslator(str(tmp_path), "quy_Latn", "fra_Latn", "cpu")
+
+
+def test_a_text_at_its_limit_can_only_close() -> None:
+    close = _closing(torch.tensor([3, 4]), eos=1)
+    scores = torch.zeros(2, 3)
+    assert torch.equal(close(torch.zeros(2, 2), scores), scores)
+    closed = close(torch.zeros(2, 3), scores)
+    assert closed[0].tolist() == [-torch.inf, 0.0, -torch.inf]
+    assert torch.equal(closed[1], scores[1])
