@@ -91,9 +91,12 @@ class SiameseModel(nn.Module):
         emissions = self.recogniser.emit(replace(encoded, layers=asked))
         text = self.texts(labels, num_labels)
         with torch.autocast(speech.device.type, enabled=False):
-            distance = sinkhorn_divergence(
-                speech.float(), text.float(), encoded.num_frames, num_labels, self.transport
-            )
+            try:
+                distance = sinkhorn_divergence(
+                    speech.float(), text.float(), encoded.num_frames, num_labels, self.transport
+                )
+            except ValueError as error:  # states that are no numbers
+                raise InputError(f"the distance of speech and text: {error}") from error
         return emissions, distance
 
     def speech(self, waveforms: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,6 +137,8 @@ class SiameseTask(CtcTask):
     ) -> tuple[Emissions, Tensor | None]:
         if self.siamese.shuffled:
             labels, num_labels = labels.roll(1, dims=0), num_labels.roll(1, dims=0)
+        if not self.siamese.weight:  # CTC alone, without the work
+            return self.recogniser(waveforms, num_samples, layers), None
         emissions, distance = model(waveforms, num_samples, labels, num_labels, layers)
         return emissions, self.siamese.weight * distance.sum() / num_labels.sum()
 

@@ -142,3 +142,14 @@ def test_a_text_translator_reads_a_recognisers_labels(
     model = load_translator(tmp_path / "exp")
     assert isinstance(model, TextTranslator)
     assert model.source == load_model(siamese / "model").tokenizer
+
+
+def test_states_that_are_no_numbers_stop_a_siamese_training_with_a_reason(
+    spoken_numbers: Path, siamese: Path
+) -> None:
+    recogniser = load_model(siamese / "model")
+    model = SiameseModel(recogniser, SiameseConfig())
+    for parameter in recogniser.encoder.parameters():
+        parameter.data *= torch.nan
+    with pytest.raises(InputError, match="The encoder has diverged: lower the learning rate"):
+        model(torch.zeros(1, 8000), torch.tensor([8000]), torch.tensor([[1]]), torch.tensor([1]), ())
