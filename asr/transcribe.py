@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +19,20 @@ from asr.decode import BeamSearchConfig, Decoder, Hypothesis, build_decoder
 from asr.emissions import encode_groups
 from asr.frames import samples_to_seconds
 from asr.model import CTCModel, load_model, own_language_model, published_model
-from asr.segment import Segment, VadConfig, split_fixed, split_speech
+from asr.segment import (
+    OwnSegments,
+    Segment,
+    SegmenterConfig,
+    Speech,
+    VadConfig,
+    build_segmenter,
+    settings_for,
+)
 from asr.transcript import Gap, Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 from lm.folder import LanguageModel
 
 FloatArray = NDArray[np.float32]
-Speech = tuple[Segment, FloatArray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +41,12 @@ class TranscribeConfig:
 
     channel: str = "mix"
     """``mix``, a channel number from 1, or ``split``: each channel a speaker."""
-    segmenter: Literal["vad", "fixed"] = "vad"
-    """Cut where webrtcvad hears nobody speak, or, where it fails, in windows of ``segments.max_segment_s``."""
-    segments: VadConfig = field(default_factory=VadConfig)
+    segmenter: str = "vad"
+    """How recordings are cut, by a name of `asr.segment.SEGMENTERS`."""
+    segments: SegmenterConfig = field(default_factory=VadConfig)
+    """Settings of that segmenter; of another's, its ``max_segment_s`` is taken."""
+    own: OwnSegments | None = None
+    """A user's segments, instead of a segmenter's."""
     batch_s: float = 0.0
     """Most seconds of speech that go through the encoder at once; 0 is `CTCModel.batch_seconds`'s choice."""
     num_hypotheses: int = 1
@@ -139,7 +149,7 @@ class Transcriber:
         for channel in wanted:
             clock = _Clock(progress)
             speaker = f"channel {channel}" if len(wanted) > 1 else ""
-            groups = self._groups(self._cut(clock.watch(stream(path, channel=channel))))
+            groups = self._groups(self._cut(path, clock.watch(stream(path, channel=channel))))
             for segment, heard in self._heard(groups):
                 row = self._segment(segment, heard, speaker)
                 if row.text or row.translation:
@@ -186,11 +196,11 @@ class Transcriber:
                 long_enough = grid.num_frames(len(waveform)) > 0
                 yield segment, self.understand(next(encoded)) if long_enough else NOTHING
 
-    def _cut(self, chunks: Iterable[FloatArray]) -> Iterator[Speech]:
+    def _cut(self, path: Path, chunks: Iterable[FloatArray]) -> Iterator[Speech]:
         """The segments of a recording with their samples."""
-        if self.config.segmenter == "fixed":
-            return split_fixed(chunks, self.config.segments.max_segment_s)
-        return split_speech(chunks, self.config.segments)
+        if self.config.own is not None:
+            return self.config.own.split(chunks, path)
+        return build_segmenter(settings_for(self.config.segmenter, self.config.segments))(chunks)
 
     def _groups(self, speech: Iterable[Speech]) -> Iterator[list[Speech]]:
         """Segments that go through the encoder together."""

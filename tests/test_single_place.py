@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 PLACES = {
     "kenlm": ("lm/ngram.py",),
-    "webrtcvad": ("asr/segment*",),
+    "webrtcvad": ("asr/segment/vad.py",),
     "transformers": ("asr/encoder/*", "st/hub/*"),
     "soundfile": ("asr/audio*",),
     "av": ("asr/audio*",),

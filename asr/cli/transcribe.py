@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from lm.errors import InputError
 
 if TYPE_CHECKING:
+    from asr.segment import OwnSegments
     from asr.transcribe import TranscribeConfig, Transcriber
     from asr.transcript import Transcript
 
@@ -60,9 +61,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     segments.add_argument(
         "--segmenter",
         default="vad",
-        choices=("vad", "fixed"),
-        help="cut in pauses, or in even windows where the detector fails (default: vad)",
+        choices=("vad", "fixed", "energy", "dac", "hybrid"),
+        help="cut in pauses (vad), or in even windows where the detector fails (fixed); see `loquela segment --help`",
     )
+    segments.add_argument(
+        "--segments",
+        type=Path,
+        metavar="FILE",
+        help="your own segments instead: MuST-C's yaml, a .tsv of start and end in seconds, .rttm, .eaf or .TextGrid",
+    )
+    segments.add_argument("--tier", default="", metavar="NAME", help="the tier of --segments that has them")
     segments.add_argument("--max-segment", type=float, metavar="S", help="longest segment in seconds")
     segments.add_argument(
         "--vad-mode", type=int, choices=range(4), help="how readily webrtcvad calls a sound no speech, 0 to 3"
@@ -123,6 +131,7 @@ def run_with(args: argparse.Namespace, load: Callable[[argparse.Namespace], Tran
             failed |= _report(job)
         else:
             jobs.append(job)
+    _check_own(args, jobs)
     transcriber = load(args)
     for planned in plan_outputs(jobs, args.format, args.out):
         if isinstance(planned, InputError):
@@ -292,19 +301,35 @@ def _write(transcript: Transcript, job: Job, target: Path, overwrite: bool) -> N
 
 def settings_of(args: argparse.Namespace) -> TranscribeConfig:
     """What the arguments say of audio, segments and the n-best list."""
-    from dataclasses import replace
-
-    from asr.segment import VadConfig
+    from asr.segment import settings_for
     from asr.transcribe import TranscribeConfig
 
-    segments = VadConfig()
-    if args.max_segment is not None:
-        segments = replace(segments, max_segment_s=args.max_segment)
-    if args.vad_mode is not None:
-        segments = replace(segments, mode=args.vad_mode)
     return TranscribeConfig(
-        channel=args.channel, segmenter=args.segmenter, segments=segments, num_hypotheses=args.nbest
+        channel=args.channel,
+        segmenter=args.segmenter,
+        segments=settings_for(args.segmenter, max_segment_s=args.max_segment, mode=args.vad_mode),
+        own=_own_segments(args),
+        num_hypotheses=args.nbest,
     )
+
+
+def _own_segments(args: argparse.Namespace) -> OwnSegments | None:
+    """The user's own segments, if any."""
+    from asr.segment import OwnSegments
+
+    return OwnSegments.read(args.segments, args.tier) if args.segments else None
+
+
+def _check_own(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
+    """Refuse a file of segments that does not say to which of several recordings they belong."""
+    from asr.names import shown
+
+    own = _own_segments(args)
+    if own is not None and own.is_for_one and len(jobs) > 1:
+        raise InputError(
+            f"{shown(own.path)} names no recording, and there are {len(jobs)}. "
+            "Give one recording at a time, or a .yaml or .rttm that names them."
+        )
 
 
 def decoding_of(args: argparse.Namespace) -> dict[str, float]:

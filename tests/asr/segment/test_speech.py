@@ -1,4 +1,4 @@
-"""Segmentation: no speech lost, no second counted twice, the same however the stream is cut."""
+"""The detector with its ring buffer, and even windows: no speech lost, no second counted twice."""
 
 from __future__ import annotations
 
@@ -9,47 +9,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
-from numpy.typing import NDArray
 
-from asr.segment import Segment, VadConfig, split_fixed, split_speech
-
-FloatArray = NDArray[np.float32]
-RATE = 16_000
-
-
-def speech(seconds: float, seed: int = 0) -> FloatArray:
-    """Something that webrtcvad takes for speech: a buzz of 120 Hz through three formants, in syllables."""
-    rng = np.random.default_rng(seed)
-    time = np.arange(RATE) / RATE
-    harmonics = sum(
-        np.sin(2 * np.pi * 120 * k * time + rng.uniform(0, 6)) * np.exp(-(((120 * k - f) / 150) ** 2))
-        for k in range(1, 30)
-        for f in (500, 1500, 2500)
-    )
-    second = 0.1 * harmonics * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * time))
-    return np.resize(second.astype(np.float32), round(seconds * RATE))  # it repeats each second
-
-
-def silence(seconds: float) -> FloatArray:
-    """A quiet room."""
-    return (1e-4 * np.random.default_rng(9).standard_normal(round(seconds * RATE))).astype(np.float32)
-
-
-def lay(*pieces: FloatArray) -> FloatArray:
-    """The pieces one after the other."""
-    return np.concatenate(pieces)
-
-
-def check(waveform: FloatArray, found: list[tuple[Segment, FloatArray]], max_segment_s: float) -> None:
-    """What holds for every segmentation: order, sample-exact times, own samples, lengths."""
-    end = 0.0
-    for segment, samples in found:
-        first, last = round(segment.start * RATE), round(segment.end * RATE)
-        assert (segment.start, segment.end) == (first / RATE, last / RATE)
-        assert end <= segment.start < segment.end <= len(waveform) / RATE
-        assert segment.duration <= max_segment_s + 1e-9
-        np.testing.assert_array_equal(samples, waveform[first:last])
-        end = segment.end
+from asr.segment import EnergyConfig, VadConfig, split_energy, split_fixed, split_speech
+from tests.asr.segment.sounds import RATE, FloatArray, check, lay, silence, speech
 
 
 def test_speech_is_found_and_kept_whole() -> None:
@@ -192,3 +154,32 @@ def test_fixed_windows_cover_everything_evenly() -> None:
 def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         VadConfig(**wrong)  # type: ignore[arg-type]
+
+
+# --- energy -----------------------------------------------------------------------------------------------
+
+
+def test_energy_finds_a_whistle_that_is_no_voice() -> None:
+    whistle = (0.05 * np.sin(2 * np.pi * 1800 * np.arange(3 * RATE) / RATE)).astype(np.float32)
+    waveform = lay(silence(3), whistle, silence(3))
+    found = list(split_energy([waveform]))
+    check(waveform, found, 20)
+    assert len(found) == 1
+    assert 2.3 < found[0][0].start <= 3.0
+    assert 6.0 <= found[0][0].end < 6.9
+
+
+def test_the_noise_floor_rises_to_a_noise_that_stays_and_falls_at_once() -> None:
+    noise = (0.005 * np.random.default_rng(0).standard_normal(30 * RATE)).astype(np.float32)  # -46 dB
+    waveform = lay(silence(2), noise, speech(3), noise, silence(3), (0.3 * speech(2, 1)), silence(1))
+    found = list(split_energy([waveform]))
+    check(waveform, found, 20)
+    spoken = [(segment.start, segment.end) for segment, _ in found]
+    assert any(start <= 32 and end >= 35 and start > 20 for start, end in spoken), spoken
+    assert spoken[-1][0] <= 68 < 70 <= spoken[-1][1]
+
+
+@pytest.mark.parametrize("wrong", [{"margin_db": 0.0}, {"rise_db_per_s": -1.0}, {"lowest_floor_db": -20.0}])
+def test_an_impossible_floor_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        EnergyConfig(**wrong)  # type: ignore[arg-type]

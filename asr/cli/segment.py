@@ -1,0 +1,143 @@
+"""``loquela segment``: recordings in, files of segments out, with nothing recognised."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asr.cli.transcribe import _channel, _check_targets, _report, _write, find_jobs, plan_outputs
+from lm.errors import InputError
+
+if TYPE_CHECKING:
+    from asr.segment import Segmenter
+    from asr.transcript import Transcript
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options in the order a recording travels."""
+    parser.add_argument("inputs", nargs="+", metavar="FILE_OR_FOLDER", help="recordings, and folders of them")
+    audio = parser.add_argument_group("audio")
+    audio.add_argument(
+        "--channel",
+        default="mix",
+        type=_channel,
+        metavar="C",
+        help="mix, a channel number from 1, or split: each channel a speaker (default: mix)",
+    )
+    segments = parser.add_argument_group("segments")
+    segments.add_argument(
+        "--segmenter",
+        default="vad",
+        metavar="S",
+        help="vad: in pauses; energy: where it is no louder than around; dac: at the longest pauses until all fits; "
+        "hybrid: at the longest pause between two lengths; fixed: in even windows (default: vad)",
+    )
+    segments.add_argument("--max-segment", type=float, metavar="S", help="longest segment in seconds")
+    segments.add_argument(
+        "--min-segment", type=float, metavar="S", help="shortest segment in seconds, for hybrid"
+    )
+    segments.add_argument(
+        "--vad-mode", type=int, choices=range(4), help="how readily webrtcvad calls a sound no speech, 0 to 3"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--format",
+        default=[],
+        type=_formats,
+        metavar="F,F",
+        help="yaml (MuST-C's), tsv (start and end in seconds), eaf, TextGrid, rttm; "
+        "without it segments go to stdout as JSON lines",
+    )
+    output.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the files (default: beside each recording)"
+    )
+    output.add_argument(
+        "--overwrite", action="store_true", help="replace files that exist; they are kept otherwise"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segment every input that can be; 1 when one could not."""
+    from asr.names import shown
+    from asr.segment import build_segmenter, settings_for
+    from asr.segment.files import write_segments
+
+    if args.out and not args.format:
+        raise InputError(
+            f"--out {shown(args.out)} is given without --format. Add, for example, --format yaml."
+        )
+    settings = settings_for(
+        args.segmenter, max_segment_s=args.max_segment, min_segment_s=args.min_segment, mode=args.vad_mode
+    )
+    segmenter = build_segmenter(settings)
+    failed = False
+    jobs = []
+    for job in find_jobs(args.inputs):
+        if isinstance(job, InputError):
+            failed |= _report(job)
+        else:
+            jobs.append(job)
+    for planned in plan_outputs(jobs, args.format, args.out):
+        if isinstance(planned, InputError):
+            failed |= _report(planned)
+            continue
+        job, targets = planned
+        try:
+            _check_targets(job, targets, args.overwrite)
+            found = _with_progress(job.recording, segmenter, args.channel)
+        except InputError as error:
+            failed |= _report(error)
+            continue
+        for target in targets:
+            try:
+                if target.suffix == ".eaf":  # a linguist's work is added to, never replaced
+                    _write(found, job, target, args.overwrite)
+                else:
+                    write_segments(found, target, overwrite=args.overwrite)
+            except InputError as error:
+                failed |= _report(error)
+        if not args.format:
+            _print(found)
+    return int(failed)
+
+
+def _formats(words: str) -> list[str]:
+    from asr.segment.files import FORMATS
+
+    names = {known.lower(): known for known in FORMATS}
+    wanted = [name.strip().lower() for name in words.split(",")]
+    if unknown := [name for name in wanted if name not in names]:
+        raise argparse.ArgumentTypeError(
+            f"no form of segments {unknown[0]!r}. Choose of {', '.join(FORMATS)}."
+        )
+    return list(dict.fromkeys(names[name] for name in wanted))
+
+
+def _with_progress(recording: Path, segmenter: Segmenter, channel: str) -> Transcript:
+    from tqdm import tqdm
+
+    from asr.audio import probe
+    from asr.segment.recording import segment_recording
+
+    total = probe(recording).header_duration_s
+    with tqdm(
+        total=round(total) if total else None, unit="s", desc=recording.name, leave=False, disable=None
+    ) as bar:
+
+        def advance(seconds: float) -> None:
+            bar.update(round(seconds) - bar.n)
+
+        return segment_recording(recording, segmenter, channel=channel, progress=advance)
+
+
+def _print(found: Transcript) -> None:
+    for segment in found.segments:
+        row: dict[str, object] = {
+            "recording": found.recording,
+            "start": round(segment.start, 3),
+            "end": round(segment.end, 3),
+            **({"speaker": segment.speaker} if segment.speaker else {}),
+        }
+        print(json.dumps(row, ensure_ascii=False), flush=True)

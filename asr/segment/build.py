@@ -1,0 +1,97 @@
+"""Segmenters by name and by configuration."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+from asr.segment.energy import EnergyConfig, split_energy
+from asr.segment.fixed import FixedConfig, split_fixed
+from asr.segment.framed import Track
+from asr.segment.hybrid import DacConfig, HybridConfig, split_dac, split_hybrid
+from asr.segment.shas import PdacConfig, PstrmConfig, PthrConfig, split_probabilities
+from asr.segment.sound import Segmenter
+from asr.segment.vad import VadConfig, split_speech
+from lm.errors import InputError
+
+SegmenterConfig = (
+    VadConfig | FixedConfig | EnergyConfig | DacConfig | HybridConfig | PdacConfig | PstrmConfig | PthrConfig
+)
+
+SEGMENTERS: Mapping[str, type[SegmenterConfig]] = {
+    "vad": VadConfig,
+    "fixed": FixedConfig,
+    "energy": EnergyConfig,
+    "dac": DacConfig,
+    "hybrid": HybridConfig,
+    "pdac": PdacConfig,
+    "pstrm": PstrmConfig,
+    "pthr": PthrConfig,
+}
+"""Name of a segmenter to its settings. The last three cut a track of probabilities."""
+
+
+def build_segmenter(config: SegmenterConfig, track: Track | None = None) -> Segmenter:
+    """The segmenter of a configuration.
+
+    Args:
+        track: gives the probabilities that pDAC, pSTRM and pTHR cut; the others need none.
+    Raises:
+        InputError: it is needed and not there.
+    """
+    match config:
+        case FixedConfig():
+            return partial(split_fixed, max_segment_s=config.max_segment_s)
+        case VadConfig():
+            return partial(split_speech, config=config)
+        case EnergyConfig():
+            return partial(split_energy, config=config)
+        case DacConfig():
+            return partial(split_dac, config=config)
+        case HybridConfig():
+            return partial(split_hybrid, config=config)
+        case PdacConfig() | PstrmConfig() | PthrConfig():
+            if track is None:
+                name = next(name for name, kind in SEGMENTERS.items() if isinstance(config, kind))
+                raise InputError(
+                    f"segmenter {name} cuts the probabilities of a trained classifier of frames, and there is "
+                    "none. Choose dac or hybrid, which cut in pauses, or give a `track` in Python."
+                )
+            return partial(split_probabilities, track=track, config=config)
+
+
+def settings_for(name: str, settings: SegmenterConfig | None = None, **changes: Any) -> SegmenterConfig:
+    """A segmenter's settings by its name.
+
+    Args:
+        settings: if they are this segmenter's own, they are the ground; of another's, ``max_segment_s`` is.
+        changes: fields by name; None leaves one as it is.
+    Raises:
+        InputError: there is no such segmenter, or it has no such field.
+
+    >>> settings_for("dac", max_segment_s=14.0).max_segment_s
+    14.0
+    """
+    if name not in SEGMENTERS:
+        near = difflib.get_close_matches(name, SEGMENTERS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"no segmenter {name!r}.{hint} Choose one of {', '.join(SEGMENTERS)}.")
+    kind = SEGMENTERS[name]
+    known = {field.name: field.default for field in fields(kind)}
+    values: dict[str, Any] = dict(known)
+    if settings is not None and type(settings) is kind:
+        values = {field: getattr(settings, field) for field in known}
+    elif settings is not None:
+        changes = {"max_segment_s": settings.max_segment_s} | changes
+    given = {field: value for field, value in changes.items() if value is not None}
+    for field in given:
+        if field not in known:
+            raise InputError(f"segmenter {name} has no setting {field!r}, only {', '.join(known)}.")
+    if "min_segment_s" in known and "max_segment_s" in given:
+        # A shortest segment that was made for longer ones shrinks with them.
+        share = given["max_segment_s"] / values["max_segment_s"]
+        given = {"min_segment_s": values["min_segment_s"] * min(1.0, share)} | given
+    return kind(**values | given)

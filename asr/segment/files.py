@@ -1,0 +1,211 @@
+"""Files of segments: MuST-C's yaml, tables, RTTM, and the tiers of ELAN and Praat."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asr.formats import write_transcript
+from asr.formats.clean import one_line
+from asr.formats.eaf import read_eaf
+from asr.formats.files import read_text, write_whole
+from asr.formats.textgrid import read_textgrid
+from asr.frames import seconds_to_samples
+from asr.importers.tiers import choose_tiers
+from asr.names import shown
+from asr.segment.own import OwnSegments, recording_key
+from asr.segment.sound import Segment
+from asr.transcript import Transcript, TranscriptSegment
+from lm.errors import InputError
+
+Row = tuple[str, str, str, str]
+"""Where a span stands in the file, its recording ("" for none), and its start and end as they are written."""
+
+HEADER = "start\tend"
+NO_SPEAKER = "NA"
+"""Speaker in MuST-C's yaml where none is known, as SHAS writes it."""
+FORMATS = ("yaml", "tsv", "eaf", "TextGrid", "rttm")
+"""What segments are written in; the name of a format is also the file's ending."""
+
+
+def read_segments(path: Path, tier: str = "") -> OwnSegments:
+    """Read a file in the form that its ending names; see `OwnSegments.read`."""
+    ending = path.suffix.lower().removeprefix(".")
+    if ending not in _READERS:
+        raise InputError(
+            f"{shown(path)}: no form of segments. Give one of .{', .'.join(dict.fromkeys(_READERS))}."
+        )
+    if tier and ending not in ("eaf", "textgrid"):
+        raise InputError(f"{shown(path)} has no tiers; --tier is for ELAN and Praat. Leave it out.")
+    found: dict[str, set[tuple[float, float]]] = {}
+    for where, recording, first, last in _READERS[ending](path, tier):
+        start, end = _seconds(first), _seconds(last)
+        # NaN passes no comparison. A span must hold a sample, or there is nothing to recognise.
+        if not 0 <= start < end < math.inf or seconds_to_samples(start) >= seconds_to_samples(end):
+            raise InputError(
+                f"{shown(path)}, {where}: a segment from {first[:20]!r} to {last[:20]!r} s. "
+                "Give a start from 0 and an end after it."
+            )
+        found.setdefault(recording_key(recording), set()).add((start, end))
+    if not found:
+        raise InputError(f"{shown(path)} holds no segment. Give one that does.")
+    recordings = {name: [Segment(*span) for span in sorted(spans)] for name, spans in found.items()}
+    return OwnSegments(path=path, recordings=recordings)
+
+
+def write_segments(transcript: Transcript, path: Path, *, overwrite: bool = False) -> Path:
+    """Write the segments of a transcript, whole or not at all, in the form that the ending names.
+
+    In a TextGrid each bears its number: an interval without text is a pause there.
+
+    Raises:
+        InputError: unwritable folder, or the file exists and ``overwrite`` is false.
+    """
+    ending = path.suffix.removeprefix(".")
+    if ending == "TextGrid":
+        numbered = tuple(
+            replace(each, text=str(number)) for number, each in enumerate(transcript.segments, 1)
+        )
+        return write_transcript(replace(transcript, segments=numbered), path, overwrite=overwrite)
+    if ending == "eaf":
+        return write_transcript(transcript, path, overwrite=overwrite)
+    return write_whole(path, _WRITERS[ending](transcript).encode(), overwrite=overwrite)
+
+
+def _write_yaml(transcript: Transcript) -> str:
+    """MuST-C's list, an entry a line, by offset; six decimals name a sample exactly."""
+    wav = json.dumps(one_line(transcript.audio.name), ensure_ascii=False)
+    lines = []
+    for each in transcript.segments:
+        speaker = json.dumps(one_line(each.speaker), ensure_ascii=False) if each.speaker else NO_SPEAKER
+        lines.append(
+            f"- {{duration: {_duration(each)}, offset: {each.start:.6f}, speaker_id: {speaker}, wav: {wav}}}\n"
+        )
+    return "".join(lines) or "[]\n"
+
+
+def _write_tsv(transcript: Transcript) -> str:
+    rows = [f"{each.start:.6f}\t{each.end:.6f}" for each in transcript.segments]
+    return "".join(line + "\n" for line in (HEADER, *rows))
+
+
+def _write_rttm(transcript: Transcript) -> str:
+    name = "_".join(one_line(transcript.recording).split()) or "recording"
+    return "".join(
+        f"SPEAKER {name} 1 {each.start:.6f} {_duration(each)} <NA> <NA> "
+        f"{'_'.join(one_line(each.speaker).split()) or 'speech'} <NA> <NA>\n"
+        for each in transcript.segments
+    )
+
+
+def _duration(segment: TranscriptSegment) -> str:
+    # Of the rounded ends, so that neighbours that touch still do.
+    return f"{round(segment.end, 6) - round(segment.start, 6):.6f}"
+
+
+# libyaml's parser is ten times as fast as Python's; without resolvers the recording 0012 stays what it is.
+_LOADER: Any = type(
+    "_PlainLoader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {"yaml_implicit_resolvers": {}}
+)
+_WRITERS = {"yaml": _write_yaml, "tsv": _write_tsv, "rttm": _write_rttm}
+
+
+def _read_yaml(path: Path, _: str) -> Iterator[Row]:
+    try:
+        entries = yaml.load(read_text(path), Loader=_LOADER)
+    except yaml.YAMLError as error:
+        raise InputError(f"{shown(path)} is not YAML: {one_line(str(error))}. Mend it there.") from error
+    if not isinstance(entries, list):
+        raise InputError(
+            f"{shown(path)} holds no list. Give one entry `- {{duration, offset, wav}}` per segment."
+        )
+    for number, entry in enumerate(entries, start=1):
+        if not isinstance(entry, Mapping) or not {"offset", "duration"} <= set(entry):
+            raise InputError(
+                f"{shown(path)}, entry {number}: {str(entry)[:60]!r} has no offset and duration. Mend it."
+            )
+        offset, duration = str(entry["offset"]), str(entry["duration"])
+        yield f"entry {number}", str(entry.get("wav", "")), offset, _sum(offset, duration)
+
+
+def _read_table(path: Path, _: str) -> Iterator[Row]:
+    """Lines ``start end``, with tabs or spaces between, and anything after; a header is passed over.
+
+    Raises:
+        InputError: the header is whisper's, whose times are milliseconds.
+    """
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        cells = line.split()
+        if not cells or line.startswith("#"):
+            continue
+        if number == 1 and cells[0].lower() == "start":
+            if line.startswith(HEADER + "\ttext"):
+                raise InputError(
+                    f"{shown(path)} is a transcript's table, in milliseconds. Give seconds under `start end` alone."
+                )
+            continue
+        if len(cells) < 2:
+            raise InputError(f"{shown(path)}, line {number}: {line[:60]!r} is not `start end` in seconds.")
+        yield f"line {number}", "", cells[0], cells[1]
+
+
+def _read_rttm(path: Path, _: str) -> Iterator[Row]:
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        cells = line.split()
+        if not cells or line.startswith(";;") or cells[0] != "SPEAKER":
+            continue  # other kinds of line tell of words and noises
+        if len(cells) < 5:
+            raise InputError(
+                f"{shown(path)}, line {number}: {line[:60]!r} is not `SPEAKER file channel start duration ...`. "
+                "Mend or remove the line."
+            )
+        yield f"line {number}", cells[1], cells[3], _sum(cells[3], cells[4])
+
+
+def _read_eaf(path: Path, tier: str) -> Iterator[Row]:
+    document = read_eaf(path)
+    counts = {each.id: len(each.annotations) for each in document.tiers}
+    independent = [each.id for each in document.tiers if not each.parent]
+    for name in choose_tiers(counts, independent, [tier] if tier else [], shown(path)):
+        for each in document.tier(name).annotations:
+            yield f"tier {name!r}", "", repr(each.start), repr(each.end)
+
+
+def _read_textgrid(path: Path, tier: str) -> Iterator[Row]:
+    tiers = {each.name: each for each in read_textgrid(path).tiers if not each.is_point_tier}
+    filled = {name: [each for each in found.intervals if each.text.strip()] for name, found in tiers.items()}
+    counts = {name: len(intervals) for name, intervals in filled.items()}
+    # Beside a tier of ours lies one of confidences.
+    candidates = [name for name in filled if not name.startswith("loquela-") or name == "loquela-utterance"]
+    for name in choose_tiers(counts, candidates, [tier] if tier else [], shown(path)):
+        for each in filled[name]:
+            yield f"tier {name!r}", "", repr(each.start), repr(each.end)
+
+
+_READERS: Mapping[str, Callable[[Path, str], Iterable[Row]]] = {
+    "yaml": _read_yaml,
+    "yml": _read_yaml,
+    "tsv": _read_table,
+    "txt": _read_table,
+    "rttm": _read_rttm,
+    "eaf": _read_eaf,
+    "textgrid": _read_textgrid,
+}
+
+
+def _seconds(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        return math.nan
+
+
+def _sum(start: str, duration: str) -> str:
+    # Of two decimals, without the tail of binary fractions.
+    return repr(round(_seconds(start) + _seconds(duration), 9))

@@ -1,0 +1,214 @@
+"""``loquela segment``, and `loquela transcribe` with segments of one's own, as a person uses them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from asr.cli import main
+from asr.encoder.conformer import ConformerConfig, ConformerEncoder
+from asr.formats.eaf import read_eaf
+from asr.formats.textgrid import read_textgrid
+from asr.model import CTCModel, save_model
+from asr.segment import SEGMENTERS, OwnSegments
+from asr.segment.files import FORMATS
+from asr.text import TextPolicy
+from asr.tokenizer import character_tokenizer
+from tests.asr.segment.sounds import RATE, lay, silence, speech
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Path:
+    """Speech at 1-3 and 6-8 s."""
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, lay(silence(1), speech(2), silence(3), speech(2, 1), silence(1)), RATE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model; it writes nonsense, but it writes."""
+    torch.manual_seed(1)
+    encoder = ConformerEncoder(ConformerConfig(width=32, num_layers=1, num_heads=2, stem_channels=8))
+    untrained = CTCModel(encoder, character_tokenizer(["ab c"], TextPolicy()))
+    with torch.no_grad():
+        untrained.head.bias[0] -= 3  # fewer blanks, so that there is text
+    folder = tmp_path_factory.mktemp("model") / "model"
+    save_model(untrained, folder)
+    return folder
+
+
+def segment(*words: object) -> int:
+    """Run the command in this process; returns the exit status."""
+    return main(["segment", *map(str, words)])
+
+
+def one_line(captured: str) -> str:
+    """The single line that a mistake gives."""
+    lines = [line for line in captured.splitlines() if line.startswith("loquela: ")]
+    assert len(lines) == 1, captured
+    assert "Traceback" not in captured
+    return lines[0]
+
+
+def test_segments_go_to_stdout_as_json_lines(talk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert segment(talk) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["recording"] for row in rows] == ["talk", "talk"]
+    assert 0.5 < rows[0]["start"] <= 1 < 3 <= rows[0]["end"] < 4
+
+
+def test_every_form_says_the_same(talk: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert segment(talk, "--format", ",".join(FORMATS), "--out", out) == 0
+    spans = {
+        form: [
+            (round(each.start, 3), round(each.end, 3))
+            for each in OwnSegments.read(out / f"talk.{form}").of(talk)
+        ]
+        for form in FORMATS
+    }
+    assert len(spans["yaml"]) == 2
+    assert all(each == spans["yaml"] for each in spans.values())
+    (utterances,) = (tier for tier in read_eaf(out / "talk.eaf").tiers if not tier.parent)
+    assert [each.value for each in utterances.annotations] == ["", ""]
+    assert [each.text for each in read_textgrid(out / "talk.TextGrid").tiers[0].intervals if each.text] == [
+        "1",
+        "2",
+    ]
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_every_segmenter_can_be_named(talk: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    needs_classifier = name in ("pdac", "pstrm", "pthr")
+    assert segment(talk, "--segmenter", name, "--max-segment", "4") == needs_classifier
+    captured = capsys.readouterr()
+    if needs_classifier:
+        assert "trained classifier" in one_line(captured.err)
+        return
+    rows = [json.loads(line) for line in captured.out.splitlines()]
+    assert rows
+    assert all(row["end"] - row["start"] <= 4.001 for row in rows)
+
+
+def test_channels_are_speakers(tmp_path: Path) -> None:
+    left, right = lay(speech(2), silence(3)), lay(silence(3), speech(2, 1))
+    soundfile.write(tmp_path / "call.wav", np.stack([left, right], axis=1), RATE)
+    assert segment(tmp_path / "call.wav", "--channel", "split", "--format", "rttm") == 0
+    rows = [line.split() for line in (tmp_path / "call.rttm").read_text().splitlines()]
+    assert [(row[0], row[1], row[7]) for row in rows] == [
+        ("SPEAKER", "call", "channel_1"),
+        ("SPEAKER", "call", "channel_2"),
+    ]
+
+
+def test_a_bad_file_is_named_and_the_others_are_done(
+    talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.wav").touch()
+    assert segment(tmp_path, "--format", "yaml", "--out", tmp_path / "out") == 1
+    assert "empty.wav is empty" in one_line(capsys.readouterr().err)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["talk.yaml"]
+
+
+def test_silence_gives_empty_files(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "quiet.wav", np.zeros(5 * RATE), RATE)
+    assert segment(tmp_path / "quiet.wav", "--format", ",".join(FORMATS)) == 0
+    assert (tmp_path / "quiet.yaml").read_text() == "[]\n"
+    assert (tmp_path / "quiet.tsv").read_text() == "start\tend\n"
+    assert (tmp_path / "quiet.rttm").read_text() == ""
+
+
+def test_files_that_exist_are_kept_and_a_linguists_is_never_replaced(
+    talk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert segment(talk, "--format", "eaf") == 0
+    eaf = talk.with_suffix(".eaf")
+    eaf.write_text(eaf.read_text().replace("loquela-word", "hand-made"))
+    old = [tier.id for tier in read_eaf(eaf).tiers]
+    assert segment(talk, "--format", "eaf") == 1
+    assert "exists and is kept" in one_line(capsys.readouterr().err)
+    assert segment(talk, "--format", "eaf", "--overwrite") == 0
+    assert [tier.id for tier in read_eaf(eaf).tiers][: len(old)] == old
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--out", "x"), "without --format"),
+        (("--segmenter", "hybird"), "Did you mean 'hybrid'"),
+        (("--max-segment", "0.1"), "longest segment"),
+        (("--min-segment", "2"), "no setting 'min_segment_s'"),
+    ],
+)
+def test_mistakes_are_one_line(
+    talk: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, str], message: str
+) -> None:
+    assert segment(talk, *options) == 1
+    assert message in one_line(capsys.readouterr().err)
+
+
+def test_a_form_that_is_none_is_wrong_usage(talk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        segment(talk, "--format", "srt")
+    assert "no form of segments 'srt'" in capsys.readouterr().err
+
+
+# --- transcribe with segments of one's own ------------------------------------------------------------------
+
+
+def test_ones_own_segments_are_transcribed_where_they_lie(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.tsv").write_text("0.25\t2.5\n2.0\t4.0\n6.0\t8.0\n")  # the first two overlap
+    command = ["transcribe", str(talk), "--model", str(model), "--segments", str(tmp_path / "own.tsv")]
+    assert main(command) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["start"], row["end"]) for row in rows] == [(0.25, 2.5), (2.0, 4.0), (6.0, 8.0)]
+
+
+def test_what_segment_writes_transcribe_reads(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert segment(talk, "--format", "yaml,eaf,TextGrid", "--out", tmp_path / "out") == 0
+    spans = []
+    for form in ("yaml", "eaf", "TextGrid"):
+        own = str(tmp_path / "out" / f"talk.{form}")
+        assert main(["transcribe", str(talk), "--model", str(model), "--segments", own]) == 0
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        spans.append([(row["start"], row["end"]) for row in rows])
+    assert spans[0]
+    assert spans[0] == spans[1] == spans[2]
+
+
+def test_own_segments_that_do_not_fit_are_one_line_and_other_files_go_on(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = tmp_path / "second.wav"
+    soundfile.write(second, speech(2), RATE)
+    rttm = tmp_path / "all.rttm"
+    rttm.write_text(
+        "SPEAKER talk 1 1.0 2.0 <NA> <NA> A <NA> <NA>\nSPEAKER second 1 1.0 9.0 <NA> <NA> A <NA> <NA>\n"
+    )
+    command = ["transcribe", str(second), str(talk), "--model", str(model), "--segments", str(rttm)]
+    assert main(command) == 1
+    captured = capsys.readouterr()
+    assert "second.wav ends at 2.000 s" in one_line(captured.err)
+    assert [json.loads(line)["recording"] for line in captured.out.splitlines()] == ["talk"]
+    table = tmp_path / "own.tsv"
+    table.write_text("0.5 1.0\n")
+    assert main([*command[:-1], str(table)]) == 1
+    assert "names no recording, and there are 2" in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("name", ["energy", "dac", "hybrid"])
+def test_transcribe_takes_the_other_segmenters(
+    model: Path, talk: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert main(["transcribe", str(talk), "--model", str(model), "--segmenter", name]) == 0
+    assert capsys.readouterr().out

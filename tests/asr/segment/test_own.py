@@ -1,0 +1,201 @@
+"""A user's own segments: every form read and written, cut on a stream, and what each mistake says."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies
+
+from asr.segment import OwnSegments, Segment
+from asr.segment.files import FORMATS, write_segments
+from asr.transcript import Transcript, TranscriptSegment
+from tests.asr.segment.sounds import RATE, FloatArray, silence
+
+SPANS = ((0.5, 2.0), (2.0, 3.25), (4.0000625, 9.9))
+
+
+def transcript(name: str = "talk.wav", spans: tuple[tuple[float, float], ...] = SPANS) -> Transcript:
+    """Segments without text."""
+    return Transcript(
+        recording=Path(name).stem,
+        audio=Path(name),
+        duration=10.0,
+        segments=tuple(TranscriptSegment(start=start, end=end, text="") for start, end in spans),
+    )
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    """A file with that text."""
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_is_written_is_read_back(tmp_path: Path, form: str) -> None:
+    path = write_segments(transcript(), tmp_path / f"segments.{form}")
+    found = OwnSegments.read(path).of("somewhere/talk.wav")
+    # ELAN and Praat keep milliseconds, the others microseconds, which name every sample.
+    tolerance = 0.00051 if form in ("eaf", "TextGrid") else 0.51e-6
+    assert [(each.start, each.end) for each in found] == [
+        (pytest.approx(start, abs=tolerance), pytest.approx(end, abs=tolerance)) for start, end in SPANS
+    ]
+
+
+def test_the_yaml_is_mustcs(tmp_path: Path) -> None:
+    path = write_segments(transcript("a talk: 1.wav", ((0.5, 2.0),)), tmp_path / "a.yaml")
+    assert path.read_text() == (
+        '- {duration: 1.500000, offset: 0.500000, speaker_id: NA, wav: "a talk: 1.wav"}\n'
+    )
+    assert OwnSegments.read(path).of("a talk: 1.flac") == [Segment(0.5, 2.0)]
+    assert write_segments(transcript(spans=()), tmp_path / "none.yaml").read_text() == "[]\n"
+
+
+@given(strategies.lists(strategies.integers(0, 10 * 3600 * RATE), min_size=2, max_size=12, unique=True))
+@settings(max_examples=30, deadline=None)
+def test_six_decimals_name_every_sample(tmp_path_factory: pytest.TempPathFactory, places: list[int]) -> None:
+    places = sorted(places)[: len(places) // 2 * 2]
+    spans = tuple((a / RATE, b / RATE) for a, b in zip(places[::2], places[1::2], strict=True))
+    folder = tmp_path_factory.mktemp("own")
+    for form in ("yaml", "tsv", "rttm"):
+        found = OwnSegments.read(write_segments(transcript(spans=spans), folder / f"a.{form}")).of("talk.wav")
+        assert [(round(each.start * RATE), round(each.end * RATE)) for each in found] == [
+            (round(start * RATE), round(end * RATE)) for start, end in spans
+        ]
+
+
+def test_forms_of_others_are_read(tmp_path: Path) -> None:
+    yaml = written(
+        tmp_path,
+        "tst.yaml",
+        "- {duration: 3.5, offset: 16.08, rW: 9, uW: 0, speaker_id: spk.1, wav: 0012.wav}\n"
+        "- {duration: 1, offset: 2, speaker_id: spk.1, wav: wav/ted_2.wav}\n",
+    )
+    assert OwnSegments.read(yaml).of("0012.flac") == [Segment(16.08, 19.58)]
+    assert OwnSegments.read(yaml).of("ted_2.wav") == [Segment(2, 3)]
+    table = written(tmp_path, "a.tsv", "start\tend\tspeaker\n# hand-made\n0.5 1.5\tAna\n\n3 4\n")
+    assert OwnSegments.read(table).of("any.wav") == [Segment(0.5, 1.5), Segment(3, 4)]
+    audacity = written(tmp_path, "labels.txt", "0.5\t1.5\tfirst\n")
+    assert OwnSegments.read(audacity).of("any.wav") == [Segment(0.5, 1.5)]
+    rttm = written(
+        tmp_path,
+        "a.rttm",
+        ";; by a diariser\nSPKR-INFO my_talk 1 <NA> <NA> <NA> unknown A <NA> <NA>\n"
+        "SPEAKER my_talk 1 3.0 2.0 <NA> <NA> B <NA> <NA>\nSPEAKER my_talk 1 1.5 2.0 <NA> <NA> A <NA> <NA>\n",
+    )
+    assert OwnSegments.read(rttm).of("my talk.wav") == [Segment(1.5, 3.5), Segment(3, 5)]
+
+
+def test_a_tier_is_chosen_by_its_name(tmp_path: Path) -> None:
+    two = Transcript(
+        recording="talk",
+        audio=Path("talk.wav"),
+        duration=10.0,
+        segments=(
+            TranscriptSegment(start=1, end=2, text="", speaker="A"),
+            TranscriptSegment(start=3, end=5, text="", speaker="B"),
+        ),
+    )
+    path = write_segments(two, tmp_path / "talk.eaf")
+    assert OwnSegments.read(path, "loquela-utterance@B").of("talk.wav") == [Segment(3, 5)]
+    assert OwnSegments.read(path, "loquela-utterance@*").of("talk.wav") == [Segment(1, 2), Segment(3, 5)]
+    with pytest.raises(ValueError, match="--tier NAME"):
+        OwnSegments.read(path)
+    with pytest.raises(ValueError, match="no tier 'x'"):
+        OwnSegments.read(path, "x")
+
+
+MISTAKES = {
+    "a.wav": ("", "no form of segments"),
+    "a.yaml": ("offset: 1\n", "no list"),
+    "b.yaml": ("- {offset: 1, wav: a.wav}\n", "entry 1: .* no offset and duration"),
+    "c.yaml": ("- {offset: 1, duration: -1, wav: a.wav}\n", "entry 1: a segment from '1' to '0.0' s"),
+    "d.yaml": ("- {offset: 1, duration: [\n", "is not YAML"),
+    "a.tsv": ("", "holds no segment"),
+    "b.tsv": ("1.0\n", "line 1: '1.0' is not `start end`"),
+    "c.tsv": ("1.0\tnan\n", "line 1: a segment from '1.0' to 'nan' s"),
+    "d.tsv": ("start\tend\n2.0\t2.0\n", "line 2: a segment"),
+    "e.tsv": ("0.0\t1.0\n-0.5\t1.0\n", "line 2: a segment"),
+    "f.tsv": ("start\tend\ttext\n0\t1500\tso\n", "in milliseconds"),
+    "g.tsv": ("0,5\t1,5\n", "line 1: a segment from '0,5' to '1,5' s"),
+    "h.tsv": ("1.0\t1.00001\n", "line 1: a segment"),
+    "a.rttm": ("SPEAKER a 1 3.0\n", "line 1: .*SPEAKER file channel start duration"),
+    "a.eaf": ("<x/>", "<x>, not <ANNOTATION_DOCUMENT>"),
+    "a.TextGrid": ("hello", "not a TextGrid"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_named(tmp_path: Path, name: str) -> None:
+    text, message = MISTAKES[name]
+    with pytest.raises(ValueError, match=message) as stopped:
+        OwnSegments.read(written(tmp_path, name, text))
+    assert name in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
+def test_a_file_that_is_not_there_and_a_tier_where_there_are_none(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="No such file"):
+        OwnSegments.read(tmp_path / "a.tsv")
+    with pytest.raises(ValueError, match="has no tiers"):
+        OwnSegments.read(written(tmp_path, "a.tsv", "0 1\n"), "words")
+
+
+def own(*spans: tuple[float, float], name: str = "") -> OwnSegments:
+    """What a file of these spans says."""
+    return OwnSegments(path=Path("own.tsv"), recordings={name: [Segment(*span) for span in spans]})
+
+
+SOUND = np.random.default_rng(0).standard_normal(10 * RATE).astype(np.float32)
+
+
+@given(
+    strategies.lists(
+        strategies.tuples(strategies.integers(0, 9_000), strategies.integers(1, 4_000)), max_size=6
+    ),
+    strategies.lists(strategies.integers(1, 70_000), max_size=8),
+)
+@settings(max_examples=40, deadline=None)
+def test_each_segment_comes_whole_however_they_overlap(rows: list[tuple[int, int]], sizes: list[int]) -> None:
+    spans = sorted((ms / 1000, min(10_000, ms + length) / 1000) for ms, length in rows)
+    pieces = np.split(SOUND, [place for place in np.cumsum(sizes) if place < len(SOUND)])
+    found = list(own(*spans).split(pieces, "talk.wav"))
+    assert [(segment.start, segment.end) for segment, _ in found] == spans
+    for segment, samples in found:
+        np.testing.assert_array_equal(samples, SOUND[round(segment.start * RATE) : round(segment.end * RATE)])
+
+
+def test_a_segment_may_end_a_little_beyond_the_recording_and_no_further() -> None:
+    found = list(own((8, 10.08)).split([SOUND], "talk.wav"))
+    assert [segment for segment, _ in found] == [Segment(8, 10)]
+    for span in ((8, 10.2), (10.0, 10.05), (30, 31)):
+        with pytest.raises(ValueError, match=r"own.tsv: a segment from .* but talk.wav ends at 10.000 s"):
+            list(own((1, 2), span).split([SOUND], "talk.wav"))
+
+
+def test_segments_of_another_recording_are_refused() -> None:
+    with pytest.raises(ValueError, match="no segments of other, only of 'talk'"):
+        list(own((1, 2), name="talk").split([SOUND], "folder/other.wav"))
+
+
+def test_a_recording_without_sound_has_no_segments() -> None:
+    with pytest.raises(ValueError, match=r"ends at 0.000 s"):
+        list(own((1, 2)).split([], "talk.wav"))
+
+
+def test_a_long_recording_is_not_held() -> None:
+    def peak(minutes: int) -> int:
+        chunks = (silence(30) for _ in range(2 * minutes))
+        tracemalloc.start()
+        held: list[FloatArray] = []
+        for _, samples in own((1, 5), (60 * minutes - 5, 60 * minutes - 1)).split(chunks, "a.wav"):
+            held = [samples]
+        assert held
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    assert peak(6) < 1.2 * peak(2)
