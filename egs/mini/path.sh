@@ -3,4 +3,4 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export ROOT PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 if [[ -x $ROOT/.venv/bin/python ]]; then PATH="$ROOT/.venv/bin:$PATH"; fi
-loquela() { python -m asr "$@"; }
+loquela() { python -m st "$@"; }
