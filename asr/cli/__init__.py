@@ -17,7 +17,10 @@ without importing any of them."""
 
 COMMANDS: Commands = {
     "transcribe": ("asr.cli.transcribe", "recordings in, transcripts out: eaf, TextGrid, srt, json and more"),
-    "segment": ("asr.cli.segment", "recordings in, segments out without text: yaml, tsv, eaf, TextGrid, rttm"),
+    "segment": (
+        "asr.cli.segment",
+        "recordings in, segments out without text: yaml, tsv, eaf, TextGrid, rttm",
+    ),
     "corpus": ("asr.cli.corpus", "import, curate, join, check, count and export a corpus"),
     "lm": ("asr.cli.lm", "build, evaluate and tune language models"),
     "score": ("asr.cli.score", "word and character error rates with intervals"),
