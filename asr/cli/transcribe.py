@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lm.errors import InputError
 
@@ -88,6 +88,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     decoding.add_argument("--beam", type=int, metavar="N", help="beam width")
     decoding.add_argument(
         "--nbest", type=_positive, default=1, metavar="N", help="texts kept for each segment (default: 1)"
+    )
+    decoding.add_argument(
+        "--hotwords",
+        type=Path,
+        metavar="FILE",
+        help="names and phrases to expect, one a line, each perhaps with a tab and its own weight",
+    )
+    decoding.add_argument(
+        "--hotword-weight",
+        type=float,
+        metavar="W",
+        help="added for each hotword that has no weight of its own (default: 4)",
     )
     output = parser.add_argument_group("output")
     output.add_argument(
@@ -332,14 +344,21 @@ def _check_own(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
         )
 
 
-def decoding_of(args: argparse.Namespace) -> dict[str, float]:
+def decoding_of(args: argparse.Namespace) -> dict[str, Any]:
     """Settings of the beam search that the arguments give."""
-    named = {
+    named: dict[str, Any] = {
         "lm_weight": args.lm_weight,
         "char_weight": args.char_weight,
         "word_bonus": args.word_bonus,
         "beam_width": args.beam,
     }
+    if args.hotwords is not None:
+        from asr.decode.hotwords import HOTWORD_WEIGHT, read_hotwords
+
+        weight = HOTWORD_WEIGHT if args.hotword_weight is None else args.hotword_weight
+        named["hotwords"] = read_hotwords(args.hotwords, weight)
+    elif args.hotword_weight is not None:
+        raise InputError("--hotword-weight is given without --hotwords. Add the file, or leave it out.")
     return {name: value for name, value in named.items() if value is not None}
 
 

@@ -1,9 +1,9 @@
-"""Whether a language model writes the same characters as the acoustic model."""
+"""Whether a language model or hotwords are written with the characters of the acoustic model."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from asr.decode.fusion import BOUNDARY, LanguageModel
 from lm.errors import InputError
@@ -11,6 +11,8 @@ from lm.errors import InputError
 MAX_FOREIGN = 0.5
 """Share of either alphabet that the other may lack. A few foreign letters in the text are harmless: the
 words that hold them are never heard, or count as unseen."""
+MAX_SHOWN = 5
+"""Hotwords quoted in an error."""
 LOOK_ALIKES = (
     "'`\u00b4\u02b9\u02bb\u02bc\u2018\u2019\u2032\ua78c",  # apostrophes
     "-\u2010\u2011\u2012\u2013\u2014\u2212",  # hyphens
@@ -60,6 +62,34 @@ def check_alphabet(surfaces: Sequence[str], language_model: LanguageModel) -> No
     )
 
 
+def check_hotwords(surfaces: Sequence[str], hotwords: Collection[str]) -> None:
+    """Refuse hotwords that the labels cannot write.
+
+    Args:
+        surfaces: text that each label of the acoustic model writes.
+    Raises:
+        InputError: names each character that no label writes, with its code point and counterpart.
+    """
+    heard = frozenset("".join(surfaces))
+    phrases = [phrase for phrase in map(_trimmed, hotwords) if not heard.issuperset(phrase)]
+    if not phrases:
+        return
+    listed = []
+    for char in sorted(frozenset("".join(phrases)) - heard):
+        same = next((other for other in sorted(heard) if _same_thing(char, other)), None)
+        listed.append(_name(char) + (f" (the model has {_name(same)})" if same else ""))
+    shown = ", ".join(map(repr, phrases[:MAX_SHOWN]))
+    more = f" and {len(phrases) - MAX_SHOWN} more" if len(phrases) > MAX_SHOWN else ""
+    raise InputError(
+        f"hotwords {shown}{more} have characters that the acoustic model does not write: "
+        f"{', '.join(listed)}. Write them as the model writes its texts."
+    )
+
+
+def _trimmed(phrase: str) -> str:
+    return phrase.strip(" ")
+
+
 def _same_thing(one: str, other: str) -> bool:
     if any(one in group and other in group for group in LOOK_ALIKES):
         return True
@@ -76,4 +106,6 @@ def _same_thing(one: str, other: str) -> bool:
 
 def _name(char: str) -> str:
     shown = f"◌{char}" if unicodedata.combining(char) else char
+    if char.isspace() or not char.isprintable():
+        shown = unicodedata.name(char, "control character").lower()
     return f"{shown} U+{ord(char):04X}"

@@ -54,10 +54,11 @@ class BeamDecoder:
         check_emissions(emissions, len(self._surfaces))
         models = self._models
         workspace = getattr(self._local, "workspace", None) or new_workspace(models.word, models.character)
-        rows, at, sums, scores, self._local.workspace = search(
+        rows, at, parts, self._local.workspace = search(
             np.ascontiguousarray(emissions, dtype=np.float32),
             models.labels,
             models.lexicon,
+            models.hotwords,
             models.word,
             models.character,
             models.char_number,
@@ -65,10 +66,8 @@ class BeamDecoder:
             workspace,
         )
         finished = [
-            _Finished(rows[low:high].tolist(), ctc_score, score)
-            for (low, high), ctc_score, score in zip(
-                pairwise(at.tolist()), sums.tolist(), scores.tolist(), strict=True
-            )
+            _Finished(rows[low:high].tolist(), *scores)
+            for (low, high), scores in zip(pairwise(at.tolist()), parts.tolist(), strict=True)
         ]
         posteriors = hypothesis_posteriors([text.score for text in finished])
         words = [words_of_labels(text.labels, self._surfaces) for text in finished]
@@ -98,10 +97,11 @@ class BeamDecoder:
     ) -> Hypothesis:
         if not words:
             confidence = combine(posterior, blank_confidence(emissions, self._blank))
-            return Hypothesis("", (), text.score, confidence, text.ctc_score)
+            return Hypothesis("", (), text.score, confidence, text.ctc_score, text.model_score)
         acoustic = acoustic_confidences(emissions, text.labels, frames, words, self._surfaces)
         confidences = [combine(share, own) for share, own in zip(shares, acoustic, strict=True)]
         spans = word_frames(words, frames, len(emissions))
+        word_score = self._config.word_bonus * len(words)
         return Hypothesis(
             text=" ".join(word for word, _, _ in words),
             words=tuple(
@@ -111,6 +111,9 @@ class BeamDecoder:
             score=text.score,
             confidence=mean_confidence(confidences),
             ctc_score=text.ctc_score,
+            lm_score=text.model_score - word_score if self._models.any_model else 0.0,
+            word_score=word_score,
+            hotword_score=text.hotword_score,
         )
 
 
@@ -121,4 +124,10 @@ class _Finished:
     labels: list[int]
     """One row of labels that writes the text, without blanks."""
     ctc_score: float
-    score: float
+    model_score: float
+    """Of the language models and the word bonus together."""
+    hotword_score: float
+
+    @property
+    def score(self) -> float:
+        return self.ctc_score + self.model_score + self.hotword_score

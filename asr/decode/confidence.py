@@ -56,6 +56,8 @@ def mean_confidence(confidences: Sequence[float]) -> float:
 def hypothesis_posteriors(scores: Sequence[float]) -> list[float]:
     """Share of each hypothesis in the probability of all, from natural-log scores; sums to 1."""
     best = max(scores)
+    if best == -math.inf:  # nothing is possible
+        return [1 / len(scores)] * len(scores)
     masses = [math.exp(score - best) for score in scores]
     total = sum(masses)
     return [mass / total for mass in masses]

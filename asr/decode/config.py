@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
+from asr.decode.hypothesis import plain_text
 from lm.errors import InputError
 
 
@@ -14,14 +15,16 @@ class BeamSearchConfig:
 
     A text y is ranked by
 
-        log p_CTC(y | x) + lm_weight * W(y) + char_weight * C(y) + word_bonus * number of words
+        log p_CTC(y | x) + lm_weight * W(y) + char_weight * C(y) + word_bonus * number of words + H(y)
 
     where W sums the word model's natural-log probabilities, C the character model's (letters and
     boundaries). A word w that the word model has not seen counts in W as
 
         log p(<unk> | history) + unknown_offset + spelling_weight * log p(spelling of w)
 
-    spelled by the character model, or by equally likely characters where there is none.
+    spelled by the character model, or by equally likely characters where there is none. H sums the
+    weights of the hotwords, once for each place where one stands as whole words. `asr.decode.engine`
+    says how an unfinished text is ranked.
     """
 
     # The first five are to be tuned on dev. Their defaults are a compromise that did well on simulated
@@ -50,6 +53,11 @@ class BeamSearchConfig:
     """Labels tried in a frame, the likeliest first."""
     num_hypotheses: int = 1
     """Length of the n-best list."""
+    hotwords: dict[str, float] = field(default_factory=dict, hash=False)
+    """Words and phrases to expect, and what each occurrence adds to the score, natural log; less than 0
+    makes one rarer. No model need know them. Written as the acoustic model writes its texts."""
+    open_vocabulary: bool = True
+    """Write unseen words too. False allows only the words of the word model and of ``hotwords``."""
 
     def __post_init__(self) -> None:
         for name in ("beam_width", "max_labels", "num_hypotheses"):
@@ -60,11 +68,25 @@ class BeamSearchConfig:
             value = getattr(self, name)
             if not value >= 0:
                 raise InputError(f"decoding option {name} must not be negative; got {value}.")
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for option in fields(self):
+            value = getattr(self, option.name)
             if (
                 isinstance(value, float)
-                and not field.name.endswith("_threshold")
+                and not option.name.endswith("_threshold")
                 and not math.isfinite(value)
             ):
-                raise InputError(f"decoding option {field.name} must be a finite number; got {value}.")
+                raise InputError(f"decoding option {option.name} must be a finite number; got {value}.")
+        self._check_hotwords()
+
+    def _check_hotwords(self) -> None:
+        written: dict[str, str] = {}
+        for phrase, weight in self.hotwords.items():
+            if not isinstance(phrase, str):  # YAML reads `no` and `12` as other things
+                raise InputError(f"hotword {phrase!r} is no text. Write it between quotation marks.")
+            if not phrase.strip():
+                raise InputError(f"hotword {phrase!r} is empty. Leave it out.")
+            if not math.isfinite(weight):
+                raise InputError(f"hotword {phrase!r} must have a finite weight; got {weight}.")
+            same = written.setdefault(plain_text(phrase), phrase)
+            if same != phrase:
+                raise InputError(f"hotwords {same!r} and {phrase!r} are one phrase. Keep one of them.")

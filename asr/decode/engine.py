@@ -2,12 +2,28 @@
 
 What is searched. For emissions of T frames the score of a text y is
 
-    log p_CTC(y | x) + lm_weight W(y) + char_weight C(y) + word_bonus |y|
+    log p_CTC(y | x) + lm_weight W(y) + char_weight C(y) + word_bonus |y| + H(y)
 
 (see `BeamSearchConfig` for W and C). log p_CTC sums all paths of labels that write y, as far as the
 beam kept them: paths are merged as soon as they write the same text with the same last label,
-which is all that CTC and the language models can tell apart. Two label rows that write the same
-text (sentence pieces) meet in one text at the end. Without pruning every text has its exact score.
+which is all that CTC, the language models and the hotwords can tell apart. Two label rows that write
+the same text (sentence pieces) meet in one text at the end. Without pruning every text has its exact
+score.
+
+Hotwords. H(y) sums the weight of each phrase h times the places in y where its words stand one after
+the other; places may overlap. As long as y is not finished it is ranked by H of what is closed by a
+boundary, plus a promise: of all beginnings q of `` h `` (h between two boundaries, so |q| < |h| + 2) that
+`` y``, a boundary before it, ends with, the greatest weight(h) (|q| - 1) / (|h| + 1), or 0 where that is
+negative. The promise grows by an equal share with each character of the phrase and its last boundary,
+belongs to the text as it stands, and so is gone once the spelling leaves the phrase; it is in no score
+that is returned. Both are read off an Aho-Corasick automaton over characters (Aho and Corasick 1975).
+Its state follows from the text, so what is merged is in the same state.
+
+Closed vocabulary. Where it is asked for, only texts whose words are all known to the word model or stand
+in a hotword have a score. A path ends where its open word begins like no such word, or is none when a
+boundary closes it. If no text of the last beam is without an unfinished word, its texts lose that word:
+each has the log p_CTC of all paths that write it and the beginning of any word after it, and is scored
+as if it ended there. If no path is possible at all, there is the empty text with a score of minus infinity.
 
 Functions that the inner loop calls are inlined: handing dozens of arrays to a call, each with its count
 of references, took half of the time.
@@ -36,6 +52,8 @@ VALUE = (1 << 32) - 1
 """Lower half of an entry of a hash table."""
 NOWHERE = -1
 """Place in the lexicon of a word that no known word begins like."""
+NO_WORD, NEW_WORD = -1, -2
+"""Numbers in the lexicon where no word ends, and where one does that only the hotwords know."""
 ENDS_BLANK, ENDS_LABEL, NEXT_BLANK, NEXT_LABEL, TOTAL, RANK, BIAS, FRAME = range(8)
 """Columns of a prefix, a cache line together: log-probabilities of its paths by how they end, now and after
 this frame; their sum; what it is ranked by; the language models' share of that; and the frame that its
@@ -63,9 +81,26 @@ class Lexicon(NamedTuple):
     char: NDArray[np.int32]
     child: NDArray[np.int32]
     word: NDArray[np.int32]
-    """Number of the word that ends at a node; -1 where none does."""
+    """Number of the word that ends at a node, or `NO_WORD` or `NEW_WORD`."""
     best: NDArray[np.float64]
-    """Natural log-probability of the likeliest word, by itself, that begins so."""
+    """Natural log-probability of the likeliest word of the model, by itself, that begins so."""
+
+
+class Hotwords(NamedTuple):
+    """Phrases between boundaries as an automaton over characters; without hotwords node 0 and nothing else."""
+
+    column: NDArray[np.int32]
+    """Column of each character in ``next``."""
+    next: NDArray[np.int32]
+    """Node one character on from each, (nodes, columns)."""
+    gain: NDArray[np.float64]
+    """Weights of the phrases that end at a node."""
+    promise: NDArray[np.float64]
+    """Share of the weight of a phrase that has begun at a node."""
+    closing: NDArray[np.float64]
+    """Gain of the node that a boundary after this one leads to."""
+    start: int
+    """Node of an empty text: a boundary."""
 
 
 class Settings(NamedTuple):
@@ -85,8 +120,13 @@ class Settings(NamedTuple):
     beam_threshold: float
     label_threshold: float
     max_labels: int
+    hotword_step: float
+    """Most that a hotword's promise grows by with one label."""
     has_word: bool
     has_char: bool
+    has_hotwords: bool
+    closed: bool
+    """Only words of the lexicon are written."""
 
 
 class Tree(NamedTuple):
@@ -105,6 +145,10 @@ class Tree(NamedTuple):
     score: NDArray[np.float64]
     spelling: NDArray[np.float64]
     bias: NDArray[np.float64]
+    # Of each text that a prefix has: the hotwords' node, and the weight of those finished. A label's inner
+    # characters have none: a search without hotwords, which never comes here, must not pay for them.
+    node: NDArray[np.int32]
+    gain: NDArray[np.float64]
     # Of each prefix: the one it goes on from, its last label, its text.
     previous: NDArray[np.int32]
     label: NDArray[np.int32]
@@ -143,6 +187,7 @@ def _empty(texts: int, prefixes: int) -> Tree:
         np.full(texts, -1, np.int32), np.zeros(texts, np.int32), np.zeros(texts, np.int32),
         np.zeros(texts, np.bool_), np.zeros(texts, np.int32), np.zeros(texts, np.int32),
         np.zeros(texts, np.float64), np.zeros(texts, np.float64), np.zeros(texts, np.float64),
+        np.zeros(texts, np.int32), np.zeros(texts, np.float64),
         np.full(prefixes, -1, np.int32), np.full(prefixes, -1, np.int32), np.zeros(prefixes, np.int32),
         value, np.zeros(1, np.int64),
         np.zeros((slots, 2), np.int64), np.zeros((more, 2), np.int64), np.zeros((more, 2), np.int64),
@@ -162,9 +207,9 @@ def _clear(tree: Tree) -> None:
     """The empty text and nothing else."""
     tree.clock[0] += 1
     tree.parent[0] = tree.previous[0] = tree.label[0] = -1
-    tree.char[0] = tree.place[0] = tree.history[0] = tree.spelt[0] = tree.text[0] = 0
+    tree.char[0] = tree.place[0] = tree.history[0] = tree.spelt[0] = tree.node[0] = tree.text[0] = 0
     tree.open[0] = False
-    tree.score[0] = tree.spelling[0] = tree.bias[0] = 0.0
+    tree.score[0] = tree.spelling[0] = tree.gain[0] = tree.bias[0] = 0.0
     for column in range(8):
         tree.value[0, column] = -np.inf
     tree.value[0, ENDS_BLANK] = tree.value[0, TOTAL] = tree.value[0, RANK] = tree.value[0, BIAS] = 0.0
@@ -182,8 +227,10 @@ def _larger(tree: Tree, num_texts: int, num_prefixes: int, texts: int, prefixes:
         new.open[text] = tree.open[text]
         new.history[text] = tree.history[text]
         new.spelt[text] = tree.spelt[text]
+        new.node[text] = tree.node[text]
         new.score[text] = tree.score[text]
         new.spelling[text] = tree.spelling[text]
+        new.gain[text] = tree.gain[text]
         new.bias[text] = tree.bias[text]
     for prefix in range(num_prefixes):
         new.previous[prefix] = tree.previous[prefix]
@@ -240,7 +287,7 @@ def _close(
     if not settings.has_word:
         return history, settings.word_bonus
     place = tree.place[text]
-    word = np.int64(lexicon.word[place]) if place >= 0 else np.int64(-1)
+    word = np.int64(lexicon.word[place]) if place >= 0 else np.int64(NO_WORD)
     after, log_prob = score(word_tables, word_states, num_words, history, max(word, 0))
     if word < 0:
         log_prob += settings.unknown_offset + settings.spelling_weight * spelling
@@ -301,6 +348,40 @@ def _write(
 
 
 @njit(nogil=True, cache=True)
+def _walk(lexicon: Lexicon, labels: Labels, label: int, place: int, is_open: bool) -> int:
+    """Place in the lexicon after a label, `NOWHERE` where no word of a closed vocabulary goes on so."""
+    for at in range(labels.at[label], labels.at[label + 1]):
+        char = np.int64(labels.chars[at])
+        if char != SPACE:
+            place = _step(lexicon, place, char)
+            if place < 0:
+                return place
+        elif is_open:
+            if lexicon.word[place] == NO_WORD:
+                return np.int64(NOWHERE)
+            place = np.int64(0)
+        is_open = char != SPACE
+    return place
+
+
+@njit(nogil=True, cache=True)
+def _reward(
+    hotwords: Hotwords, labels: Labels, label: int, node: NDArray[np.int32], gain: NDArray[np.float64],
+    before: int, is_open: bool, after: int,
+) -> float:  # fmt: skip
+    """Enter the hotwords' node and gain of the text after a label; its gain and promise."""
+    now, total = np.int64(node[before]), gain[before]
+    for at in range(labels.at[label], labels.at[label + 1]):
+        char = labels.chars[at]
+        if char != SPACE or is_open:
+            now = np.int64(hotwords.next[now, hotwords.column[char]])
+            total += hotwords.gain[now]
+        is_open = char != SPACE
+    node[after], gain[after] = now, total
+    return total + hotwords.promise[now]
+
+
+@njit(nogil=True, cache=True)
 def _log_add(one: float, other: float) -> float:
     if one < other:
         one, other = other, one
@@ -349,9 +430,10 @@ def _order(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
 
 @njit(nogil=True, cache=True)
 def search(
-    emissions: NDArray[np.float32], labels: Labels, lexicon: Lexicon, word_tables: NgramTables,
-    char_tables: NgramTables, char_number: NDArray[np.int32], settings: Settings, workspace: Workspace,
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], Workspace]:  # fmt: skip
+    emissions: NDArray[np.float32], labels: Labels, lexicon: Lexicon, hotwords: Hotwords,
+    word_tables: NgramTables, char_tables: NgramTables, char_number: NDArray[np.int32], settings: Settings,
+    workspace: Workspace,
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], Workspace]:  # fmt: skip
     """Texts of the last beam.
 
     Args:
@@ -359,8 +441,9 @@ def search(
         char_number: number in the character model of each character that labels write.
         workspace: of this thread, from `new_workspace` or the last search.
     Returns:
-        rows of labels, one after the other; where each text's begins and the last one ends; log p_CTC; the
-        score, by which they are sorted, best first; and the workspace, perhaps grown.
+        rows of labels, one after the other; where each text's begins and the last one ends; log p_CTC, the
+        weighted score of models and word bonus, and that of the hotwords, (texts, 3), sorted by their sum,
+        best first; and the workspace, perhaps grown.
     """
     num_frames, num_labels = emissions.shape
     width = num_labels + 1
@@ -369,13 +452,15 @@ def search(
     clock = tree.clock[0]
     word_states.slots[:] = -1
     char_states.slots[:] = -1
-    counts = np.array([1, 1, 0, 0, 0])  # texts, prefixes, histories of words, of characters; ways to prefixes
+    counts = np.zeros(5, np.int64)  # texts, prefixes, histories of words, of characters; ways to prefixes
+    counts[0] = counts[1] = 1
     if settings.has_word:
         tree.history[0] = begin(word_tables, word_states, 0)
         counts[2] = 1
     if settings.has_char:
         tree.spelt[0] = begin(char_tables, char_states, 0)
         counts[3] = 1
+    tree.node[0] = hotwords.start
     beam, touched, ranks = np.zeros(1024, np.int32), np.zeros(1024, np.int32), np.zeros(1024, np.float64)
     tried = np.zeros(min(settings.max_labels, num_labels), np.int32)
     size, silent, best = np.int64(1), 0.0, 0.0
@@ -431,14 +516,14 @@ def search(
             larger = np.zeros(2 * (size + new_prefixes), np.int32)
             for index in range(size):
                 larger[index] = beam[index]
-            beam, touched, ranks = larger, np.zeros_like(larger), np.zeros(len(larger), np.float64)
+            beam, touched, ranks = larger, np.zeros(len(larger), np.int32), np.zeros(len(larger), np.float64)
         if settings.has_word and counts[2] + new_texts >= len(word_states.length):
             word_states = more_states(word_states, counts[2], 2 * (counts[2] + new_texts))
         if settings.has_char and counts[3] + new_texts >= len(char_states.length):
             char_states = more_states(char_states, counts[3], 2 * (counts[3] + new_texts))
 
         # No extension is worth making that starts below what the best prefix reaches anyhow.
-        cutoff = best + max(stay, float(row[tried[0]])) - settings.beam_threshold
+        cutoff = best + max(stay, float(row[tried[0]])) - settings.beam_threshold - settings.hotword_step
         for index in range(size):
             prefix = beam[index]
             touched[index] = prefix
@@ -464,8 +549,16 @@ def search(
                 at = _slot(nexts, key, clock)
                 if nexts[at, 1] >> 32 == clock:
                     child = nexts[at, 1] & VALUE
+                    if child == VALUE:  # leaves a closed vocabulary
+                        continue
                 else:
-                    text = np.int64(text_of[prefix])
+                    before = text = np.int64(text_of[prefix])
+                    if settings.closed:
+                        entered = _walk(lexicon, labels, label, np.int64(tree.place[text]), is_open[text])
+                        if entered < 0:
+                            nexts[at, 0], nexts[at, 1] = key, clock << 32 | VALUE
+                            counts[4] += 1
+                            continue
                     for place in range(labels.at[label], labels.at[label + 1]):
                         char = np.int64(labels.chars[place])
                         if char == SPACE and not is_open[text]:
@@ -474,6 +567,8 @@ def search(
                             tree, clock, counts, text, char, labels.num_chars, lexicon, word_tables, word_states,
                             char_tables, char_states, char_number, settings,
                         )  # fmt: skip
+                    if settings.closed:
+                        tree.place[text] = entered
                     spelled = text * width + label + 1
                     where = _slot(tree.spellings, spelled, clock)
                     if tree.spellings[where, 1] >> 32 == clock:
@@ -485,6 +580,10 @@ def search(
                         for column in range(BIAS):
                             value[child, column] = -np.inf
                         value[child, BIAS] = tree.bias[text]
+                        if settings.has_hotwords:
+                            value[child, BIAS] += _reward(
+                                hotwords, labels, label, tree.node, tree.gain, before, is_open[before], text
+                            )
                         value[child, FRAME] = -1
                         tree.previous[child] = prefix
                         label_of[child] = label
@@ -530,32 +629,47 @@ def search(
                 beam[size] = touched[index]
                 size += 1
         if size == 0:  # every path is impossible: emissions of -inf
+            value[0, TOTAL] = -np.inf
             beam[0] = 0
             size = np.int64(1)
             break
     for index in range(size):
         tree.value[beam[index], TOTAL] += silent
     return _finish(
-        tree, counts, beam, size, lexicon, word_tables, word_states, char_tables, char_states, settings
-    )
+        tree, counts, beam, size, lexicon, hotwords.closing, word_tables, word_states, char_tables,
+        char_states, settings,
+    )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
 def _finish(
     tree: Tree, counts: NDArray[np.int64], beam: NDArray[np.int32], size: int, lexicon: Lexicon,
-    word_tables: NgramTables, word_states: States, char_tables: NgramTables, char_states: States,
-    settings: Settings,
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], Workspace]:  # fmt: skip
+    closing: NDArray[np.float64], word_tables: NgramTables, word_states: States, char_tables: NgramTables,
+    char_states: States, settings: Settings,
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], Workspace]:  # fmt: skip
     """The texts of the beam with their scores as whole utterances; see `search`."""
-    totals = np.zeros(size, np.float64)
+    totals, unfinished = np.zeros(size, np.float64), np.zeros(size, np.bool_)
+    num_unfinished = 0
     for index in range(size):
         totals[index] = tree.value[beam[index], TOTAL]
+        text = np.int64(tree.text[beam[index]])
+        if settings.closed and tree.open[text] and lexicon.word[tree.place[text]] == NO_WORD:
+            unfinished[index] = True
+            num_unfinished += 1
     texts, spoken = np.zeros(size, np.int64), np.zeros(size, np.int64)
     sums, final = np.zeros(size, np.float64), np.zeros(size, np.float64)
     found = 0
     for index in _order(totals, size):
-        prefix = beam[index]
+        prefix = np.int64(beam[index])
         text = np.int64(tree.text[prefix])
+        if unfinished[index]:
+            if num_unfinished < size:
+                continue
+            # Back to before the open word: no label crosses a boundary, so some prefix ends there.
+            while tree.open[text]:
+                text = np.int64(tree.parent[text])
+            while tree.open[tree.text[prefix]] and tree.text[prefix] != tree.parent[text]:
+                prefix = np.int64(tree.previous[prefix])
         if tree.parent[text] >= 0 and tree.char[text] == SPACE:
             text = np.int64(tree.parent[text])  # "a " is the text "a"
         same = -1
@@ -573,6 +687,7 @@ def _finish(
         word_states = more_states(word_states, counts[2], counts[2] + found + 64)
     if settings.has_char and counts[3] + 2 > len(char_states.length):
         char_states = more_states(char_states, counts[3], counts[3] + 64)
+    models, gains = np.zeros(found, np.float64), np.zeros(found, np.float64)
     length = 0
     for number in range(found):
         text = texts[number]
@@ -592,16 +707,20 @@ def _finish(
             total += closed
         if settings.has_word and settings.score_end:
             total += settings.lm_weight * sentence_end(word_tables, word_states, counts[2], history)
-        final[number] = sums[number] + total
+        models[number] = total
+        gains[number] = tree.gain[text]
+        if tree.open[text]:  # the end is a boundary too
+            gains[number] += closing[tree.node[text]]
+        final[number] = sums[number] + total + gains[number]
         prefix = spoken[number]
         while prefix > 0:
             length += 1
             prefix = np.int64(tree.previous[prefix])
     rows, at = np.zeros(length, np.int32), np.zeros(found + 1, np.int64)
-    sorted_sums, sorted_final = np.zeros(found, np.float64), np.zeros(found, np.float64)
+    parts = np.zeros((found, 3), np.float64)
     filled = 0
     for place, number in enumerate(_order(final, found)):
-        sorted_sums[place], sorted_final[place] = sums[number], final[number]
+        parts[place, 0], parts[place, 1], parts[place, 2] = sums[number], models[number], gains[number]
         prefix = spoken[number]
         while prefix > 0:
             filled += 1
@@ -612,4 +731,4 @@ def _finish(
             rows[back] = tree.label[prefix]
             prefix = np.int64(tree.previous[prefix])
         at[place + 1] = filled
-    return rows, at, sorted_sums, sorted_final, Workspace(tree, word_states, char_states)
+    return rows, at, parts, Workspace(tree, word_states, char_states)

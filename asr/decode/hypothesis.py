@@ -36,7 +36,14 @@ class Hypothesis:
     confidence: float
     """Geometric mean of the words' confidences; of the blank's posterior where there is no word."""
     ctc_score: float = 0.0
-    """Natural log of p(text | audio) as far as the search summed it, without any language model."""
+    """Natural log of p(text | audio) as far as the search summed it, without any language model. With the
+    three parts below, each with its weight in it, it makes up ``score``."""
+    lm_score: float = 0.0
+    """What the language models add."""
+    word_score: float = 0.0
+    """What the word bonus adds."""
+    hotword_score: float = 0.0
+    """What the hotwords in the text add."""
 
 
 class Decoder(Protocol):

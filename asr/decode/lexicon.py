@@ -8,9 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.decode.alphabet import check_hotwords
 from asr.decode.config import BeamSearchConfig
-from asr.decode.engine import SPACE, Labels, Lexicon, Settings
+from asr.decode.engine import NEW_WORD, NO_WORD, SPACE, Labels, Lexicon, Settings
 from asr.decode.fusion import BOUNDARY, RESERVED, LanguageModel
+from asr.decode.hotwords import make_hotwords
+from asr.decode.hypothesis import plain_text
+from lm.errors import InputError
 from lm.tables import UNKNOWN, NgramTables, no_tables, unigram_after_unknown
 
 ALPHABET_SIZE = 30
@@ -18,11 +22,18 @@ ALPHABET_SIZE = 30
 
 
 class Models:
-    """The language models of one configuration, ready for the search."""
+    """The language models and hotwords of one configuration, ready for the search."""
 
     def __init__(
         self, surfaces: Sequence[str], blank: int, model: LanguageModel | None, config: BeamSearchConfig
     ) -> None:
+        """
+        Args:
+            surfaces: text that each label writes.
+        Raises:
+            InputError: no label writes a character of a hotword, or there are no words for a closed vocabulary.
+        """
+        check_hotwords(surfaces, config.hotwords)
         characters = [" ", *sorted(set("".join(surfaces)) - {" "})]
         assert characters[SPACE] == " "
         self.numbers = {char: number for number, char in enumerate(characters)}
@@ -33,19 +44,28 @@ class Models:
             longest=max(1, *map(len, surfaces)),
             num_chars=len(characters),
         )
-        word = model.word if model and config.lm_weight else None
+        closed = not config.open_vocabulary
+        word = model.word if model and (config.lm_weight or closed) else None
+        if closed and not word and not config.hotwords:
+            raise InputError(
+                "decoding option open_vocabulary is false, but there are no words to choose from. "
+                "Give a language model with words, or hotwords."
+            )
         # The character model also spells unseen words, so it may be needed at char_weight 0.
         wanted = config.char_weight > 0 or (word is not None and config.spelling_weight > 0)
         character = model.character if model and wanted else None
         self.word: NgramTables = no_tables()
-        self.lexicon = make_lexicon([], [], {})
-        unknown = 0.0
+        known: dict[str, int] = {}
+        alone: NDArray[np.float64] = np.zeros(1)
         if word:
             self.word, words = word.tables
             alone = unigram_after_unknown(self.word)
-            known = [(text, number) for number, text in enumerate(words) if text not in RESERVED]
-            self.lexicon = make_lexicon(known, alone, self.numbers)
-            unknown = float(alone[UNKNOWN])
+            known = {text: number for number, text in enumerate(words) if text not in RESERVED}
+        if closed:
+            for phrase in config.hotwords:
+                known |= {text: NEW_WORD for text in plain_text(phrase).split(" ") if text not in known}
+        self.lexicon = make_lexicon(list(known.items()), alone, self.numbers)
+        self.hotwords = make_hotwords(config.hotwords, self.numbers)
         self.character: NgramTables = no_tables()
         self.char_number = np.zeros(len(characters), np.int32)
         if character:
@@ -54,6 +74,10 @@ class Models:
             self.char_number[:] = [
                 token_number.get(BOUNDARY if char == " " else char, UNKNOWN) for char in characters
             ]
+        self.any_model = word is not None or character is not None
+        steepest = max(
+            (weight / (len(phrase) + 1) for phrase, weight in config.hotwords.items()), default=0.0
+        )
         size = max(2, len(model.characters) + 1) if model and model.characters else ALPHABET_SIZE
         self.settings = Settings(
             lm_weight=config.lm_weight,
@@ -62,14 +86,17 @@ class Models:
             unknown_offset=config.unknown_offset,
             spelling_weight=config.spelling_weight,
             uniform=-math.log(size),
-            unknown=unknown,
+            unknown=float(alone[UNKNOWN]),
             score_end=config.score_end,
             beam_width=config.beam_width,
             beam_threshold=config.beam_threshold,
             label_threshold=config.label_threshold,
             max_labels=config.max_labels,
+            hotword_step=max(0.0, steepest) * self.labels.longest,
             has_word=word is not None,
             has_char=character is not None,
+            has_hotwords=bool(config.hotwords),
+            closed=closed,
         )
 
 
@@ -79,23 +106,23 @@ def make_lexicon(
     """A tree of the words that the labels can write.
 
     Args:
-        words: each with its number in the model.
+        words: each with its number in the model, or `NEW_WORD`.
         alone: natural-log probability of each number by itself.
         numbers: of the characters that labels write; words with others are left out.
     """
     children: list[dict[int, int]] = [{}]
-    ends, best = [-1], [-math.inf]
+    ends, best = [NO_WORD], [-math.inf]
     for text, number in words:
         spelled = [numbers.get(char, -1) for char in text]
         if min(spelled, default=-1) < 0:
             continue
-        node, log_prob = 0, float(alone[number])
+        node, log_prob = 0, -math.inf if number == NEW_WORD else float(alone[number])
         for char in spelled:
             following = children[node].get(char)
             if following is None:
                 following = children[node][char] = len(children)
                 children.append({})
-                ends.append(-1)
+                ends.append(NO_WORD)
                 best.append(-math.inf)
             node = following
             best[node] = max(best[node], log_prob)

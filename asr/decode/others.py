@@ -38,7 +38,8 @@ class PyctcDecoder:
             model: ARPA file or kenlm binary of words.
             words: those the model knows.
         Raises:
-            InputError: pyctcdecode is not installed, or a label writes more than one character.
+            InputError: pyctcdecode is not installed, a label writes more than one character, or the config asks
+                for hotwords or a closed vocabulary.
         """
         try:
             from pyctcdecode.decoder import build_ctcdecoder
@@ -49,6 +50,12 @@ class PyctcDecoder:
         check_surfaces(surfaces, blank)
         if any(len(surface) > 1 for surface in surfaces):
             raise InputError("pyctcdecode is used with labels of one character. Choose another decoder.")
+        _refuse_hotwords(config, "pyctcdecode")
+        if not config.open_vocabulary:
+            raise InputError(
+                "pyctcdecode writes unseen words too. Choose another decoder, or open_vocabulary."
+            )
+        self._has_model = model is not None
         self._surfaces, self._blank, self._config = surfaces, blank, config
         # It tells the blank by the empty string, of which there may be one.
         labels = [
@@ -75,6 +82,7 @@ class PyctcDecoder:
             token_min_logp=-self._config.label_threshold,
         )
         posteriors = hypothesis_posteriors([beam[-1] for beam in beams])
+        bonus = self._config.word_bonus if self._has_model else 0.0
         return [
             Hypothesis(
                 text=beam[0],
@@ -84,6 +92,8 @@ class PyctcDecoder:
                 score=beam[-1],
                 confidence=posterior,
                 ctc_score=beam[-2],
+                lm_score=beam[-1] - beam[-2] - bonus * len(beam[2]),
+                word_score=bonus * len(beam[2]),
             )
             for beam, posterior in zip(beams[: self._config.num_hypotheses], posteriors, strict=False)
         ]
@@ -105,7 +115,8 @@ class FlashlightDecoder:
             model: ARPA file or kenlm binary of words.
             words: the lexicon; words with characters that no label writes are left out.
         Raises:
-            InputError: flashlight-text is not installed, or labels write more than a character or no space.
+            InputError: flashlight-text is not installed, labels write more than a character or no space, or the
+                config asks for hotwords.
         """
         try:
             from flashlight.lib.text.decoder import (
@@ -127,6 +138,7 @@ class FlashlightDecoder:
                 "flashlight-text is used with labels of one character, the space among them. "
                 "Choose another decoder."
             )
+        _refuse_hotwords(config, "flashlight-text")
         self._surfaces, self._blank, self._config = surfaces, blank, config
         silence = surfaces.index(" ")
         labels = {surface: label for label, surface in enumerate(surfaces) if surface}
@@ -184,5 +196,21 @@ class FlashlightDecoder:
                 WordSpan(word, start, end, posterior)
                 for (word, _, _), (start, end) in zip(spans, frames, strict=True)
             )
-            hypotheses.append(Hypothesis(text, words, each.score, posterior))
+            word_score = self._config.word_bonus * len(words)
+            hypotheses.append(
+                Hypothesis(
+                    text=text,
+                    words=words,
+                    score=each.score,
+                    confidence=posterior,
+                    ctc_score=each.emittingModelScore,
+                    lm_score=each.score - each.emittingModelScore - word_score,
+                    word_score=word_score,
+                )
+            )
         return hypotheses or [Hypothesis("", (), 0.0, 0.0)]
+
+
+def _refuse_hotwords(config: BeamSearchConfig, name: str) -> None:
+    if config.hotwords:
+        raise InputError(f"{name} is used without hotwords. Choose another decoder, or leave them out.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,8 +39,25 @@ def test_what_is_plainly_said_is_read(
     found = decoder(SURFACES, 0, model.word.path, model.vocabulary, CONFIG).decode(EMISSIONS)[0]
     assert found.text == "ab b"
     assert [word.text for word in found.words] == ["ab", "b"]
+    parts = (found.ctc_score, found.lm_score, found.word_score, found.hotword_score)
+    assert sum(parts) == pytest.approx(found.score, abs=1e-5)
+    assert found.ctc_score == pytest.approx(-0.5, abs=0.5)
+    assert found.word_score == 2 * CONFIG.word_bonus
     assert all(0 <= word.start_frame < word.end_frame <= 18 for word in found.words)
     assert found.words[0].end_frame <= found.words[1].start_frame + 1
+
+
+@pytest.mark.parametrize(
+    ("package", "decoder"), [("pyctcdecode", PyctcDecoder), ("flashlight", FlashlightDecoder)]
+)
+def test_hotwords_are_refused_rather_than_passed_over(
+    package: str, decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
+) -> None:
+    pytest.importorskip(package)
+    assert model.word is not None
+    config = replace(CONFIG, hotwords={"ab": 1.0})
+    with pytest.raises(InputError, match="without hotwords"):
+        decoder(SURFACES, 0, model.word.path, model.vocabulary, config)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.decode import FloatArray, plain_text
+from asr.decode import BeamSearchConfig, FloatArray, plain_text
+from asr.decode.fusion import components
 from lm.tables import NgramTables, load_tables
 
 
@@ -88,14 +89,97 @@ def random_emissions(num_frames: int, num_labels: int, seed: int, sharpness: flo
 def every_text(emissions: FloatArray, surfaces: tuple[str, ...], blank: int) -> dict[str, float]:
     """log p_CTC of every text by its definition: the sum over all paths that write it."""
     masses: dict[str, float] = {}
+    for written, log_prob in _every_writing(emissions, surfaces, blank).items():
+        text = written.removesuffix(" ")
+        masses[text] = masses.get(text, 0.0) + math.exp(log_prob)
+    return {text: math.log(mass) for text, mass in masses.items()}
+
+
+def _every_writing(emissions: FloatArray, surfaces: tuple[str, ...], blank: int) -> dict[str, float]:
+    """The same of texts with the boundary after their last word, if it is written."""
+    masses: dict[str, float] = {}
     num_frames, num_labels = emissions.shape
     frames = np.arange(num_frames)
     for path in product(range(num_labels), repeat=num_frames):
         labels = [label for place, label in enumerate(path) if place == 0 or label != path[place - 1]]
-        text = plain_text(surfaces[label] for label in labels if label != blank)
+        spoken = [surfaces[label] for label in labels if label != blank]
+        text = plain_text(spoken)
+        if text and "".join(spoken).endswith(" "):
+            text += " "
         probability = math.exp(float(emissions[frames, list(path)].astype(np.float64).sum()))
         masses[text] = masses.get(text, 0.0) + probability
-    return {text: math.log(mass) for text, mass in masses.items()}
+    return {text: math.log(mass) for text, mass in masses.items() if mass > 0}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A text and what its score is made of, by definition."""
+
+    text: str
+    ctc_score: float
+    lm_score: float
+    word_score: float
+    hotword_score: float
+
+    @property
+    def score(self) -> float:
+        return self.ctc_score + self.lm_score + self.word_score + self.hotword_score
+
+
+def hotword_score(text: str, hotwords: dict[str, float]) -> float:
+    """The weight of each phrase times the places where its words stand one after the other."""
+    words = text.split()
+    total = 0.0
+    for phrase, weight in hotwords.items():
+        wanted = phrase.split()
+        total += weight * sum(words[at : at + len(wanted)] == wanted for at in range(len(words)))
+    return total
+
+
+def best_texts(
+    emissions: FloatArray,
+    surfaces: tuple[str, ...],
+    blank: int,
+    model: ToyModel | None,
+    config: BeamSearchConfig,
+) -> list[Parts]:
+    """What the beam search finds without pruning, by trying all paths: the n-best list."""
+    log_probs = every_text(emissions, surfaces, blank)
+    if not config.open_vocabulary:
+        log_probs = _in_vocabulary(_every_writing(emissions, surfaces, blank), model, config)
+    found = []
+    for text, ctc_score in log_probs.items():
+        count = len(text.split())
+        without_bonus = 0.0
+        if model:
+            parts = components(model, text, score_end=config.score_end)
+            without_bonus = parts.total(config) - config.word_bonus * count
+        hot = hotword_score(text, config.hotwords)
+        found.append(Parts(text, ctc_score, without_bonus, config.word_bonus * count, hot))
+    return sorted(found, key=lambda each: -each.score)[: config.num_hypotheses]
+
+
+def _in_vocabulary(
+    writings: dict[str, float], model: ToyModel | None, config: BeamSearchConfig
+) -> dict[str, float]:
+    """log p_CTC of the texts of known words; of texts cut before their last word where there are none."""
+    vocabulary = {word for phrase in config.hotwords for word in phrase.split()}
+    vocabulary |= set(model.word.tokens) if model and model.word else set()
+    whole: dict[str, float] = {}
+    cut: dict[str, float] = {}
+    for written, log_prob in writings.items():
+        words = written.split()
+        if vocabulary.issuperset(words):
+            text = " ".join(words)
+            whole[text] = whole.get(text, 0.0) + math.exp(log_prob)
+        elif (
+            vocabulary.issuperset(words[:-1])
+            and not written.endswith(" ")
+            and any(word.startswith(words[-1]) for word in vocabulary)
+        ):
+            text = " ".join(words[:-1])
+            cut[text] = cut.get(text, 0.0) + math.exp(log_prob)
+    return {text: math.log(mass) for text, mass in (whole or cut).items()}
 
 
 def peaky_emissions(

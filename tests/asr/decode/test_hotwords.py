@@ -1,0 +1,371 @@
+"""Hotwords: their file, their automaton, and their part of the score."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies
+
+from asr.cli import transcribe
+from asr.decode import BeamDecoder, BeamSearchConfig, Hypothesis, build_decoder
+from asr.decode.engine import SPACE, Hotwords
+from asr.decode.hotwords import HOTWORD_WEIGHT, make_hotwords, read_hotwords
+from lm.errors import InputError
+from tests.asr.decode.toy import (
+    ToyModel,
+    best_texts,
+    hotword_score,
+    peaky_emissions,
+    random_emissions,
+    toy_model,
+)
+
+LETTERS = ("", "a", " ", "b")
+PIECES = ("", "a", " a", "ab", "b", " ")
+WITH_SPECIAL = ("a", "", "", " ")  # label 2 is no blank but writes nothing
+NUMBERS = {" ": 0, "a": 1, "b": 2}
+# Overlapping, one within another, of words that no model knows, and one to be avoided.
+HOTWORDS = {"a": 0.7, "a b": 2.0, "b a": 1.5, "bb": 3.0, "a b a": 1.0, "ab": -1.2}
+EXACT = BeamSearchConfig(
+    beam_width=10**9,
+    beam_threshold=math.inf,
+    label_threshold=math.inf,
+    max_labels=10**9,
+    num_hypotheses=10**9,
+    lm_weight=0.7,
+    char_weight=0.4,
+    word_bonus=0.9,
+    unknown_offset=-0.3,
+    spelling_weight=0.6,
+    hotwords=HOTWORDS,
+)
+PHRASES = strategies.lists(strategies.text("ab", min_size=1, max_size=3), min_size=1, max_size=3).map(
+    " ".join
+)
+
+
+def follow(automaton: Hotwords, node: int, char: int) -> int:
+    return int(automaton.next[node, automaton.column[char]])
+
+
+def said(text: str, surfaces: tuple[str, ...] = LETTERS, peak: float = 0.95) -> np.ndarray:
+    """Emissions that say ``text``."""
+    labels = [(2 * place + 1, surfaces.index(char)) for place, char in enumerate(text)]
+    return peaky_emissions(labels, 2 * len(text) + 2, len(surfaces), peak)
+
+
+def assert_parts_sum(hypothesis: Hypothesis) -> None:
+    parts = (hypothesis.ctc_score, hypothesis.lm_score, hypothesis.word_score, hypothesis.hotword_score)
+    assert sum(parts) == pytest.approx(hypothesis.score, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["none", "word", "character", "both"])
+@pytest.mark.parametrize(
+    ("surfaces", "blank", "num_frames"), [(LETTERS, 0, 6), (PIECES, 0, 4), (WITH_SPECIAL, 1, 5)]
+)
+def test_without_pruning_every_text_and_every_part_of_its_score_are_those_of_the_definition(
+    surfaces: tuple[str, ...], blank: int, num_frames: int, kind: str
+) -> None:
+    emissions = random_emissions(num_frames, len(surfaces), seed=num_frames)
+    model = None if kind == "none" else toy_model(kind)
+    config = EXACT if "b" in surfaces else replace(EXACT, hotwords={"a": 0.7, "a a": 1.1, "aaa": 2.0})
+    expected = best_texts(emissions, surfaces, blank, model, config)
+
+    found = BeamDecoder(surfaces, blank, model, config).decode(emissions)
+
+    assert [hypothesis.text for hypothesis in found] == [parts.text for parts in expected]
+    for hypothesis, parts in zip(found, expected, strict=True):
+        for name in ("score", "ctc_score", "lm_score", "word_score", "hotword_score"):
+            assert getattr(hypothesis, name) == pytest.approx(getattr(parts, name), abs=1e-5), name
+        assert_parts_sum(hypothesis)
+
+
+@given(
+    hotwords=strategies.dictionaries(PHRASES, strategies.floats(-5, 5), min_size=1, max_size=6),
+    text=strategies.lists(strategies.text("ab", min_size=1, max_size=3), max_size=8).map(" ".join),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_automaton_counts_occurrences_and_promises_shares_by_definition(
+    hotwords: dict[str, float], text: str
+) -> None:
+    automaton = make_hotwords(hotwords, NUMBERS)
+    node, gain = automaton.start, 0.0
+    for place, char in enumerate(text):
+        node = follow(automaton, node, NUMBERS[char])
+        gain += automaton.gain[node]
+        written = " " + text[: place + 1]
+        promise = 0.0
+        for phrase, weight in hotwords.items():
+            for length in range(1, len(phrase) + 2):
+                if written.endswith(f" {phrase} "[:length]):
+                    promise = max(promise, weight * (length - 1) / (len(phrase) + 1))
+        assert automaton.promise[node] == pytest.approx(promise)
+    if text:
+        assert automaton.closing[node] == automaton.gain[follow(automaton, node, SPACE)]
+        gain += automaton.closing[node]
+    assert gain == pytest.approx(hotword_score(text, hotwords), abs=1e-9)
+
+
+def test_overlapping_occurrences_count_each() -> None:
+    config = BeamSearchConfig(word_bonus=0.0, hotwords={"a b a": 2.0, "b": 0.5})
+    found = BeamDecoder(LETTERS, 0, None, config).decode(said("a b a b a"))[0]
+    assert (found.text, found.hotword_score) == ("a b a b a", pytest.approx(2 * 2.0 + 2 * 0.5))
+
+
+def test_a_hotword_inside_a_longer_word_counts_nothing() -> None:
+    config = BeamSearchConfig(word_bonus=0.0, hotwords={"ab": 2.0})
+    for text, times in (("aab", 0), ("abb", 0), ("ab", 1), ("ab ab", 2), ("b ab b", 1)):
+        found = BeamDecoder(LETTERS, 0, None, config).decode(said(text, peak=0.9999))[0]
+        assert (found.text, found.hotword_score) == (text, pytest.approx(2.0 * times))
+
+
+def test_a_word_that_nothing_knows_is_written_where_the_audio_leaves_it_open() -> None:
+    emissions = said("ab bb")
+    emissions[9] = np.log([0.01, 0.55, 0.01, 0.43])  # the last letter: a rather than b
+    model = toy_model("both")
+    plain = BeamSearchConfig(word_bonus=0.0, unknown_offset=0.0)
+    assert build_decoder(LETTERS, 0, model, plain).decode(emissions)[0].text != "ab bb"
+    boosted = replace(plain, hotwords={"ab bb": HOTWORD_WEIGHT})
+    found = build_decoder(LETTERS, 0, model, boosted).decode(emissions)[0]
+    assert (found.text, found.hotword_score) == ("ab bb", HOTWORD_WEIGHT)
+
+
+def test_a_phrase_that_begins_badly_is_kept_by_its_promise() -> None:
+    surfaces = ("", " ", *"abcd")
+    emissions = said("abcd", surfaces, peak=0.9)
+    emissions[1] = np.log([0.01, 0.01, 0.27, 0.01, 0.69, 0.01])  # "c" rather than "a"
+    narrow = BeamSearchConfig(word_bonus=0.0, beam_width=1)
+    assert BeamDecoder(surfaces, 0, None, narrow).decode(emissions)[0].text == "cbcd"
+    # A fifth of 6 for the first letter outweighs log(0.69 / 0.27).
+    found = BeamDecoder(surfaces, 0, None, replace(narrow, hotwords={"abcd": 6.0})).decode(emissions)[0]
+    assert (found.text, found.hotword_score) == ("abcd", 6.0)
+
+
+def test_a_promise_that_is_not_kept_leaves_nothing_behind() -> None:
+    config = BeamSearchConfig(word_bonus=0.0)
+    emissions = said("abab b")
+    plain = BeamDecoder(LETTERS, 0, None, config).decode(emissions)[0]
+    boosted = BeamDecoder(LETTERS, 0, None, replace(config, hotwords={"ababa": 5.0})).decode(emissions)[0]
+    assert boosted.text == plain.text == "abab b"
+    assert boosted.hotword_score == 0.0
+    assert boosted.score == pytest.approx(plain.score, abs=1e-3)  # they prune differently
+
+
+def test_hotwords_without_weight_change_no_score() -> None:
+    emissions = random_emissions(20, 4, seed=4)
+    config = BeamSearchConfig(num_hypotheses=8)
+    plain = BeamDecoder(LETTERS, 0, toy_model("both"), config).decode(emissions)
+    weightless = replace(config, hotwords={"a": 0.0, "bb a": 0.0})
+    assert BeamDecoder(LETTERS, 0, toy_model("both"), weightless).decode(emissions) == plain
+
+
+def test_any_number_of_threads_gives_the_same() -> None:
+    decoder = BeamDecoder(LETTERS, 0, toy_model("both"), replace(BeamSearchConfig(), hotwords=HOTWORDS))
+    emissions = [random_emissions(30, 4, seed, sharpness=2.0) for seed in range(12)]
+    alone = [decoder.decode(each) for each in emissions]
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(decoder.decode, emissions)) == alone
+
+
+@pytest.mark.parametrize("score_end", [True, False])
+@pytest.mark.parametrize("kind", ["word", "both"])
+@pytest.mark.parametrize(
+    ("surfaces", "blank", "num_frames"), [(LETTERS, 0, 6), (PIECES, 0, 4), (WITH_SPECIAL, 1, 5)]
+)
+def test_a_closed_vocabulary_gives_exactly_the_texts_of_known_words(
+    surfaces: tuple[str, ...], blank: int, num_frames: int, kind: str, score_end: bool
+) -> None:
+    emissions = random_emissions(num_frames, len(surfaces), seed=num_frames)
+    hotwords = {"aa b": 1.5, "bba": 0.5} if "b" in surfaces else {"aaa": 1.0}
+    for config in (
+        replace(EXACT, hotwords={}, open_vocabulary=False, score_end=score_end),
+        replace(EXACT, hotwords=hotwords, open_vocabulary=False, score_end=score_end),
+        replace(EXACT, lm_weight=0.0, hotwords=hotwords, open_vocabulary=False, score_end=score_end),
+    ):
+        expected = best_texts(emissions, surfaces, blank, toy_model(kind), config)
+        found = BeamDecoder(surfaces, blank, toy_model(kind), config).decode(emissions)
+        assert [hypothesis.text for hypothesis in found] == [parts.text for parts in expected]
+        for hypothesis, parts in zip(found, expected, strict=True):
+            assert hypothesis.score == pytest.approx(parts.score, abs=1e-5)
+            assert hypothesis.hotword_score == pytest.approx(parts.hotword_score, abs=1e-5)
+            assert_parts_sum(hypothesis)
+
+
+def test_hotwords_alone_can_be_the_vocabulary() -> None:
+    config = replace(EXACT, hotwords={"ab a": 1.0, "bb": 0.0}, open_vocabulary=False)
+    emissions = random_emissions(6, 4, seed=6)
+    expected = best_texts(emissions, LETTERS, 0, None, config)
+    found = BeamDecoder(LETTERS, 0, None, config).decode(emissions)
+    assert {word for hypothesis in found for word in hypothesis.text.split()} == {"ab", "a", "bb"}
+    assert [hypothesis.text for hypothesis in found] == [parts.text for parts in expected]
+    assert [each.score for each in found] == pytest.approx([each.score for each in expected], abs=1e-5)
+
+
+def test_a_closed_vocabulary_without_words_is_refused() -> None:
+    for model in (None, toy_model("character")):
+        with pytest.raises(InputError, match="Give a language model with words, or hotwords"):
+            BeamDecoder(LETTERS, 0, model, BeamSearchConfig(open_vocabulary=False))
+
+
+def only(written: list[str], surfaces: tuple[str, ...]) -> np.ndarray:
+    """Emissions that allow these labels, the first of which may be missing, and nothing else."""
+    probabilities = np.zeros((len(written), len(surfaces)))
+    for frame, surface in enumerate(written):
+        probabilities[frame, surfaces.index(surface)] = 0.6
+    probabilities[0, 0] = 0.4
+    with np.errstate(divide="ignore"):
+        return np.log(probabilities).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("surfaces", "written", "unfinished"),
+    [
+        (LETTERS, ["b", " ", "a", "b", "b"], "aba"),
+        (PIECES, ["ab", " ", "b", "a", "a"], "bab"),
+        (PIECES, ["ab", " a", "a", "b", "b"], "aabb"),
+    ],
+)
+def test_where_nothing_can_be_finished_the_last_word_is_left_out(
+    surfaces: tuple[str, ...], written: list[str], unfinished: str
+) -> None:
+    emissions = only(written, surfaces)
+    config = replace(EXACT, hotwords={unfinished: 2.0, written[0]: 1.0}, open_vocabulary=False)
+    for model in (None, ToyModel(character=toy_model("character").character)):
+        expected = best_texts(emissions, surfaces, 0, model, config)
+        found = BeamDecoder(surfaces, 0, model, config).decode(emissions)
+        assert {each.text for each in found} == {written[0], ""}
+        assert [each.text for each in found] == [each.text for each in expected]
+        for hypothesis, parts in zip(found, expected, strict=True):
+            assert hypothesis.score == pytest.approx(parts.score, abs=1e-5)
+            assert " ".join(word.text for word in hypothesis.words) == hypothesis.text
+
+
+def test_a_default_beam_writes_known_words_only() -> None:
+    hotwords = {"abba": 0.0, "bab": 0.0}
+    config = BeamSearchConfig(word_bonus=0.0, hotwords=hotwords, open_vocabulary=False)
+    decoder = BeamDecoder(LETTERS, 0, None, config)
+    assert decoder.decode(said("abbb bab"))[0].text == "abba bab"
+    assert decoder.decode(only([*"bab abb"], LETTERS))[0].text == "bab"
+
+
+def test_emissions_that_allow_no_known_word_give_the_empty_text() -> None:
+    emissions = np.full((3, 4), -np.inf, dtype=np.float32)
+    emissions[:, 3] = 0.0  # "b" and nothing else
+    config = BeamSearchConfig(hotwords={"ab": 1.0}, open_vocabulary=False)
+    found = BeamDecoder(LETTERS, 0, None, config).decode(emissions)
+    assert [(each.text, each.score, each.confidence) for each in found] == [("", -math.inf, 0.0)]
+
+
+@pytest.mark.parametrize("open_vocabulary", [True, False])
+@pytest.mark.parametrize("hotwords", [{}, {"ab a": 3.0}])
+def test_odd_emissions_give_what_they_hold(hotwords: dict[str, float], open_vocabulary: bool) -> None:
+    config = BeamSearchConfig(
+        word_bonus=0.0, unknown_offset=0.0, hotwords=hotwords, open_vocabulary=open_vocabulary
+    )
+    decoder = BeamDecoder(LETTERS, 0, toy_model("both"), config)
+    for emissions in (np.zeros((0, 4), dtype=np.float32), peaky_emissions([], 50, 4)):
+        found = decoder.decode(emissions)
+        assert [each.text for each in found] == [""]
+        assert found[0].hotword_score == found[0].word_score == 0.0
+        assert_parts_sum(found[0])
+    for label, text in ((0, ""), (1, "a"), (2, "")):
+        found = decoder.decode(peaky_emissions([(0, label)], 1, 4, peak=0.9999))
+        assert found[0].text == text
+        assert_parts_sum(found[0])
+    with pytest.raises(ValueError, match="NaN"):
+        decoder.decode(np.full((3, 4), np.nan, dtype=np.float32))
+    with pytest.raises(ValueError, match="C = 4"):
+        decoder.decode(np.zeros((3, 5), dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("hotwords", "named"),
+    [
+        ({"": 1.0}, "'' is empty"),
+        ({"  ": 1.0}, "'  ' is empty"),
+        ({"\t": 1.0}, "is empty"),
+        ({"a b": 1.0, " a  b ": 2.0}, "one phrase"),
+        ({"a": math.nan}, "finite weight; got nan"),
+        ({"a": math.inf}, "finite weight; got inf"),
+        ({False: 1.0}, "quotation marks"),
+    ],
+)
+def test_hotwords_that_are_none_are_refused(hotwords: dict[str, float], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        BeamSearchConfig(hotwords=hotwords)
+
+
+@pytest.mark.parametrize(
+    ("surfaces", "phrase", "named"),
+    [
+        (LETTERS, "Ab", r"'Ab' .* A U\+0041 \(the model has a U\+0061\)\. Write them"),
+        (LETTERS, "a x", r"x U\+0078\."),
+        (("", "a"), "a a", r"space U\+0020"),
+        (LETTERS, "a\u00a0b", r"no-break space U\+00A0"),
+        (("", " ", "\u2019", "a"), "a'a", r"' U\+0027 \(the model has \u2019 U\+2019\)"),
+    ],
+)
+def test_characters_that_no_label_writes_are_named(
+    surfaces: tuple[str, ...], phrase: str, named: str
+) -> None:
+    with pytest.raises(InputError, match=named) as caught:
+        build_decoder(surfaces, 0, None, BeamSearchConfig(hotwords={phrase: 1.0}))
+    assert "\n" not in str(caught.value)
+
+
+def test_spaces_around_and_between_words_do_not_matter() -> None:
+    config = BeamSearchConfig(word_bonus=0.0, hotwords={" a  b ": 2.0})
+    assert BeamDecoder(LETTERS, 0, None, config).decode(said("a b"))[0].hotword_score == 2.0
+
+
+def test_a_file_gives_phrases_and_weights(tmp_path: Path) -> None:
+    path = tmp_path / "hotwords.txt"
+    path.write_bytes("\ufeffkay  pacha\r\n\r\nñan\t7.5\r\n wasi \t-1\nñan\t7.5\n".encode())
+    assert read_hotwords(path, 3.0) == {"kay pacha": 3.0, "ñan": 7.5, "wasi": -1.0}
+    assert read_hotwords(path)["kay pacha"] == HOTWORD_WEIGHT
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"", "no phrase in it"),
+        (b"\n   \n\t\n", "no phrase in it"),
+        (b"a\n \t5\n", "line 2: no phrase before the tab"),
+        (b"a\tmuch\n", "line 1: 'much' is no weight"),
+        (b"a\t1\t2\n", "line 1: '1\\\\t2' is no weight"),
+        (b"a\nb\na \t9\n", "line 3: 'a' weighs 9, but 5 in line 1"),
+        (b"\xff\xfea\x00", "not UTF-8"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_by_line(content: bytes, named: str, tmp_path: Path) -> None:
+    path = tmp_path / "hotwords.txt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=named):
+        read_hotwords(path, 5.0)
+
+
+def test_the_command_line_reads_the_file_and_gives_the_default(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    transcribe.add_arguments(parser)
+    path = tmp_path / "hotwords.txt"
+    path.write_text("kay pacha\nwasi\t2\n", encoding="utf-8")
+    given = ["talk.wav", "--model", "m", "--hotwords", str(path)]
+    assert transcribe.decoding_of(parser.parse_args(given)) == {
+        "hotwords": {"kay pacha": HOTWORD_WEIGHT, "wasi": 2.0}
+    }
+    heavier = transcribe.decoding_of(parser.parse_args([*given, "--hotword-weight", "9"]))
+    assert heavier["hotwords"]["kay pacha"] == 9.0
+    assert f"(default: {HOTWORD_WEIGHT:g})" in parser.format_help()
+    with pytest.raises(InputError, match="--hotword-weight is given without --hotwords"):
+        transcribe.decoding_of(parser.parse_args(["talk.wav", "--model", "m", "--hotword-weight", "9"]))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.txt: No such file"):
+        read_hotwords(tmp_path / "nowhere.txt")
