@@ -56,7 +56,7 @@ NO_WORD, NEW_WORD = -1, -2
 """Numbers in the lexicon where no word ends, and where one does that only the hotwords know."""
 ENDS_BLANK, ENDS_LABEL, NEXT_BLANK, NEXT_LABEL, TOTAL, RANK, BIAS, FRAME = range(8)
 """Columns of a prefix, a cache line together: log-probabilities of its paths by how they end, now and after
-this frame; their sum; what it is ranked by; the language models' share of that; and the frame that its
+this frame; their sum; what it is ranked by; the models' and hotwords' share of that; and the frame that its
 next values are for."""
 
 
