@@ -84,10 +84,15 @@ def paired_bootstrap(
     """
     rates = _rates(np.array([errors_a, errors_b]), np.array(lengths), resamples, seed)
     differences = rates[0] - rates[1]
-    at_most, at_least = int((differences <= 0).sum()), int((differences >= 0).sum())
-    p_value = min(1.0, 2 * (1 + min(at_most, at_least)) / (len(differences) + 1))
     total = sum(lengths)
     difference = (sum(errors_a) - sum(errors_b)) / total if total else float("nan")
+    return compared(difference, differences, percent)
+
+
+def compared(difference: float, differences: NDArray[np.float64], percent: int = 95) -> Comparison:
+    """The comparison of two systems from their difference, and that on each draw."""
+    fewer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    p_value = min(1.0, 2 * (1 + fewer) / (len(differences) + 1))
     return Comparison(difference, percentiles(differences, percent), p_value)
 
 
@@ -119,6 +124,7 @@ def draws(units: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
 
 
 def percentiles(values: NDArray[np.float64], percent: int) -> Interval:
+    """The middle ``percent`` of the draws; NaN where there are none."""
     if not len(values):
         return Interval(float("nan"), float("nan"))
     low, high = np.percentile(values, [50 - percent / 2, 50 + percent / 2])

@@ -180,9 +180,7 @@ class CtcTask:
         if two_views:
             waveforms, num_samples = waveforms.repeat(2, 1), num_samples.repeat(2)
             labels, num_labels = labels.repeat(2, 1), num_labels.repeat(2)
-        self.recogniser.encoder.mask_scale = (
-            min(1.0, max(0.0, progress / config.mask_start - 1)) if config.mask_start else 1.0
-        )
+        self._set_masks(progress)
         layers = self.inter_layers if config.inter_weight else ()
         out, also = self._forward(model, waveforms, num_samples, labels, num_labels, layers)
         blank = self.recogniser.tokenizer.blank
@@ -350,6 +348,10 @@ class CtcTask:
                 labels += self.recogniser.tokenizer.between
             labels += self.recogniser.tokenizer.encode(utterance.text, utterance.language)
         return labels
+
+    def _set_masks(self, progress: float) -> None:
+        start = self.config.mask_start
+        self.recogniser.encoder.mask_scale = min(1.0, max(0.0, progress / start - 1)) if start else 1.0
 
     def _refused(self, utterances: Sequence[Utterance], num_samples: int) -> str:
         """Why these cannot be learned from in that many samples; empty when they can."""

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from torch import nn
 
+from asr.config import Config, load_config, save_config
+from asr.ctc import CtcConfig, trainable
 from asr.encoder import build_encoder
 from asr.encoder.lora import LoraSettings, add_adapters
 from asr.manifest import Utterance, read_manifest, total_hours, with_text
+from asr.mixing import warn_of_lost_groups
 from asr.model import CTCModel
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer, character_tokenizer, code_point, piece_tokenizer
+from asr.trainer import Task, Trainer, TrainerConfig
 from lm.errors import InputError
 
 
@@ -142,3 +147,70 @@ def announce(
         f"{sum(size for size, _ in sizes):.1f} M parameters, {sum(s for s, learns in sizes if learns):.1f} M learn",
         file=sys.stderr,
     )
+
+
+def trainable_rows(
+    model: CTCModel, given: Sequence[Utterance], config: CtcConfig, manifest: Path
+) -> list[Utterance]:
+    """The rows that CTC can learn from; the reasons of the others are told on stderr.
+
+    Raises:
+        InputError: there are none.
+    """
+    train, reasons = trainable(model, given, config.augment)
+    for reason in reasons:
+        print(f"left out {reason}", file=sys.stderr)
+    if not train:
+        raise InputError(f"manifest {manifest}: no training utterance is left. See the reasons above.")
+    warn_of_lost_groups(given, train, config.mix.levels)
+    return train
+
+
+class Experiment(Protocol):
+    """Any recipe's configuration."""
+
+    @property
+    def exp(self) -> Path: ...
+
+    @property
+    def trainer(self) -> TrainerConfig: ...
+
+
+def train_task(task: Task[Any], config: Experiment, tokenizer: Tokenizer | None = None) -> dict[str, float]:
+    """Train in the experiment folder, from its last whole checkpoint; returns the best evaluation.
+
+    Args:
+        config: written there, resolved.
+        tokenizer: written there, for what needs it beside the model.
+    """
+    trainer = Trainer(task, config.trainer, config.exp)
+    # Written only now: an experiment of other settings would have been refused.
+    config.exp.mkdir(parents=True, exist_ok=True)
+    save_config(config, config.exp / "config.yaml")
+    if tokenizer:
+        tokenizer.save(config.exp / "tokenizer.json")
+    return trainer.run()
+
+
+def run_recipe(
+    name: str,
+    description: str | None,
+    kind: type[Config],
+    train: Callable[[Config], dict[str, float]],
+    *,
+    example: str,
+    change: str = "trainer.lr=1e-4",
+) -> int:
+    """The command line of a training recipe: parse, train, print the best evaluation.
+
+    Args:
+        example: a configuration to look at.
+        change: a setting that one may want to change.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m recipes.{name}", description=description)
+    parser.add_argument("config", help=f"YAML file, as {example}")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=f"settings to change, as {change}")
+    args = parser.parse_args()
+    best = train(load_config(kind, args.config, args.overrides))
+    print("best on dev: " + ", ".join(f"{name} {value:.4g}" for name, value in best.items()))
+    return 0

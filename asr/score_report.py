@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asr.bootstrap import RESAMPLES, SEED, Interval
@@ -69,17 +69,13 @@ def format_report(report: Mapping[str, Any]) -> str:
             values = figures[metric]
             first = [name, str(figures["utterances"])] if metric == METRICS[0] else ["", ""]
             edits = [str(values[edit]) for edit in _EDITS]
-            rows.append([*first, metric.upper(), _shown(values["score"]), _range(values["interval"]), *edits])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for name, *cells in rows:
-        right = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        lines.append("  ".join([name.ljust(widths[0]), *right]))
+            rows.append(
+                [*first, metric.upper(), shown(values["score"]), shown_range(values["interval"]), *edits]
+            )
+    lines = aligned(rows)
     if "against" in report:
-        lines += ["", *_comparison(report["against"])]
-    bootstrap = report["bootstrap"]
-    drawn = f"{bootstrap['resamples']} draws by {bootstrap['drawn']}, seed {bootstrap['seed']}"
-    lines += ["", f"interval   percentile bootstrap, {drawn}"]
+        lines += ["", *comparison(report["against"], {metric: metric.upper() for metric in METRICS})]
+    lines += ["", drawn_by(report["bootstrap"])]
     lines += [f"signature  {signature}" for signature in report["signature"].values()]
     return "\n".join(lines)
 
@@ -96,17 +92,40 @@ def _figures(
     return figures
 
 
-def _comparison(against: Mapping[str, Any]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, its first column to the left and the others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for name, *cells in rows:
+        right = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *right]))
+    return lines
+
+
+def comparison(against: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    """The lines that compare two systems.
+
+    Args:
+        against: of a report.
+        names: key of a metric -> its name.
+    """
     first, second = against["names"]
     lines = [f"A {first}", f"B {second}", "A minus B, paired bootstrap:"]
-    for metric in METRICS:
-        values = against[metric]
+    width = max(map(len, names.values()))
+    for key, name in names.items():
+        values = against[key]
         verdict = f"{values['better'].upper()} is better" if values["better"] else "not shown: it covers zero"
         lines.append(
-            f"  {metric.upper()}  {_shown(values['difference'], '+')}  {_range(values['interval'], '+')}  "
-            f"p {values['p']:.4f}  {verdict}  (B has {_shown(values['score'])})"
+            f"  {name.ljust(width)}  {shown(values['difference'], '+')}  {shown_range(values['interval'], '+')}  "
+            f"p {values['p']:.4f}  {verdict}  (B has {shown(values['score'])})"
         )
     return lines
+
+
+def drawn_by(bootstrap: Mapping[str, Any]) -> str:
+    """The line that says how intervals were made."""
+    drawn = f"{bootstrap['resamples']} draws by {bootstrap['drawn']}, seed {bootstrap['seed']}"
+    return f"interval   percentile bootstrap, {drawn}"
 
 
 def _percent(rate: float) -> float | None:
@@ -118,9 +137,11 @@ def _bounds(interval: Interval) -> list[float | None]:
     return [_percent(interval.low), _percent(interval.high)]
 
 
-def _shown(value: float | None, sign: str = "") -> str:
+def shown(value: float | None, sign: str = "") -> str:
+    """A figure of a report; ``sign`` is + where it is a difference."""
     return "-" if value is None else f"{value:{sign}.2f}"
 
 
-def _range(bounds: list[float | None], sign: str = "") -> str:
-    return f"[{', '.join(_shown(bound, sign) for bound in bounds)}]"
+def shown_range(bounds: list[float | None], sign: str = "") -> str:
+    """An interval of a report."""
+    return f"[{', '.join(shown(bound, sign) for bound in bounds)}]"

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from asr.audio import channels, probe, stream
+from asr.audio.clock import Clock
 from asr.card import CARD, model_folder
 from asr.config import from_mapping
 from asr.decode import BeamSearchConfig, Decoder, Hypothesis, build_decoder
@@ -147,7 +148,7 @@ class Transcriber:
         segments: list[TranscriptSegment] = []
         gaps: list[Gap] = []
         for channel in wanted:
-            clock = _Clock(progress)
+            clock = Clock(progress)
             speaker = f"channel {channel}" if len(wanted) > 1 else ""
             groups = self._groups(self._cut(path, clock.watch(stream(path, channel=channel))))
             for segment, heard in self._heard(groups):
@@ -261,25 +262,6 @@ def account(segments: Sequence[TranscriptSegment], gaps: Sequence[Gap], duration
         else:
             accounted.append(Gap(start=start, end=end, reason=reasons[number]))
     return accounted
-
-
-class _Clock:
-    """Counts the audio that passes."""
-
-    def __init__(self, progress: Callable[[float], None] | None) -> None:
-        self.samples = 0
-        self.progress = progress
-
-    @property
-    def seconds(self) -> float:
-        return samples_to_seconds(self.samples)
-
-    def watch(self, chunks: Iterable[FloatArray]) -> Iterator[FloatArray]:
-        for chunk in chunks:
-            self.samples += len(chunk)
-            yield chunk
-            if self.progress:
-                self.progress(self.seconds)
 
 
 def search_settings(

@@ -25,6 +25,12 @@ train_arms() { # ARMS SEEDS: a speech translator from each arm's encoder, with e
     done
 }
 
+cascade() { # RECOGNISER MANIFEST SPLIT: of what is recognised, and of the true transcripts
+    python -m recipes.decode_ctc "$1" "$2" --split "$3" --lm "$1/lm" --out exp/cascade/heard.tsv
+    python -m recipes.decode_st exp/mt "$2" --split "$3" --texts exp/cascade/heard.tsv --out "exp/cascade/$3.tsv"
+    python -m recipes.decode_st exp/mt "$2" --split "$3" --out exp/cascade/gold.tsv
+}
+
 decode_arms() { # ARMS SEEDS MANIFEST SPLIT
     local arm seed
     for arm in $1; do

@@ -13,12 +13,12 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from asr.card import model_folder, read_card
+from asr.card import model_folder
 from asr.checkpoint import whole_checkpoints
 from asr.cli import guarded
 from asr.model import load_model, save_model
 from lm.errors import InputError
-from st.model import load_translator, save_translator
+from st.model import is_translator, load_translator, save_translator
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
             total[name] += value.double()
     source = model_folder(args.exp)
     facts = {"averaged": [folder.name for folder in found], "of": str(args.exp)}
-    if "translator" in read_card(source).get("holds", "recogniser"):
+    if is_translator(source):
         translator = load_translator(source)
         take(translator, total, len(found))
         save_translator(translator, args.out, facts=facts)

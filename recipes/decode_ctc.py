@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ import yaml
 from asr.cli import guarded
 from asr.decode import build_decoder
 from asr.emissions import utterance_emissions
+from asr.formats.files import write_whole
 from asr.manifest import read_manifest, total_hours
 from asr.transcribe import open_model, search_settings
 from lm.errors import InputError
@@ -77,12 +77,9 @@ def main() -> int:
     seconds = time.monotonic() - started
 
     # One table, in the manifest's order, whole or not at all.
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     lines = ["id\ttext\tconfidence\tscore\talternatives"]
     lines += ["\t".join([each.id, *rows[each.id]]) for each in utterances if each.id in rows]
-    partial = args.out.with_name(args.out.name + ".partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(partial, args.out)
+    write_whole(args.out, ("\n".join(lines) + "\n").encode(), overwrite=True)
     print(
         f"{len(rows)} utterances, {total_hours(utterances):.3f} h in {seconds:.1f} s -> {args.out}",
         file=sys.stderr,

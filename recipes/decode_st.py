@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
 
 from asr.cli import guarded
 from asr.emissions import encoded_utterances
+from asr.formats.files import write_whole
 from asr.manifest import read_manifest, total_hours
 from asr.score_files import read_hypotheses
 from asr.transcribe import device_named
@@ -75,7 +75,6 @@ def main() -> int:
             found[row.id] = hypotheses
 
     # One table, in the manifest's order, whole or not at all.
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     lines = ["id\ttext\tscore\talternatives"]
     for utterance in utterances:
         if utterance.id in found:
@@ -84,9 +83,7 @@ def main() -> int:
             lines.append(
                 "\t".join([utterance.id, model.tokenizer.decode(best.labels), f"{best.score:.4f}", further])
             )
-    partial = args.out.with_name(args.out.name + ".partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(partial, args.out)
+    write_whole(args.out, ("\n".join(lines) + "\n").encode(), overwrite=True)
     seconds = time.monotonic() - started
     print(
         f"{len(found)} utterances, {total_hours(utterances):.3f} h in {seconds:.1f} s -> {args.out}",

@@ -8,7 +8,6 @@ from the last whole checkpoint.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +15,19 @@ from pathlib import Path
 import torch
 
 from asr.cli import guarded
-from asr.config import load_config, save_config
-from asr.ctc import CtcConfig, CtcTask, trainable
+from asr.ctc import CtcConfig, CtcTask
 from asr.joint import JointConfig, JointTask
-from asr.mixing import warn_of_lost_groups
-from asr.recipe import CorpusConfig, RecogniserConfig, announce, build_recogniser, transcribed_rows
-from asr.trainer import Trainer, TrainerConfig
-from lm.errors import InputError
+from asr.recipe import (
+    CorpusConfig,
+    RecogniserConfig,
+    announce,
+    build_recogniser,
+    run_recipe,
+    train_task,
+    trainable_rows,
+    transcribed_rows,
+)
+from asr.trainer import TrainerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +50,7 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
 
     # Model: its labels are those of the training texts alone.
     model = build_recogniser(config, given, dev)
-    train, reasons = trainable(model, given, config.ctc.augment)
-    for reason in reasons:
-        print(f"left out {reason}", file=sys.stderr)
-    if not train:
-        raise InputError(f"manifest {config.manifest}: no training utterance is left. See the reasons above.")
-    warn_of_lost_groups(given, train, config.ctc.mix.levels)
+    train = trainable_rows(model, given, config.ctc, config.manifest)
     announce(train, dev, model.tokenizer, model)
 
     # Batches, loss, optimiser, checkpoints: the trainer's loop.
@@ -59,25 +59,12 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
         task: CtcTask = JointTask(model, train, dev, config.ctc, seed, config.joint)
     else:
         task = CtcTask(model, train, dev, config.ctc, seed)
-    trainer = Trainer(task, config.trainer, config.exp)
-    # Written only now: an experiment of other settings would have been refused.
-    config.exp.mkdir(parents=True, exist_ok=True)
-    save_config(config, config.exp / "config.yaml")
-    model.tokenizer.save(config.exp / "tokenizer.json")
-    return trainer.run()
+    return train_task(task, config, model.tokenizer)
 
 
 def main() -> int:
     """Parse, train, print the best evaluation."""
-    parser = argparse.ArgumentParser(prog="python -m recipes.finetune_ctc", description=__doc__)
-    parser.add_argument("config", help="YAML file, as egs/mini/conf/ctc.yaml")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings to change, as trainer.lr=1e-4"
-    )
-    args = parser.parse_args()
-    best = finetune(load_config(FinetuneConfig, args.config, args.overrides))
-    print("best on dev: " + ", ".join(f"{name} {value:.4g}" for name, value in best.items()))
-    return 0
+    return run_recipe("finetune_ctc", __doc__, FinetuneConfig, finetune, example="egs/mini/conf/ctc.yaml")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from asr.card import model_folder, read_card
 from asr.cli import guarded
 from asr.model import pack_model
 from lm.errors import InputError
 from lm.folder import LanguageModel
-from st.model import pack_translator
+from st.model import is_translator, pack_translator
 
 
 def main() -> int:
@@ -32,8 +31,7 @@ def main() -> int:
         raise InputError(
             f"--card {args.card}: no such file. Write down where the data come from and what the model is good for."
         )
-    translates = "translator" in read_card(model_folder(args.model)).get("holds", "recogniser")
-    pack = pack_translator if translates else pack_model
+    pack = pack_translator if is_translator(args.model) else pack_model
     pack(args.model, args.out, lm=args.lm, readme=args.card)
     for path in sorted(args.out.rglob("*")):
         if path.is_file():

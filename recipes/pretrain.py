@@ -9,7 +9,6 @@ checkpoint.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,13 +18,13 @@ import torch
 from torch import Tensor
 
 from asr.cli import guarded
-from asr.config import load_config, save_config
 from asr.encoder import build_encoder
 from asr.encoder.saved import saved_objective
 from asr.manifest import read_manifest, total_hours
 from asr.pretrain.objectives import ObjectiveConfig, PretrainModel, sized_for
 from asr.pretrain.task import PretrainDataConfig, PretrainTask
-from asr.trainer import Trainer, TrainerConfig
+from asr.recipe import run_recipe, train_task
+from asr.trainer import TrainerConfig
 from lm.errors import InputError
 
 
@@ -76,11 +75,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
 
     # Batches, loss, optimiser, checkpoints: the trainer's loop.
     task = PretrainTask(model, train, dev, config.data, config.trainer.seed)
-    trainer = Trainer(task, config.trainer, config.exp)
-    # Written only now: an experiment of other settings would have been refused.
-    config.exp.mkdir(parents=True, exist_ok=True)
-    save_config(config, config.exp / "config.yaml")
-    return trainer.run()
+    return train_task(task, config)
 
 
 def source_objective(config: PretrainConfig) -> dict[str, Tensor]:
@@ -117,15 +112,7 @@ def take_objective(model: PretrainModel, found: dict[str, Tensor], config: Pretr
 
 def main() -> int:
     """Parse, train, print the best evaluation."""
-    parser = argparse.ArgumentParser(prog="python -m recipes.pretrain", description=__doc__)
-    parser.add_argument("config", help="YAML file, as egs/adapt/conf/pretrain.yaml")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings to change, as trainer.lr=1e-4"
-    )
-    args = parser.parse_args()
-    best = pretrain(load_config(PretrainConfig, args.config, args.overrides))
-    print("best on dev: " + ", ".join(f"{name} {value:.4g}" for name, value in best.items()))
-    return 0
+    return run_recipe("pretrain", __doc__, PretrainConfig, pretrain, example="egs/adapt/conf/pretrain.yaml")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ baseline, cross-entropy, is recipes.train_st with target=text. Run again, it goe
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,7 @@ import torch
 
 from asr.card import model_folder
 from asr.cli import guarded
-from asr.config import load_config, save_config
-from asr.ctc import CtcConfig, trainable
-from asr.mixing import warn_of_lost_groups
+from asr.ctc import CtcConfig
 from asr.model import load_model
 from asr.recipe import (
     CorpusConfig,
@@ -26,9 +23,12 @@ from asr.recipe import (
     announce,
     build_recogniser,
     make_recogniser,
+    run_recipe,
+    train_task,
+    trainable_rows,
     transcribed_rows,
 )
-from asr.trainer import Trainer, TrainerConfig
+from asr.trainer import TrainerConfig
 from lm.errors import InputError
 from st.model import TextTranslator, load_translator
 from st.siamese import SiameseConfig, SiameseTask
@@ -61,34 +61,18 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         model = make_recogniser(config, text.source)
     else:
         model = build_recogniser(config, given, dev)
-    train, reasons = trainable(model, given, config.ctc.augment)
-    for reason in reasons:
-        print(f"left out {reason}", file=sys.stderr)
-    if not train:
-        raise InputError(f"manifest {config.manifest}: no training utterance is left. See the reasons above.")
-    warn_of_lost_groups(given, train, config.ctc.mix.levels)
+    train = trainable_rows(model, given, config.ctc, config.manifest)
     task = SiameseTask(model, train, dev, config.ctc, config.trainer.seed, config.siamese)
     announce(train, dev, model.tokenizer, task.model)
-
-    trainer = Trainer(task, config.trainer, config.exp)
-    # Written only now: an experiment of other settings would have been refused.
-    config.exp.mkdir(parents=True, exist_ok=True)
-    save_config(config, config.exp / "config.yaml")
-    model.tokenizer.save(config.exp / "tokenizer.json")
-    return trainer.run()
+    return train_task(task, config, model.tokenizer)
 
 
 def main() -> int:
     """Parse, train, print the best evaluation."""
-    parser = argparse.ArgumentParser(prog="python -m recipes.pretrain_siamese", description=__doc__)
-    parser.add_argument("config", help="YAML file, as egs/killkan_es/conf/siamese.yaml")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings to change, as siamese.weight=0"
+    example = "egs/killkan_es/conf/pretrain.yaml"
+    return run_recipe(
+        "pretrain_siamese", __doc__, PretrainConfig, pretrain, example=example, change="siamese.weight=0"
     )
-    args = parser.parse_args()
-    best = pretrain(load_config(PretrainConfig, args.config, args.overrides))
-    print("best on dev: " + ", ".join(f"{name} {value:.4g}" for name, value in best.items()))
-    return 0
 
 
 if __name__ == "__main__":

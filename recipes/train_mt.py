@@ -7,7 +7,6 @@ both read the same. Run again, it goes on from the last whole checkpoint.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,21 +15,27 @@ import torch
 
 from asr.card import model_folder
 from asr.cli import guarded
-from asr.config import load_config, save_config
 from asr.model import load_model
-from asr.recipe import CorpusConfig, TokenizerConfig, announce, build_tokenizer
+from asr.recipe import (
+    CorpusConfig,
+    TokenizerConfig,
+    announce,
+    build_tokenizer,
+    run_recipe,
+    train_task,
+)
 from asr.text import TextPolicy
-from asr.trainer import Trainer, TrainerConfig
+from asr.trainer import TrainerConfig
 from lm.errors import InputError
 from st.decoder import DecoderConfig
 from st.model import TextTranslator
 from st.mt import MtConfig, TextTranslationTask
-from st.recipe import language_pair, translated_rows
+from st.recipe import TargetConfig, language_pair, translated_rows
 from st.text_encoder import TextEncoderConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(CorpusConfig):
+class TrainConfig(CorpusConfig, TargetConfig):
     """Everything that a run follows from."""
 
     exp: Path
@@ -39,10 +44,6 @@ class TrainConfig(CorpusConfig):
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     source_from: str = ""
     """Folder of a recogniser whose labels to read; empty makes them of the transcripts."""
-    target_policy: TextPolicy = field(default_factory=lambda: TextPolicy(case="keep", punctuation="keep"))
-    target_tokenizer: TokenizerConfig = field(
-        default_factory=lambda: TokenizerConfig(unit="piece", num_pieces=1000)
-    )
     encoder: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     mt: MtConfig = field(default_factory=MtConfig)
@@ -68,24 +69,12 @@ def train(config: TrainConfig) -> dict[str, float]:
     announce(rows, dev, target, model)
 
     task = TextTranslationTask(model, rows, dev, config.mt, config.trainer.seed)
-    trainer = Trainer(task, config.trainer, config.exp)
-    # Written only now: an experiment of other settings would have been refused.
-    config.exp.mkdir(parents=True, exist_ok=True)
-    save_config(config, config.exp / "config.yaml")
-    return trainer.run()
+    return train_task(task, config)
 
 
 def main() -> int:
     """Parse, train, print the best evaluation."""
-    parser = argparse.ArgumentParser(prog="python -m recipes.train_mt", description=__doc__)
-    parser.add_argument("config", help="YAML file, as egs/killkan_es/conf/mt.yaml")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings to change, as trainer.lr=1e-4"
-    )
-    args = parser.parse_args()
-    best = train(load_config(TrainConfig, args.config, args.overrides))
-    print("best on dev: " + ", ".join(f"{name} {value:.4g}" for name, value in best.items()))
-    return 0
+    return run_recipe("train_mt", __doc__, TrainConfig, train, example="egs/killkan_es/conf/mt.yaml")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ goes on from the last whole checkpoint.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,26 +17,25 @@ import torch
 
 from asr.card import model_folder
 from asr.cli import guarded
-from asr.config import load_config, save_config
 from asr.ctc import CtcConfig
 from asr.model import load_model
 from asr.recipe import (
     CorpusConfig,
     RecogniserConfig,
-    TokenizerConfig,
     announce,
     build_recogniser,
     build_tokenizer,
+    run_recipe,
+    train_task,
 )
-from asr.text import TextPolicy
 from asr.tokenizer import code_point
-from asr.trainer import Trainer, TrainerConfig
+from asr.trainer import TrainerConfig
 from lm.errors import InputError
 from st.decoder import DecoderConfig
 from st.distil import teach
 from st.hub.decoder import HubDecoderConfig, HubDecoderSource, begin_with, read_hub_decoder
 from st.model import SpeechTranslator, copy_decoder, load_translator
-from st.recipe import Side, language_pair, translated_rows
+from st.recipe import Side, TargetConfig, language_pair, translated_rows
 from st.task import TranslationConfig, TranslationTask
 
 
@@ -52,7 +50,7 @@ class DistilConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(CorpusConfig, RecogniserConfig):
+class TrainConfig(CorpusConfig, RecogniserConfig, TargetConfig):
     """Everything that a run follows from."""
 
     exp: Path
@@ -61,10 +59,6 @@ class TrainConfig(CorpusConfig, RecogniserConfig):
     """Folder of a recogniser to begin with: encoder, output layer and labels. Empty makes them of the rest."""
     decoder_from: str = ""
     """Folder of a text translator whose decoder and labels to begin with."""
-    target_policy: TextPolicy = field(default_factory=lambda: TextPolicy(case="keep", punctuation="keep"))
-    target_tokenizer: TokenizerConfig = field(
-        default_factory=lambda: TokenizerConfig(unit="piece", num_pieces=1000)
-    )
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     hub_decoder: HubDecoderSource = field(default_factory=HubDecoderSource)
     """A published MT model whose decoder to begin with; its pieces are the labels, whatever ``target_tokenizer``
@@ -134,24 +128,12 @@ def train(config: TrainConfig) -> dict[str, float]:
     announce(rows, dev, tokenizer, model)
 
     task = TranslationTask(model, rows, dev, config.st, config.ctc, config.trainer.seed, teaching)
-    trainer = Trainer(task, config.trainer, config.exp)
-    # Written only now: an experiment of other settings would have been refused.
-    config.exp.mkdir(parents=True, exist_ok=True)
-    save_config(config, config.exp / "config.yaml")
-    return trainer.run()
+    return train_task(task, config)
 
 
 def main() -> int:
     """Parse, train, print the best evaluation."""
-    parser = argparse.ArgumentParser(prog="python -m recipes.train_st", description=__doc__)
-    parser.add_argument("config", help="YAML file, as egs/killkan_es/conf/st.yaml")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings to change, as trainer.lr=1e-4"
-    )
-    args = parser.parse_args()
-    best = train(load_config(TrainConfig, args.config, args.overrides))
-    print("best on dev: " + ", ".join(f"{name} {value:.4g}" for name, value in best.items()))
-    return 0
+    return run_recipe("train_st", __doc__, TrainConfig, train, example="egs/killkan_es/conf/st.yaml")
 
 
 if __name__ == "__main__":

@@ -211,6 +211,11 @@ def save_translator(
         )
 
 
+def is_translator(source: str | Path) -> bool:
+    """Whether an experiment or model folder holds a translator, of speech or text."""
+    return read_card(model_folder(source)).get("holds") in (SpeechTranslator.holds, TextTranslator.holds)
+
+
 def pack_translator(
     source: str | Path, out: Path, *, lm: Path | None = None, readme: Path | None = None
 ) -> None:
@@ -229,8 +234,7 @@ def load_translator(source: str | Path, device: str | torch.device = "cpu") -> T
     """
     folder = model_folder(source)
     card = read_card(folder)
-    kinds = (SpeechTranslator.holds, TextTranslator.holds)
-    if card.get("holds") not in kinds:
+    if not is_translator(folder):
         raise InputError(
             f"model {folder}: it holds a {card.get('holds', 'recogniser')}, not a translator. "
             "Give the folder that recipes.train_st or recipes.train_mt wrote."

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from asr.manifest import Utterance, read_manifest
-from asr.recipe import CorpusConfig, training_rows
+from asr.recipe import CorpusConfig, TokenizerConfig, training_rows
+from asr.text import TextPolicy
 from lm.errors import InputError
 
 Side = Literal["text", "translation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetConfig:
+    """Labels of the translations."""
+
+    target_policy: TextPolicy = field(default_factory=lambda: TextPolicy(case="keep", punctuation="keep"))
+    target_tokenizer: TokenizerConfig = field(
+        default_factory=lambda: TokenizerConfig(unit="piece", num_pieces=1000)
+    )
 
 
 def translated_rows(

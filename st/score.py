@@ -20,7 +20,7 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 # The same draws as for error rates.
-from asr.bootstrap import RESAMPLES, SEED, Comparison, Interval, draws, percentiles
+from asr.bootstrap import RESAMPLES, SEED, Comparison, Interval, compared, draws, percentiles
 from lm.errors import InputError
 
 __all__ = [
@@ -144,10 +144,7 @@ class TranslationScore:
         # The seed draws the same utterances for both.
         differences = self._drawn_scores(metric, units, resamples, seed)
         differences = differences - other._drawn_scores(metric, units, resamples, seed)
-        fewer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
-        p_value = min(1.0, 2 * (1 + fewer) / (len(differences) + 1))
-        difference = self.score(metric) - other.score(metric)
-        return Comparison(difference, percentiles(differences, 95), p_value)
+        return compared(self.score(metric) - other.score(metric), differences)
 
     def _drawn_scores(
         self, metric: str, units: Mapping[str, str] | None, resamples: int, seed: int

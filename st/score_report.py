@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from asr.bootstrap import RESAMPLES, SEED, Interval
+from asr.score_report import aligned, comparison, drawn_by, shown, shown_range
 from st.score import TranslationScore, one_line
 
 
@@ -109,18 +110,12 @@ def format_translation_report(report: Mapping[str, Any]) -> str:
     for name, values in groups.items():
         cells = [name, str(values["utterances"])]
         for key in report["names"]:
-            cells += [_shown(values[key]["score"]), _range(values[key]["interval"])]
+            cells += [shown(values[key]["score"]), shown_range(values[key]["interval"])]
         rows.append(cells)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for name, *cells in rows:
-        right = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        lines.append("  ".join([name.ljust(widths[0]), *right]))
+    lines = aligned(rows)
     if "against" in report:
-        lines += ["", *_comparison(report)]
-    bootstrap = report["bootstrap"]
-    drawn = f"{bootstrap['resamples']} draws by {bootstrap['drawn']}, seed {bootstrap['seed']}"
-    lines += ["", f"interval   percentile bootstrap, {drawn}"]
+        lines += ["", *comparison(report["against"], report["names"])]
+    lines += ["", drawn_by(report["bootstrap"])]
     lines += [f"length     the hypotheses have {report['length_ratio']:.3f} of the references' tokens"]
     if "resegmented" in report:
         lines += [f"cuts       of the reference, found by minimum word error rate: {report['resegmented']}"]
@@ -138,21 +133,6 @@ def _figures(
     return figures
 
 
-def _comparison(report: Mapping[str, Any]) -> list[str]:
-    against = report["against"]
-    first, second = against["names"]
-    lines = [f"A {first}", f"B {second}", "A minus B, paired bootstrap:"]
-    width = max(map(len, report["names"].values()))
-    for key, name in report["names"].items():
-        values = against[key]
-        verdict = f"{values['better'].upper()} is better" if values["better"] else "not shown: it covers zero"
-        lines.append(
-            f"  {name.ljust(width)}  {_shown(values['difference'], '+')}  {_range(values['interval'], '+')}  "
-            f"p {values['p']:.4f}  {verdict}  (B has {_shown(values['score'])})"
-        )
-    return lines
-
-
 def _rounded(value: float) -> float | None:
     """Three places; None, which JSON can say, where there is no score."""
     return round(value, 3) if math.isfinite(value) else None
@@ -160,11 +140,3 @@ def _rounded(value: float) -> float | None:
 
 def _bounds(interval: Interval) -> list[float | None]:
     return [_rounded(interval.low), _rounded(interval.high)]
-
-
-def _shown(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.2f}"
-
-
-def _range(bounds: list[float | None], sign: str = "") -> str:
-    return f"[{', '.join(_shown(bound, sign) for bound in bounds)}]"

@@ -87,8 +87,7 @@ class TranslationTask(CtcTask):
         """Cross-entropy of the translation per label, and CTC per label."""
         assert isinstance(batch, TranslationBatch)
         config, device = self.loss, self.recogniser.head.weight.device
-        start = self.config.mask_start
-        self.recogniser.encoder.mask_scale = min(1.0, max(0.0, progress / start - 1)) if start else 1.0
+        self._set_masks(progress)
         wanted, num_wanted = batch.wanted.to(device), batch.num_wanted.to(device)
         total = num_wanted.sum()
         logits, memory = model(

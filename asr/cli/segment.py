@@ -7,11 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.cli.transcribe import _channel, _check_targets, _report, _write, find_jobs, plan_outputs
+from asr.cli.jobs import Job, Outputs, channel_named, found_jobs, progress_bar, run_jobs, write_transcript_of
 from lm.errors import InputError
 
 if TYPE_CHECKING:
-    from asr.segment import Segmenter
     from asr.transcript import Transcript
 
 
@@ -22,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     audio.add_argument(
         "--channel",
         default="mix",
-        type=_channel,
+        type=channel_named,
         metavar="C",
         help="mix, a channel number from 1, or split: each channel a speaker (default: mix)",
     )
@@ -63,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from asr.names import shown
     from asr.segment import build_segmenter, settings_for
     from asr.segment.files import write_segments
+    from asr.segment.recording import segment_recording
 
     if args.out and not args.format:
         raise InputError(
@@ -72,35 +72,24 @@ def run(args: argparse.Namespace) -> int:
         args.segmenter, max_segment_s=args.max_segment, min_segment_s=args.min_segment, mode=args.vad_mode
     )
     segmenter = build_segmenter(settings)
-    failed = False
-    jobs = []
-    for job in find_jobs(args.inputs):
-        if isinstance(job, InputError):
-            failed |= _report(job)
+
+    def make(job: Job) -> Transcript:
+        with progress_bar(job.recording) as progress:
+            return segment_recording(job.recording, segmenter, channel=args.channel, progress=progress)
+
+    def write(found: Transcript, job: Job, target: Path, overwrite: bool) -> None:
+        if target.suffix == ".eaf":  # a linguist's work is added to, never replaced
+            write_transcript_of(found, job, target, overwrite)
         else:
-            jobs.append(job)
-    for planned in plan_outputs(jobs, args.format, args.out):
-        if isinstance(planned, InputError):
-            failed |= _report(planned)
-            continue
-        job, targets = planned
-        try:
-            _check_targets(job, targets, args.overwrite)
-            found = _with_progress(job.recording, segmenter, args.channel)
-        except InputError as error:
-            failed |= _report(error)
-            continue
-        for target in targets:
-            try:
-                if target.suffix == ".eaf":  # a linguist's work is added to, never replaced
-                    _write(found, job, target, args.overwrite)
-                else:
-                    write_segments(found, target, overwrite=args.overwrite)
-            except InputError as error:
-                failed |= _report(error)
+            write_segments(found, target, overwrite=overwrite)
+
+    def show(found: Transcript) -> None:
         if not args.format:
             _print(found)
-    return int(failed)
+
+    jobs, failed = found_jobs(args.inputs)
+    outputs = Outputs(args.format, args.out, args.overwrite)
+    return int(run_jobs(jobs, outputs, make, write, show) or failed)
 
 
 def _formats(words: str) -> list[str]:
@@ -113,23 +102,6 @@ def _formats(words: str) -> list[str]:
             f"no form of segments {unknown[0]!r}. Choose of {', '.join(FORMATS)}."
         )
     return list(dict.fromkeys(names[name] for name in wanted))
-
-
-def _with_progress(recording: Path, segmenter: Segmenter, channel: str) -> Transcript:
-    from tqdm import tqdm
-
-    from asr.audio import probe
-    from asr.segment.recording import segment_recording
-
-    total = probe(recording).header_duration_s
-    with tqdm(
-        total=round(total) if total else None, unit="s", desc=recording.name, leave=False, disable=None
-    ) as bar:
-
-        def advance(seconds: float) -> None:
-            bar.update(round(seconds) - bar.n)
-
-        return segment_recording(recording, segmenter, channel=channel, progress=advance)
 
 
 def _print(found: Transcript) -> None:

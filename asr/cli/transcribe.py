@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from asr.cli.jobs import Job, Outputs, channel_named, found_jobs, progress_bar, run_jobs, write_transcript_of
 from lm.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     audio.add_argument(
         "--channel",
         default="mix",
-        type=_channel,
+        type=channel_named,
         metavar="C",
         help="mix, a channel number from 1, or split: each channel a speaker (default: mix)",
     )
@@ -136,33 +135,19 @@ def run_with(args: argparse.Namespace, load: Callable[[argparse.Namespace], Tran
         raise InputError(
             f"--out {shown(args.out)} is given without --format. Add, for example, --format eaf,srt."
         )
-    failed = False
-    jobs: list[Job] = []
-    for job in find_jobs(args.inputs):
-        if isinstance(job, InputError):
-            failed |= _report(job)
-        else:
-            jobs.append(job)
+    jobs, failed = found_jobs(args.inputs)
     _check_own(args, jobs)
     transcriber = load(args)
-    for planned in plan_outputs(jobs, args.format, args.out):
-        if isinstance(planned, InputError):
-            failed |= _report(planned)
-            continue
-        job, targets = planned
-        try:
-            _check_targets(job, targets, args.overwrite)
-            transcript = _with_progress(transcriber, job.recording, args.language)
-        except InputError as error:
-            failed |= _report(error)
-            continue
-        for target in targets:
-            try:
-                _write(transcript, job, target, args.overwrite)
-            except InputError as error:
-                failed |= _report(error)
+
+    def make(job: Job) -> Transcript:
+        with progress_bar(job.recording) as progress:
+            return transcriber.transcribe(job.recording, language=args.language, progress=progress)
+
+    def show(transcript: Transcript) -> None:
         _print(transcript, quiet=bool(args.format))
-    return int(failed)
+
+    outputs = Outputs(args.format, args.out, args.overwrite)
+    return int(run_jobs(jobs, outputs, make, write_transcript_of, show) or failed)
 
 
 def _formats(words: str) -> list[str]:
@@ -178,137 +163,6 @@ def _positive(word: str) -> int:
     if not (word.isascii() and word.isdigit() and int(word)):
         raise argparse.ArgumentTypeError(f"{word!r} is no number from 1.")
     return int(word)
-
-
-def _channel(word: str) -> str:
-    if word not in ("mix", "split") and not (word.isascii() and word.isdigit() and int(word)):
-        raise argparse.ArgumentTypeError(f"{word!r} is no channel. Give mix, split, or a number from 1.")
-    return word
-
-
-@dataclass(frozen=True)
-class Job:
-    """One recording to transcribe, the ELAN file to add to, and its place under the output folder."""
-
-    recording: Path
-    eaf: Path | None = None
-    folder: Path = Path()
-    """Where the recording lay inside the folder that was given."""
-
-
-def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
-    """The recordings that the inputs name, each once, with the ELAN files that belong to them."""
-    from asr.formats.eaf import find_media, is_own, read_eaf
-    from asr.names import AUDIO_ENDINGS, shown
-
-    files: dict[Path, Path] = {}
-    seen: set[Path] = set()
-    for name in inputs:
-        path = Path(name)
-        if path.is_dir():
-            inside = [
-                each
-                for each in sorted(path.rglob("*"))
-                if each.suffix.lower() in (*AUDIO_ENDINGS, ".eaf") and each.is_file()
-            ]
-            if not any(each.suffix.lower() in AUDIO_ENDINGS for each in inside):
-                yield InputError(
-                    f"{shown(path)}: no recording in this folder. Known endings: {' '.join(AUDIO_ENDINGS)}."
-                )
-            files |= {each: each.parent.relative_to(path) for each in inside}
-        elif path.exists():
-            files[path] = Path()
-        else:
-            yield InputError(f"{shown(path)}: no such file. Check the name, or give the folder it lies in.")
-    for path in list(files):
-        if path.resolve() in seen:  # named twice, or named and in a folder
-            del files[path]
-        seen.add(path.resolve())
-    eafs: dict[Path, Path] = {}
-    recordings = {each.resolve(): each for each in files}
-    for path in [path for path in files if path.suffix.lower() == ".eaf"]:
-        folder = files.pop(path)
-        try:
-            document = read_eaf(path)
-            if str(path) not in inputs and is_own(document):
-                continue  # what an earlier run wrote into the folder is no linguist's file
-            same_stem = next(
-                (each for each in files if each.stem == path.stem and each.parent == path.parent), None
-            )
-            media = same_stem or find_media(document, path)
-            if media is None:
-                raise InputError(
-                    f"{shown(path)}: its recording was not found. Put the recording beside it under the same name."
-                )
-            recording = recordings.get(media.resolve(), media)
-            if recording in eafs:
-                raise InputError(
-                    f"{shown(path)}: {shown(recording)} has {shown(eafs[recording])} already. Give one ELAN file."
-                )
-            files.setdefault(recording, folder)
-            eafs[recording] = path
-        except InputError as error:
-            yield error
-    for recording, folder in files.items():
-        yield Job(recording, eafs.get(recording), folder)
-
-
-def plan_outputs(
-    jobs: Sequence[Job], formats: Sequence[str], out: Path | None
-) -> Iterator[tuple[Job, list[Path]] | InputError]:
-    """The files to write for each job; recordings that differ in their ending alone keep it."""
-    from asr.names import shown
-
-    stems = [(out / job.folder if out else job.recording.parent) / job.recording.stem for job in jobs]
-    taken: set[Path] = set()
-    for job, stem in zip(jobs, stems, strict=True):
-        name = job.recording.name if stems.count(stem) > 1 else job.recording.stem
-        targets = [stem.with_name(f"{name}.{ending}") for ending in formats]
-        if taken.intersection(targets):
-            yield InputError(
-                f"{shown(job.recording)}: another recording writes {shown(targets[0])} too. "
-                "Rename one, or give each its own --out."
-            )
-        else:
-            yield job, targets
-        taken.update(targets)
-
-
-def _check_targets(job: Job, targets: Sequence[Path], overwrite: bool) -> None:
-    """Refuse before the work is done what could not be written after it."""
-    from asr.names import shown
-
-    for target in targets:
-        if target.exists() and not overwrite:
-            raise InputError(
-                f"{shown(target)} exists and is kept. Give --overwrite to replace it or --out for another folder."
-            )
-        folder = target.parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{shown(folder)}: {error.strerror}. Give --out a folder that can be written."
-            ) from error
-        import os
-
-        if not os.access(folder, os.W_OK):
-            raise InputError(
-                f"{shown(folder)} cannot be written. Give --out a folder that can, for {shown(job.recording)}."
-            )
-
-
-def _write(transcript: Transcript, job: Job, target: Path, overwrite: bool) -> None:
-    from asr.formats import write_transcript
-    from asr.formats.eaf import add_tiers, is_own, read_eaf
-
-    eaf = job.eaf
-    if target.suffix == ".eaf" and eaf is None and target.exists() and not is_own(read_eaf(target)):
-        eaf = target  # a linguist's work is added to, never replaced
-    if target.suffix == ".eaf" and eaf is not None:
-        add_tiers(eaf, transcript, target, overwrite=overwrite)
-    else:
-        write_transcript(transcript, target, overwrite=overwrite)
 
 
 def settings_of(args: argparse.Namespace) -> TranscribeConfig:
@@ -375,22 +229,6 @@ def _load(args: argparse.Namespace) -> Transcriber:
     )
 
 
-def _with_progress(transcriber: Transcribes, recording: Path, language: str) -> Transcript:
-    from tqdm import tqdm
-
-    from asr.audio import probe
-
-    total = probe(recording).header_duration_s
-    with tqdm(
-        total=round(total) if total else None, unit="s", desc=recording.name, leave=False, disable=None
-    ) as bar:
-
-        def advance(seconds: float) -> None:
-            bar.update(round(seconds) - bar.n)
-
-        return transcriber.transcribe(recording, language=language, progress=advance)
-
-
 def _print(transcript: Transcript, *, quiet: bool) -> None:
     if quiet:
         return
@@ -408,8 +246,3 @@ def _print(transcript: Transcript, *, quiet: bool) -> None:
         if segment.alternatives:
             row["alternatives"] = segment.alternatives
         print(json.dumps(row, ensure_ascii=False), flush=True)
-
-
-def _report(error: InputError) -> bool:
-    print(f"loquela: {error}", file=sys.stderr, flush=True)
-    return True

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from asr.audio import channels, probe, stream
-from asr.frames import samples_to_seconds
-from asr.segment.sound import FloatArray, Segmenter
+from asr.audio.clock import Clock
+from asr.segment.sound import Segmenter
 from asr.transcript import Transcript, TranscriptSegment
 
 
@@ -31,7 +31,7 @@ def segment_recording(
     duration = 0.0
     found: list[TranscriptSegment] = []
     for each in wanted:
-        clock = _Clock(progress)
+        clock = Clock(progress)
         speaker = f"channel {each}" if len(wanted) > 1 else ""
         found += [
             TranscriptSegment(start=segment.start, end=segment.end, text="", speaker=speaker)
@@ -40,22 +40,3 @@ def segment_recording(
         duration = max(duration, clock.seconds)
     found.sort(key=lambda segment: (segment.start, segment.speaker))
     return Transcript(recording=path.stem, audio=path, duration=duration, segments=tuple(found))
-
-
-class _Clock:
-    """Counts the audio that passes."""
-
-    def __init__(self, progress: Callable[[float], None] | None) -> None:
-        self.samples = 0
-        self.progress = progress
-
-    @property
-    def seconds(self) -> float:
-        return samples_to_seconds(self.samples)
-
-    def watch(self, chunks: Iterable[FloatArray]) -> Iterator[FloatArray]:
-        for chunk in chunks:
-            self.samples += len(chunk)
-            yield chunk
-            if self.progress:
-                self.progress(self.seconds)

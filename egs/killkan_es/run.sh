@@ -27,11 +27,7 @@ if at 3 "pre-train the encoder: cross-entropy, CTC, CTC + OT, and OT with the te
 fi
 if at 4 "train each arm with each seed"; then train_arms "$arms" "$seeds"; fi
 if at 5 "the last arm again, learning from the text translator too"; then train_arms distilled "$seeds"; fi
-if at 6 "cascade"; then
-    python -m recipes.decode_ctc "$recogniser" "$manifest" --split test --lm "$recogniser/lm" --out exp/cascade/heard.tsv
-    python -m recipes.decode_st exp/mt "$manifest" --split test --texts exp/cascade/heard.tsv --out exp/cascade/test.tsv
-    python -m recipes.decode_st exp/mt "$manifest" --split test --out exp/cascade/gold.tsv
-fi
+if at 6 "cascade"; then cascade "$recogniser" "$manifest" test; fi
 if at 7 "translate and score"; then
     decode_arms "$arms distilled" "$seeds" "$manifest" test
     score_arms "$arms distilled" "$seeds" "$manifest" test

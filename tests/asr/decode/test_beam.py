@@ -13,25 +13,19 @@ import pytest
 from asr.decode import BeamDecoder, BeamSearchConfig, GreedyDecoder, build_decoder, plain_text
 from asr.decode.fusion import components
 from lm.errors import InputError
-from tests.asr.decode.toy import every_text, peaky_emissions, random_emissions, toy_model
+from tests.asr.decode.toy import (
+    EVERYTHING,
+    LETTERS,
+    PIECES,
+    WITH_SPECIAL,
+    every_text,
+    peaky_emissions,
+    random_emissions,
+    toy_model,
+)
 
-LETTERS = ("", "a", " ", "b")
-PIECES = ("", "a", " a", "ab", "b", " ")
-WITH_SPECIAL = ("a", "", "", " ")  # label 2 is no blank but writes nothing
 # Defaults suit real languages; a toy one, whose words are nearly free, needs no bonus for them.
 TOY = BeamSearchConfig(word_bonus=0.0, unknown_offset=0.0)
-EXACT = BeamSearchConfig(
-    beam_width=10**9,
-    beam_threshold=math.inf,
-    label_threshold=math.inf,
-    max_labels=10**9,
-    num_hypotheses=10**9,
-    lm_weight=0.7,
-    char_weight=0.4,
-    word_bonus=0.9,
-    unknown_offset=-0.3,
-    spelling_weight=0.6,
-)
 
 
 @lru_cache
@@ -49,7 +43,7 @@ def test_without_pruning_every_text_has_the_score_of_its_definition(
 ) -> None:
     emissions = random_emissions(num_frames, len(surfaces), seed=num_frames)
     model = None if kind == "none" else toy_model(kind)
-    config = replace(EXACT, score_end=score_end)
+    config = replace(EVERYTHING, score_end=score_end)
     by_definition = truth(surfaces, blank, num_frames)
     scores = {
         text: ctc
@@ -68,7 +62,7 @@ def test_without_pruning_every_text_has_the_score_of_its_definition(
 
 def test_the_probabilities_of_all_texts_sum_to_one() -> None:
     emissions = random_emissions(6, len(LETTERS), seed=9)
-    hypotheses = BeamDecoder(LETTERS, 0, None, EXACT).decode(emissions)
+    hypotheses = BeamDecoder(LETTERS, 0, None, EVERYTHING).decode(emissions)
     assert sum(math.exp(hypothesis.ctc_score) for hypothesis in hypotheses) == pytest.approx(1, abs=1e-4)
 
 

@@ -18,6 +18,10 @@ from asr.decode.engine import SPACE, Hotwords
 from asr.decode.hotwords import HOTWORD_WEIGHT, make_hotwords, read_hotwords
 from lm.errors import InputError
 from tests.asr.decode.toy import (
+    EVERYTHING,
+    LETTERS,
+    PIECES,
+    WITH_SPECIAL,
     ToyModel,
     best_texts,
     hotword_score,
@@ -26,25 +30,10 @@ from tests.asr.decode.toy import (
     toy_model,
 )
 
-LETTERS = ("", "a", " ", "b")
-PIECES = ("", "a", " a", "ab", "b", " ")
-WITH_SPECIAL = ("a", "", "", " ")  # label 2 is no blank but writes nothing
 NUMBERS = {" ": 0, "a": 1, "b": 2}
 # Overlapping, one within another, of words that no model knows, and one to be avoided.
 HOTWORDS = {"a": 0.7, "a b": 2.0, "b a": 1.5, "bb": 3.0, "a b a": 1.0, "ab": -1.2}
-EXACT = BeamSearchConfig(
-    beam_width=10**9,
-    beam_threshold=math.inf,
-    label_threshold=math.inf,
-    max_labels=10**9,
-    num_hypotheses=10**9,
-    lm_weight=0.7,
-    char_weight=0.4,
-    word_bonus=0.9,
-    unknown_offset=-0.3,
-    spelling_weight=0.6,
-    hotwords=HOTWORDS,
-)
+EXACT = replace(EVERYTHING, hotwords=HOTWORDS)
 PHRASES = strategies.lists(strategies.text("ab", min_size=1, max_size=3), min_size=1, max_size=3).map(
     " ".join
 )

@@ -16,6 +16,23 @@ from asr.decode import BeamSearchConfig, FloatArray, plain_text
 from asr.decode.fusion import components
 from lm.tables import NgramTables, load_tables
 
+LETTERS = ("", "a", " ", "b")
+PIECES = ("", "a", " a", "ab", "b", " ")
+WITH_SPECIAL = ("a", "", "", " ")  # label 2 is no blank but writes nothing
+EVERYTHING = BeamSearchConfig(
+    beam_width=10**9,
+    beam_threshold=math.inf,
+    label_threshold=math.inf,
+    max_labels=10**9,
+    num_hypotheses=10**9,
+    lm_weight=0.7,
+    char_weight=0.4,
+    word_bonus=0.9,
+    unknown_offset=-0.3,
+    spelling_weight=0.6,
+)
+"""A search that leaves nothing out."""
+
 
 @dataclass(frozen=True)
 class ToyModel:

@@ -1,0 +1,33 @@
+"""How much of a recording has passed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from asr.audio.reader import FloatArray
+from asr.frames import samples_to_seconds
+
+
+class Clock:
+    """Counts the audio that passes."""
+
+    def __init__(self, progress: Callable[[float], None] | None = None) -> None:
+        """
+        Args:
+            progress: called with the seconds that have passed.
+        """
+        self.samples = 0
+        self.progress = progress
+
+    @property
+    def seconds(self) -> float:
+        """Of audio that has passed."""
+        return samples_to_seconds(self.samples)
+
+    def watch(self, chunks: Iterable[FloatArray]) -> Iterator[FloatArray]:
+        """The chunks as they come."""
+        for chunk in chunks:
+            self.samples += len(chunk)
+            yield chunk
+            if self.progress:
+                self.progress(self.seconds)

@@ -1,0 +1,228 @@
+"""What the commands on recordings share: which inputs, which files, one after the other, none stopping the rest."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lm.errors import InputError
+
+if TYPE_CHECKING:
+    from asr.transcript import Transcript
+
+
+def channel_named(word: str) -> str:
+    """The value of ``--channel``."""
+    if word not in ("mix", "split") and not (word.isascii() and word.isdigit() and int(word)):
+        raise argparse.ArgumentTypeError(f"{word!r} is no channel. Give mix, split, or a number from 1.")
+    return word
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording to transcribe, the ELAN file to add to, and its place under the output folder."""
+
+    recording: Path
+    eaf: Path | None = None
+    folder: Path = Path()
+    """Where the recording lay inside the folder that was given."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Which files are written for each recording."""
+
+    formats: Sequence[str]
+    """Their endings."""
+    folder: Path | None
+    """None is beside each recording."""
+    overwrite: bool
+
+
+def found_jobs(inputs: Sequence[str]) -> tuple[list[Job], bool]:
+    """What `find_jobs` finds, and whether anything was not; that is reported."""
+    jobs, failed = [], False
+    for job in find_jobs(inputs):
+        if isinstance(job, InputError):
+            failed |= report(job)
+        else:
+            jobs.append(job)
+    return jobs, failed
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    outputs: Outputs,
+    make: Callable[[Job], Transcript],
+    write: Callable[[Transcript, Job, Path, bool], None],
+    show: Callable[[Transcript], None],
+) -> bool:
+    """Make, write and show what can be; whether anything could not, which is reported.
+
+    Args:
+        write: one file of a job; its last argument is whether it may be replaced.
+        show: called with each transcript that was made.
+    """
+    failed = False
+    for planned in plan_outputs(jobs, outputs.formats, outputs.folder):
+        if isinstance(planned, InputError):
+            failed |= report(planned)
+            continue
+        job, targets = planned
+        try:
+            check_targets(job, targets, outputs.overwrite)
+            made = make(job)
+        except InputError as error:
+            failed |= report(error)
+            continue
+        for target in targets:
+            try:
+                write(made, job, target, outputs.overwrite)
+            except InputError as error:
+                failed |= report(error)
+        show(made)
+    return failed
+
+
+def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
+    """The recordings that the inputs name, each once, with the ELAN files that belong to them."""
+    from asr.formats.eaf import find_media, is_own, read_eaf
+    from asr.names import AUDIO_ENDINGS, shown
+
+    files: dict[Path, Path] = {}
+    seen: set[Path] = set()
+    for name in inputs:
+        path = Path(name)
+        if path.is_dir():
+            inside = [
+                each
+                for each in sorted(path.rglob("*"))
+                if each.suffix.lower() in (*AUDIO_ENDINGS, ".eaf") and each.is_file()
+            ]
+            if not any(each.suffix.lower() in AUDIO_ENDINGS for each in inside):
+                yield InputError(
+                    f"{shown(path)}: no recording in this folder. Known endings: {' '.join(AUDIO_ENDINGS)}."
+                )
+            files |= {each: each.parent.relative_to(path) for each in inside}
+        elif path.exists():
+            files[path] = Path()
+        else:
+            yield InputError(f"{shown(path)}: no such file. Check the name, or give the folder it lies in.")
+    for path in list(files):
+        if path.resolve() in seen:  # named twice, or named and in a folder
+            del files[path]
+        seen.add(path.resolve())
+    eafs: dict[Path, Path] = {}
+    recordings = {each.resolve(): each for each in files}
+    for path in [path for path in files if path.suffix.lower() == ".eaf"]:
+        folder = files.pop(path)
+        try:
+            document = read_eaf(path)
+            if str(path) not in inputs and is_own(document):
+                continue  # what an earlier run wrote into the folder is no linguist's file
+            same_stem = next(
+                (each for each in files if each.stem == path.stem and each.parent == path.parent), None
+            )
+            media = same_stem or find_media(document, path)
+            if media is None:
+                raise InputError(
+                    f"{shown(path)}: its recording was not found. Put the recording beside it under the same name."
+                )
+            recording = recordings.get(media.resolve(), media)
+            if recording in eafs:
+                raise InputError(
+                    f"{shown(path)}: {shown(recording)} has {shown(eafs[recording])} already. Give one ELAN file."
+                )
+            files.setdefault(recording, folder)
+            eafs[recording] = path
+        except InputError as error:
+            yield error
+    for recording, folder in files.items():
+        yield Job(recording, eafs.get(recording), folder)
+
+
+def plan_outputs(
+    jobs: Sequence[Job], formats: Sequence[str], out: Path | None
+) -> Iterator[tuple[Job, list[Path]] | InputError]:
+    """The files to write for each job; recordings that differ in their ending alone keep it."""
+    from asr.names import shown
+
+    stems = [(out / job.folder if out else job.recording.parent) / job.recording.stem for job in jobs]
+    taken: set[Path] = set()
+    for job, stem in zip(jobs, stems, strict=True):
+        name = job.recording.name if stems.count(stem) > 1 else job.recording.stem
+        targets = [stem.with_name(f"{name}.{ending}") for ending in formats]
+        if taken.intersection(targets):
+            yield InputError(
+                f"{shown(job.recording)}: another recording writes {shown(targets[0])} too. "
+                "Rename one, or give each its own --out."
+            )
+        else:
+            yield job, targets
+        taken.update(targets)
+
+
+def check_targets(job: Job, targets: Sequence[Path], overwrite: bool) -> None:
+    """Refuse before the work is done what could not be written after it."""
+    from asr.names import shown
+
+    for target in targets:
+        if target.exists() and not overwrite:
+            raise InputError(
+                f"{shown(target)} exists and is kept. Give --overwrite to replace it or --out for another folder."
+            )
+        folder = target.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{shown(folder)}: {error.strerror}. Give --out a folder that can be written."
+            ) from error
+        if not os.access(folder, os.W_OK):
+            raise InputError(
+                f"{shown(folder)} cannot be written. Give --out a folder that can, for {shown(job.recording)}."
+            )
+
+
+def write_transcript_of(transcript: Transcript, job: Job, target: Path, overwrite: bool) -> None:
+    """Write a transcript; an ELAN file of a linguist's is added to, never replaced."""
+    from asr.formats import write_transcript
+    from asr.formats.eaf import add_tiers, is_own, read_eaf
+
+    eaf = job.eaf
+    if target.suffix == ".eaf" and eaf is None and target.exists() and not is_own(read_eaf(target)):
+        eaf = target  # a linguist's work is added to, never replaced
+    if target.suffix == ".eaf" and eaf is not None:
+        add_tiers(eaf, transcript, target, overwrite=overwrite)
+    else:
+        write_transcript(transcript, target, overwrite=overwrite)
+
+
+@contextmanager
+def progress_bar(recording: Path) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr, moved by calling it with the seconds of audio that are done."""
+    from tqdm import tqdm
+
+    from asr.audio import probe
+
+    total = probe(recording).header_duration_s
+    with tqdm(
+        total=round(total) if total else None, unit="s", desc=recording.name, leave=False, disable=None
+    ) as bar:
+
+        def advance(seconds: float) -> None:
+            bar.update(round(seconds) - bar.n)
+
+        yield advance
+
+
+def report(error: InputError) -> bool:
+    """Say on stderr what went wrong; True, for what is to become the exit status."""
+    print(f"loquela: {error}", file=sys.stderr, flush=True)
+    return True
