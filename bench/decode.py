@@ -1,16 +1,20 @@
 """How fast emissions are decoded with a word model, against pyctcdecode and flashlight-text.
 
+The search in tensors is a row of its own, with the operations of one of its steps; where there is a GPU, also the
+share of the throughput of greedy transcription that is left with it.
+
 `python -m bench.decode [--quick] [--emissions EXP MANIFEST]`
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +23,20 @@ if not __package__:  # run as `python bench/decode.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from asr.decode import BeamDecoder, BeamSearchConfig, Decoder, GreedyDecoder
+from asr.decode import BeamDecoder, BeamSearchConfig, Decoder, GreedyDecoder, decode_all
+from asr.decode.lexicon import Models
 from asr.decode.others import FlashlightDecoder, PyctcDecoder
+from asr.decode.torch_engine import TorchSearch
+from asr.encoder import build_encoder
+from asr.frames import seconds_to_samples
 from asr.score import CorpusScore, score_corpus
 from asr.text import TextPolicy
 from bench import common
 from lm.build import build_language_model
+from lm.errors import InputError
 from lm.folder import LanguageModel
 
 FloatArray = NDArray[np.float32]
@@ -41,7 +51,16 @@ blanks between, noise and confusions that leave greedy decoding about half of th
 process, beam {BEAM} and the same model file for all; each system's weights (LM weight, word bonus, and
 thresholds among its usual ones) are chosen on the same dev utterances by WER; decoding of test is timed,
 building is not. Search errors: utterances whose score, under the system's own weights, a beam of {WIDE}
-improves. WER minus loquela's by paired bootstrap."""
+improves. WER minus loquela's by paired bootstrap. "loquela torch" is the engine torch with loquela's settings, all
+test utterances in one batch, on the CPU."""
+TORCH = "loquela torch"
+GPU_PROTOCOL = """Test emissions, repeated to {utterances} utterances, and as many waveforms of noise of 10 s. A wav2vec
+2.0 of 24 layers of width 1,024 with random weights encodes the waveforms in bfloat16, 32 at once; then the emissions
+are decoded greedily, or by the engine torch in one batch. Share: wall clock with the first by that with the second."""
+LARGE: dict[str, Any] = {
+    "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+    "intermediate_size": 4096, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -183,8 +202,8 @@ SYSTEMS: dict[str, tuple[Make, list[dict[str, Any]]]] = {
 WEIGHTS = [(weight, bonus) for weight in (0.5, 1.0, 1.5) for bonus in (0.0, 1.5, 3.0)]
 
 
-def decode_all(decoder: Decoder, emissions: Sequence[FloatArray]) -> list[str]:
-    return [decoder.decode(each)[0].text for each in emissions]
+def texts_of(decoder: Decoder, emissions: Sequence[FloatArray]) -> list[str]:
+    return [found[0].text for found in decode_all(decoder, emissions)]
 
 
 def scored(texts: Sequence[str], said: Sequence[str]) -> CorpusScore:
@@ -202,7 +221,7 @@ def tuned(task: Task, make: Make, choices: Sequence[dict[str, Any]]) -> BeamSear
     def attempt(config: BeamSearchConfig) -> None:
         decoder = make(task, config)
         began = time.process_time()
-        rate = scored(decode_all(decoder, task.dev), task.dev_texts).counts("wer").rate
+        rate = scored(texts_of(decoder, task.dev), task.dev_texts).counts("wer").rate
         found.append((round(rate, 3), time.process_time() - began, config))
 
     start = BeamSearchConfig(beam_width=BEAM, char_weight=0.0, spelling_weight=0.5, **choices[0])
@@ -216,31 +235,47 @@ def tuned(task: Task, make: Make, choices: Sequence[dict[str, Any]]) -> BeamSear
 
 def measure(task: Task) -> dict[str, Any]:
     """Tune, decode, time and print one task."""
-    greedy = scored(decode_all(GreedyDecoder(task.surfaces, task.blank), task.test), task.test_texts)
+    greedy = scored(texts_of(GreedyDecoder(task.surfaces, task.blank), task.test), task.test_texts)
     print(
         f"\n{task.name}: {len(task.test)} utterances, {task.seconds:.0f} s; greedy WER {greedy.counts('wer').rate:.1%}"
     )
-    decoders, configs, texts = {}, {}, {}
+    decoders: dict[str, Decoder] = {}
+    configs: dict[str, BeamSearchConfig] = {}
+    texts: dict[str, list[str]] = {}
+    makes: dict[str, Make] = {}
     for name, (make, choices) in SYSTEMS.items():
+        try:
+            make(task, BeamSearchConfig())
+        except InputError as error:
+            print(f"{name} is left out: {error}")
+            continue
+        makes[name] = make
         configs[name] = tuned(task, make, choices)
         decoders[name] = make(task, configs[name])
+    makes[TORCH] = loquela
+    configs[TORCH] = replace(configs["loquela"], engine="torch")
+    decoders[TORCH] = BeamDecoder(task.surfaces, task.blank, task.model, configs[TORCH], "cpu")
     timings = common.interleave(
         {
-            name: lambda name=name: texts.__setitem__(name, decode_all(decoders[name], task.test))  # type: ignore[misc]
-            for name in SYSTEMS
+            name: lambda name=name: texts.__setitem__(name, texts_of(decoders[name], task.test))  # type: ignore[misc]
+            for name in makes
         },
         repeats=3,
     )
-    scores = {name: scored(texts[name], task.test_texts) for name in SYSTEMS}
+    scores = {name: scored(texts[name], task.test_texts) for name in makes}
     rows = []
     speed = {name: task.seconds / timing.cpu_median for name, timing in timings.items()}
     wer = {name: score.counts("wer").rate for name, score in scores.items()}
-    errors = {}
-    for name, (make, _) in SYSTEMS.items():
-        wide = make(task, replace(configs[name], beam_width=WIDE, beam_threshold=100.0))
-        errors[name] = sum(
-            wide.decode(each)[0].score > decoders[name].decode(each)[0].score + 1e-3 for each in task.test
-        )
+    errors: dict[str, int] = {}
+    widest: dict[str, list[float]] = {}
+    for name, make in makes.items():
+        if name == TORCH:  # has loquela's weights
+            widest[name] = widest["loquela"]
+        else:
+            wide = make(task, replace(configs[name], beam_width=WIDE, beam_threshold=100.0))
+            widest[name] = [wide.decode(each)[0].score for each in task.test]
+        reached = [found[0].score for found in decode_all(decoders[name], task.test)]
+        errors[name] = sum(best > own + 1e-3 for best, own in zip(widest[name], reached, strict=True))
         against = scores[name].compare(scores["loquela"], "wer")
         config = configs[name]
         rows.append(
@@ -255,11 +290,60 @@ def measure(task: Task) -> dict[str, Any]:
         ["", "audio s / CPU s", "loquela is x", "WER %", "WER minus loquela's", "search errors", "settings"],
         rows,
     )
+    ops = ops_per_step(task, configs[TORCH])
+    print(f"{TORCH}: {ops} operations a step for the whole batch, views not counted")
+    share = gpu_share(task, configs[TORCH]) if torch.cuda.is_available() else None
     return {
         "audio_seconds_per_second": {name: round(value, 1) for name, value in speed.items()},
         "wer": {name: round(value, 4) for name, value in wer.items()},
         "search_errors": errors,
+        "torch_ops_per_step": ops,
+        **({} if share is None else {"gpu_share_of_greedy": share}),
     }
+
+
+def ops_per_step(task: Task, config: BeamSearchConfig) -> int:
+    """What torch computes in one step of a batch."""
+    search = TorchSearch(Models(task.surfaces, task.blank, task.model, config), "cpu")
+    emissions = torch.from_numpy(task.test[0])[None]
+    frames, _ = search.frames(emissions, torch.tensor([emissions.shape[1]]))
+    batch = search.batch(frames)
+    with common.OpCounter() as ops:
+        batch.advance()
+    return sum(ops.counts.values())
+
+
+def gpu_share(
+    task: Task, config: BeamSearchConfig, *, device: str = "cuda", utterances: int = 128,
+    encoder: Mapping[str, Any] = LARGE,
+) -> float:  # fmt: skip
+    """Throughput of transcription with the beam search as a share of that with greedy decoding."""
+    print(f"\n{' '.join(GPU_PROTOCOL.format(utterances=utterances).split())}")
+    model = build_encoder({"kind": "wav2vec2", "config": dict(encoder)}).to(device).eval()
+    samples = seconds_to_samples(10.0)
+    noise = torch.randn(min(32, utterances), samples, generator=torch.Generator().manual_seed(0)).to(device)
+    lengths = torch.full((len(noise),), samples, device=device)
+    emissions = [task.test[place % len(task.test)] for place in range(utterances)]
+
+    @torch.inference_mode()
+    def transcribe(decoder: Decoder) -> None:
+        for _ in range(0, utterances, len(noise)):
+            with torch.autocast(device, torch.bfloat16):
+                hidden = model(noise, lengths).hidden
+        hidden.cpu()  # waits for it
+        decode_all(decoder, emissions)
+
+    decoders: dict[str, Decoder] = {
+        "greedy": GreedyDecoder(task.surfaces, task.blank),
+        TORCH: BeamDecoder(task.surfaces, task.blank, task.model, config, device),
+    }
+    timings = common.interleave(
+        {name: functools.partial(transcribe, decoder) for name, decoder in decoders.items()}, repeats=3
+    )
+    common.timing_table(timings)
+    share = timings["greedy"].wall_median / timings[TORCH].wall_median
+    print(f"{TORCH} on {device}: {share:.1%} of the greedy throughput")
+    return round(share, 3)
 
 
 def main() -> None:

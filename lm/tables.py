@@ -163,6 +163,49 @@ def sentence_end(tables: NgramTables, states: States, count: int, state: int) ->
     return _advance(tables, states, count, state, tables.end)
 
 
+@njit(nogil=True, cache=True)
+def walk(
+    tables: NgramTables, words: NDArray[np.int64], limit: int
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+    """The model as an automaton over a few words: every history they lead to from a sentence's beginning, 0.
+
+    Args:
+        words: numbers of the V words.
+        limit: most histories to look at.
+    Returns:
+        number of the history after each word, (H, V); natural log p(word | history), (H, V); and natural log
+        p(</s> | history), (H,). No rows where there are more histories than ``limit``.
+    """
+    size = len(words)
+    capacity = 1024 + size
+    states = new_states(tables.order, capacity)
+    after, log_prob = np.zeros((capacity, size), np.int32), np.zeros((capacity, size), np.float64)
+    begin(tables, states, 0)
+    count, number = 1, 0
+    while number < count:
+        if count > limit:
+            return after[:0], log_prob[:0], np.zeros(0, np.float64)
+        if count + size >= capacity:
+            larger = 2 * (count + size)
+            states = more_states(states, count, larger)
+            more_after, more_log_prob = (
+                np.zeros((larger, size), np.int32),
+                np.zeros((larger, size), np.float64),
+            )
+            more_after[:number], more_log_prob[:number] = after[:number], log_prob[:number]
+            after, log_prob, capacity = more_after, more_log_prob, larger
+        for place in range(size):
+            found, value = score(tables, states, count, number, words[place])
+            after[number, place], log_prob[number, place] = found, value
+            if found == count:
+                count += 1
+        number += 1
+    end = np.zeros(count, np.float64)
+    for number in range(count):
+        end[number] = sentence_end(tables, states, count, number)
+    return after[:count], log_prob[:count], end
+
+
 @njit(nogil=True, cache=True, inline="always")
 def _advance(tables: NgramTables, states: States, row: int, state: int, word: int) -> float:
     """Write the history after ``word`` into ``row``; natural log p(word | state)."""

@@ -1,6 +1,6 @@
 """Decoding: emissions of one utterance in, hypotheses with word times and confidence out.
 
-Everything outside this package uses `Decoder.decode` and `build_decoder` and nothing else of it,
+Everything outside this package uses `Decoder.decode`, `decode_all` and `build_decoder` and nothing else of it,
 so that the inside of the search can be replaced.
 """
 
@@ -11,7 +11,7 @@ from asr.decode.beam import BeamDecoder
 from asr.decode.config import BeamSearchConfig
 from asr.decode.fusion import Components, LanguageModel, Ngram
 from asr.decode.greedy import GreedyDecoder
-from asr.decode.hypothesis import Decoder, FloatArray, Hypothesis, WordSpan, plain_text
+from asr.decode.hypothesis import Decoder, FloatArray, Hypothesis, WordSpan, decode_all, plain_text
 from asr.decode.times import align_labels
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "align_labels",
     "build_decoder",
     "check_alphabet",
+    "decode_all",
     "plain_text",
 ]
 
@@ -37,6 +38,7 @@ def build_decoder(
     blank: int,
     language_model: LanguageModel | None = None,
     config: BeamSearchConfig | None = None,
+    device: str = "auto",
 ) -> Decoder:
     """The decoder for what there is: best path, or beam search where a model or a config is given.
 
@@ -46,6 +48,7 @@ def build_decoder(
         language_model: scores texts; its alphabet must fit ``surfaces``.
         config: settings of the beam search; its defaults where only ``language_model`` is given. Its
             word bonus, which repays a language model, is 0 without one.
+        device: of the engine ``torch``: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
     Raises:
         InputError: the language model was made for another alphabet.
     """
@@ -56,4 +59,4 @@ def build_decoder(
     config = config or BeamSearchConfig()
     if language_model is None:
         config = replace(config, word_bonus=0.0)
-    return BeamDecoder(surfaces, blank, language_model, config)
+    return BeamDecoder(surfaces, blank, language_model, config, device)

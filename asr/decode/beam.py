@@ -1,10 +1,11 @@
-"""CTC prefix beam search with n-gram fusion: the compiled search and what is told of its findings."""
+"""CTC prefix beam search with n-gram fusion: a search and what is told of its findings."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import islice, pairwise
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,20 @@ from asr.decode.confidence import (
 from asr.decode.config import BeamSearchConfig
 from asr.decode.engine import new_workspace, search
 from asr.decode.fusion import LanguageModel
-from asr.decode.hypothesis import FloatArray, Hypothesis, WordSpan, check_emissions, check_surfaces
+from asr.decode.hypothesis import (
+    Finished,
+    FloatArray,
+    Hypothesis,
+    WordSpan,
+    check_emissions,
+    check_surfaces,
+    written_words,
+)
 from asr.decode.lexicon import Models
 from asr.decode.times import align_all, word_frames, words_of_labels
+
+TOLD_TOGETHER = 16
+"""Utterances whose words are placed in time at once: enough for numpy, and a bound on its memory."""
 
 
 class BeamDecoder:
@@ -41,55 +53,72 @@ class BeamDecoder:
         blank: int,
         language_model: LanguageModel | None,
         config: BeamSearchConfig,
+        device: str = "auto",
     ) -> None:
+        """
+        Args:
+            device: of the engine ``torch``: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
+        """
         check_surfaces(surfaces, blank)
         self._surfaces = surfaces
         self._blank = blank
         self._config = config
         self._models = Models(surfaces, blank, language_model, config)
-        self._local = threading.local()
+        self._search: Search
+        if config.engine == "torch":
+            from asr.decode.torch_engine import TorchSearch  # torch takes a second to import
+
+            self._search = TorchSearch(self._models, device)
+        else:
+            self._search = CompiledSearch(self._models)
 
     def decode(self, emissions: FloatArray) -> list[Hypothesis]:
         """The n-best list; see `Decoder.decode`."""
-        check_emissions(emissions, len(self._surfaces))
-        models = self._models
-        workspace = getattr(self._local, "workspace", None) or new_workspace(models.word, models.character)
-        rows, at, parts, self._local.workspace = search(
-            np.ascontiguousarray(emissions, dtype=np.float32),
-            models.labels,
-            models.lexicon,
-            models.hotwords,
-            models.word,
-            models.character,
-            models.char_number,
-            models.settings,
-            workspace,
-        )
-        finished = [
-            _Finished(rows[low:high].tolist(), *scores)
-            for (low, high), scores in zip(pairwise(at.tolist()), parts.tolist(), strict=True)
+        return self.decode_all([emissions])[0]
+
+    def decode_all(self, emissions: Sequence[FloatArray]) -> list[list[Hypothesis]]:
+        """The n-best list of each utterance; see `BatchDecoder.decode_all`."""
+        for each in emissions:
+            check_emissions(each, len(self._surfaces))
+        found = self._search(emissions)
+        told: list[list[Hypothesis]] = []
+        for low in range(0, len(found), TOLD_TOGETHER):
+            high = low + TOLD_TOGETHER
+            told += self._tell(emissions[low:high], found[low:high])
+        return told
+
+    def _tell(
+        self, emissions: Sequence[FloatArray], found: Sequence[list[Finished]]
+    ) -> list[list[Hypothesis]]:
+        nbest = [texts[: self._config.num_hypotheses] for texts in found]
+        spoken = [each for each, texts in zip(emissions, nbest, strict=True) for _ in texts]
+        rows = [text.labels for texts in nbest for text in texts]
+        frames = iter(align_all(spoken, rows, self._blank))
+        return [
+            self._hypotheses(each, texts, list(islice(frames, len(best))))
+            for each, texts, best in zip(emissions, found, nbest, strict=True)
         ]
+
+    def _hypotheses(
+        self, emissions: FloatArray, finished: list[Finished], alignments: list[npt.NDArray[np.int64]]
+    ) -> list[Hypothesis]:
         posteriors = hypothesis_posteriors([text.score for text in finished])
-        words = [words_of_labels(text.labels, self._surfaces) for text in finished]
         spoken = [
-            ([word for word, _, _ in row], posterior)
-            for row, posterior in zip(words, posteriors, strict=True)
+            (written_words(map(self._surfaces.__getitem__, text.labels)), posterior)
+            for text, posterior in zip(finished, posteriors, strict=True)
         ]
-        nbest = finished[: self._config.num_hypotheses]
-        alignments = align_all(emissions, [text.labels for text in nbest], self._blank)
         hypotheses = []
-        for place, (text, frames) in enumerate(zip(nbest, alignments, strict=True)):
+        for place, (text, frames) in enumerate(zip(finished, alignments, strict=False)):
             others = spoken[:place] + spoken[place + 1 :]
             shares = word_posteriors(spoken[place][0], others, posteriors[place])
-            hypotheses.append(
-                self._hypothesis(emissions, text, words[place], frames, shares, posteriors[place])
-            )
+            words = words_of_labels(text.labels, self._surfaces)
+            hypotheses.append(self._hypothesis(emissions, text, words, frames, shares, posteriors[place]))
         return hypotheses
 
     def _hypothesis(
         self,
         emissions: FloatArray,
-        text: _Finished,
+        text: Finished,
         words: list[tuple[str, int, int]],
         frames: npt.NDArray[np.int64],
         shares: list[float],
@@ -117,17 +146,44 @@ class BeamDecoder:
         )
 
 
-@dataclass(frozen=True)
-class _Finished:
-    """A text of the last beam."""
+class Search(Protocol):
+    """One of the engines."""
 
-    labels: list[int]
-    """One row of labels that writes the text, without blanks."""
-    ctc_score: float
-    model_score: float
-    """Of the language models and the word bonus together."""
-    hotword_score: float
+    def __call__(self, emissions: Sequence[FloatArray]) -> list[list[Finished]]:
+        """Texts of each utterance's last beam, best first; at least one.
 
-    @property
-    def score(self) -> float:
-        return self.ctc_score + self.model_score + self.hotword_score
+        Args:
+            emissions: of each utterance, natural-log probabilities without NaN, (T, C).
+        """
+        ...
+
+
+class CompiledSearch:
+    """The engine ``cpu``: one utterance after the other; threads search side by side."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._local = threading.local()
+
+    def __call__(self, emissions: Sequence[FloatArray]) -> list[list[Finished]]:
+        """See `Search`."""
+        return [self._search(each) for each in emissions]
+
+    def _search(self, emissions: FloatArray) -> list[Finished]:
+        models = self._models
+        workspace = getattr(self._local, "workspace", None) or new_workspace(models.word, models.character)
+        rows, at, parts, self._local.workspace = search(
+            np.ascontiguousarray(emissions, dtype=np.float32),
+            models.labels,
+            models.lexicon,
+            models.hotwords,
+            models.word,
+            models.character,
+            models.char_number,
+            models.settings,
+            workspace,
+        )
+        return [
+            Finished(rows[low:high].tolist(), *scores)
+            for (low, high), scores in zip(pairwise(at.tolist()), parts.tolist(), strict=True)
+        ]

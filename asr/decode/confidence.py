@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -88,12 +89,10 @@ def shared_places(words: Sequence[str], other: Sequence[str]) -> list[int]:
     >>> shared_places(["a", "b", "c"], ["a", "x", "c"])
     [0, 2]
     """
-    low = 0
-    while low < len(words) and low < len(other) and words[low] == other[low]:
-        low += 1
-    high = 0
-    while high < min(len(words), len(other)) - low and words[-1 - high] == other[-1 - high]:
-        high += 1
+    shorter = min(len(words), len(other))
+    low = bisect_left(range(shorter), True, key=lambda at: words[: at + 1] != other[: at + 1])
+    rest = range(1, shorter - low + 1)
+    high = bisect_left(rest, True, key=lambda size: words[-size:] != other[-size:])
     kept = [*range(low), *range(len(words) - high, len(words))]
     middle, other_middle = words[low : len(words) - high], other[low : len(other) - high]
     if not middle or not other_middle:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from asr.decode.hypothesis import plain_text
 from lm.errors import InputError
 
+ENGINES = ("cpu", "torch")
+
 
 @dataclass(frozen=True, kw_only=True)
 class BeamSearchConfig:
@@ -59,7 +61,13 @@ class BeamSearchConfig:
     open_vocabulary: bool = True
     """Write unseen words too. False allows only the words of the word model and of ``hotwords``."""
 
+    engine: str = "cpu"
+    """``cpu`` searches one utterance after the other, compiled; ``torch`` searches many at once in tensors, on a
+    GPU where there is one. They give the same texts and scores."""
+
     def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise InputError(f"decoding option engine must be {' or '.join(ENGINES)}; got {self.engine!r}.")
         for name in ("beam_width", "max_labels", "num_hypotheses"):
             value = getattr(self, name)
             if value < 1:

@@ -385,7 +385,7 @@ def _reward(
 def _log_add(one: float, other: float) -> float:
     if one < other:
         one, other = other, one
-    if other < one - 40.0:  # beyond what a float64 holds; minus infinity too
+    if other < one - 40.0 or other == -np.inf:  # the first is beyond what a float64 holds
         return one
     return one + math.log1p(math.exp(other - one))
 
@@ -464,6 +464,7 @@ def search(
     beam, touched, ranks = np.zeros(1024, np.int32), np.zeros(1024, np.int32), np.zeros(1024, np.float64)
     tried = np.zeros(min(settings.max_labels, num_labels), np.int32)
     size, silent, best = np.int64(1), 0.0, 0.0
+    waited = False  # the last frame had nothing to try: whatever comes next comes after a blank
 
     value, label_of, text_of, nexts, is_open = tree.value, tree.label, tree.text, tree.nexts, tree.open
     for t in range(num_frames):
@@ -492,8 +493,9 @@ def search(
         stay = float(row[labels.blank])
         if num_tried == 0:
             silent += stay
+            waited = True
             continue
-        if silent != 0.0:
+        if waited:
             for index in range(size):
                 prefix = beam[index]
                 value[prefix, TOTAL] += silent
@@ -502,6 +504,7 @@ def search(
                 value[prefix, RANK] += silent
             best += silent
             silent = 0.0
+            waited = False
 
         # Room for whatever this frame can add.
         new_prefixes = size * num_tried

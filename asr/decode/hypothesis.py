@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,23 @@ class Hypothesis:
     """What the hotwords in the text add."""
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A text of a search's last beam."""
+
+    labels: list[int]
+    """One row of labels that writes the text, without blanks."""
+    ctc_score: float
+    model_score: float
+    """Of the language models and the word bonus together."""
+    hotword_score: float
+
+    @property
+    def score(self) -> float:
+        """What texts are ranked by."""
+        return self.ctc_score + self.model_score + self.hotword_score
+
+
 class Decoder(Protocol):
     """Turns the emissions of one utterance into hypotheses."""
 
@@ -58,6 +75,22 @@ class Decoder(Protocol):
             ValueError: ``emissions`` is not (T, C) with one column per label, or holds NaN.
         """
         ...
+
+
+@runtime_checkable
+class BatchDecoder(Decoder, Protocol):
+    """A decoder that takes many utterances at once."""
+
+    def decode_all(self, emissions: Sequence[FloatArray]) -> list[list[Hypothesis]]:
+        """`Decoder.decode` of each utterance; what an utterance gives does not depend on the others."""
+        ...
+
+
+def decode_all(decoder: Decoder, emissions: Sequence[FloatArray]) -> list[list[Hypothesis]]:
+    """Hypotheses of many utterances, decoded together where the decoder can."""
+    if isinstance(decoder, BatchDecoder):
+        return decoder.decode_all(emissions)
+    return [decoder.decode(each) for each in emissions]
 
 
 def check_surfaces(surfaces: tuple[str, ...], blank: int) -> None:
@@ -93,10 +126,15 @@ def check_emissions(emissions: FloatArray, num_labels: int) -> None:
         raise ValueError("`emissions` holds NaN. The model or the audio given to it is at fault.")
 
 
+def written_words(surfaces: Iterable[str]) -> list[str]:
+    """Words that a row of surfaces writes."""
+    return [word for word in "".join(surfaces).split(" ") if word]
+
+
 def plain_text(surfaces: Iterable[str]) -> str:
     """Text that a row of surfaces writes: joined, single spaces, none at the ends.
 
     >>> plain_text([" ", "a", "b", " ", " ", "c", " "])
     'ab c'
     """
-    return " ".join(word for word in "".join(surfaces).split(" ") if word)
+    return " ".join(written_words(surfaces))

@@ -34,6 +34,7 @@ class Models:
             InputError: no label writes a character of a hotword, or there are no words for a closed vocabulary.
         """
         check_hotwords(surfaces, config.hotwords)
+        self.surfaces = tuple(surfaces)
         characters = [" ", *sorted(set("".join(surfaces)) - {" "})]
         assert characters[SPACE] == " "
         self.numbers = {char: number for number, char in enumerate(characters)}

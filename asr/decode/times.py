@@ -27,28 +27,29 @@ def align_labels(emissions: FloatArray, labels: Sequence[int], blank: int) -> np
     Raises:
         ValueError: there are fewer frames than labels and repeats need.
     """
-    return align_all(emissions, [labels], blank)[0]
+    return align_all([emissions], [labels], blank)[0]
 
 
 def align_all(
-    emissions: FloatArray, rows: Sequence[Sequence[int]], blank: int
+    emissions: Sequence[FloatArray], rows: Sequence[Sequence[int]], blank: int
 ) -> list[npt.NDArray[np.int64]]:
     """`align_labels` for many rows of labels at once: numpy's calls, not its sums, are what takes time.
 
     Args:
-        emissions: natural-log probabilities of one utterance, (T, C).
+        emissions: natural-log probabilities of each row's utterance, (T, C); rows may share one.
         rows: K rows of labels without blanks.
     Raises:
         ValueError: there are fewer frames than a row needs.
     """
-    num_frames = len(emissions)
-    for labels in rows:
+    num_frames = np.array([len(each) for each in emissions])
+    for labels, frames in zip(rows, num_frames.tolist(), strict=True):
         needed = len(labels) + sum(one == other for one, other in pairwise(labels))
-        if num_frames < needed:
+        if frames < needed:
             raise ValueError(
-                f"`emissions` has {num_frames} frames; {len(labels)} labels with their repeats need {needed}."
+                f"`emissions` has {frames} frames; {len(labels)} labels with their repeats need {needed}."
             )
-    longest = max(len(labels) for labels in rows)
+    lengths = np.array([len(labels) for labels in rows])
+    longest = lengths.max(initial=0)
     if longest == 0:
         return [np.zeros((0, 2), dtype=np.int64) for _ in rows]
     # States of a row: blank, label, blank, label, ..., blank. Rows end in states that lead nowhere.
@@ -60,41 +61,50 @@ def align_all(
     penalty[:, ::2] = penalty[:, 1] = -np.inf
     penalty[:, 3::2][states[:, 3::2] == states[:, 1:-2:2]] = -np.inf
     # A floor instead of -inf: paths through an impossible label are bad, but still one is the best.
-    floored = np.maximum(emissions.astype(np.float64), -1e9)  # (T, C)
-    came_from = np.zeros((num_frames, *states.shape), dtype=np.int8)  # how many states back
+    utterances = list({id(each): each for each in emissions}.values())
+    floored = np.zeros((num_frames.max(), len(utterances), utterances[0].shape[1]))  # (T, U, C)
+    for place, each in enumerate(utterances):
+        np.maximum(each, -1e9, out=floored[: len(each), place])
+    place_of = {id(each): place for place, each in enumerate(utterances)}
+    # From states to where they are in a frame of all utterances.
+    states += np.array([place_of[id(each)] * floored.shape[2] for each in emissions])[:, None]
+    last_frames: dict[int, list[int]] = {}
+    for place, frames in enumerate(num_frames.tolist()):
+        last_frames.setdefault(frames - 1, []).append(place)
+    came_from = np.zeros((len(floored), *states.shape), dtype=np.int8)  # how many states back
     best = np.full(states.shape, -np.inf)
-    best[:, :2] = floored[0][states[:, :2]]
+    best[:, :2] = floored[0].take(states[:, :2])
+    ends = best.copy()
     one_back, two_back = np.full_like(best, -np.inf), np.full_like(best, -np.inf)
-    for t in range(1, num_frames):
+    for t in range(1, len(floored)):
         one_back[:, 1:] = best[:, :-1]
         np.add(best[:, :-2], penalty[:, 2:], out=two_back[:, 2:])
         better = one_back > best
         np.maximum(best, one_back, out=best)
         came_from[t] = np.where(two_back > best, 2, better)
         np.maximum(best, two_back, out=best)
-        best += floored[t][states]
-    return [
-        _trace_back(came_from[:, place], scores, len(labels))
-        for place, (labels, scores) in enumerate(zip(rows, best, strict=True))
-    ]
+        best += floored[t].take(states)
+        if t in last_frames:
+            ends[last_frames[t]] = best[last_frames[t]]
+    for place, frames in enumerate(num_frames):
+        came_from[frames:, place] = 0  # an utterance that is over waits for the others
+    # Back from the last label or the blank after it.
+    every_row = np.arange(len(rows))
+    state = 2 * lengths
+    before = np.maximum(state - 1, 0)
+    state = np.where(ends[every_row, before] >= ends[every_row, state], before, state)
+    path = np.empty((len(floored), len(rows)), dtype=np.int64)
+    for t in range(len(floored) - 1, -1, -1):
+        path[t] = state
+        state = state - came_from[t, every_row, state]
+    return [_stays(path[:frames, place], lengths[place]) for place, frames in enumerate(num_frames)]
 
 
-def _trace_back(
-    came_from: npt.NDArray[np.int8], scores: npt.NDArray[np.float64], num_labels: int
-) -> npt.NDArray[np.int64]:
-    frames = np.zeros((num_labels, 2), dtype=np.int64)
-    if num_labels == 0:
-        return frames
-    state = 2 * num_labels
-    if scores[state - 1] >= scores[state]:
-        state -= 1
-    for t in range(len(came_from) - 1, -1, -1):
-        if state % 2:
-            label = state // 2
-            frames[label, 0] = t
-            frames[label, 1] = max(frames[label, 1], t + 1)
-        state -= int(came_from[t, state])
-    return frames
+def _stays(path: npt.NDArray[np.int64], num_labels: int) -> npt.NDArray[np.int64]:
+    """First frame and one past the last frame of each label on a path of states, which never goes back, (L, 2)."""
+    states = 2 * np.arange(num_labels) + 1
+    sides = [np.searchsorted(path, states, "left"), np.searchsorted(path, states, "right")]
+    return np.stack(sides, axis=1)
 
 
 def words_of_labels(labels: Sequence[int], surfaces: Sequence[str]) -> list[tuple[str, int, int]]:

@@ -37,10 +37,13 @@ def test_alignment_is_the_most_probable_path_that_writes_the_labels(labels: list
 
 
 def test_rows_aligned_together_come_out_as_alone() -> None:
-    emissions = random_emissions(12, 4, seed=3)
-    rows = [[1, 2, 3], [], [1, 1, 2, 2, 3], [3]]
-    for labels, frames in zip(rows, align_all(emissions, rows, blank=0), strict=True):
-        assert frames.tolist() == align_labels(emissions, labels, blank=0).tolist()
+    one, other = random_emissions(12, 4, seed=3), random_emissions(7, 4, seed=4)
+    none = np.zeros((0, 4), dtype=np.float32)
+    rows = [[1, 2, 3], [], [1, 1, 2, 2, 3], [3], [1, 1, 2, 2, 3], [], [2]]
+    emissions = [one, one, one, one, other, none, other]
+    found = align_all(emissions, rows, blank=0)
+    for each, labels, frames in zip(emissions, rows, found, strict=True):
+        assert frames.tolist() == align_labels(each, labels, blank=0).tolist()
 
 
 def test_alignment_needs_a_blank_between_repeats() -> None:
