@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import load
+from asr.frames import samples_to_seconds, seconds_to_samples
 from asr.manifest import Utterance
 from lm.errors import InputError
 
@@ -27,18 +28,41 @@ class AudioCache:
 
     def load(self, utterance: Utterance) -> FloatArray:
         """Waveform of an utterance, (S,)."""
-        key = (utterance.audio, utterance.offset_s, utterance.duration_s)
-        held = self.held.get(key)
+        return _sound(self._samples(utterance))
+
+    def stretch(self, utterance: Utterance, start_s: float, duration_s: float) -> FloatArray:
+        """A stretch of a long utterance, (S,); the whole is decoded only where there is room to keep it."""
+        first, count = seconds_to_samples(start_s), seconds_to_samples(duration_s)
+        if _key(utterance) in self.held or 2 * seconds_to_samples(utterance.duration_s) <= self.room:
+            return _sound(self._samples(utterance)[first : first + count])
+        start_s = utterance.offset_s + samples_to_seconds(first)
+        return _sound(_rounded(load(utterance.audio, offset_s=start_s, duration_s=duration_s)))
+
+    def _samples(self, utterance: Utterance) -> NDArray[np.int16]:
+        held = self.held.get(_key(utterance))
         if held is not None:
-            return held.astype(np.float32) / np.float32(32768)
-        waveform = load(utterance.audio, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
-        rounded = np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
+            return held
+        rounded = _rounded(
+            load(utterance.audio, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
+        )
         with self.lock:
             if rounded.nbytes <= self.room:
                 self.room -= rounded.nbytes
-                self.held[key] = rounded
+                self.held[_key(utterance)] = rounded
         # The rounded values are used the first time too: the cache must not change a result.
-        return rounded.astype(np.float32) / np.float32(32768)
+        return rounded
+
+
+def _key(utterance: Utterance) -> tuple[Path, float, float]:
+    return utterance.audio, utterance.offset_s, utterance.duration_s
+
+
+def _rounded(waveform: FloatArray) -> NDArray[np.int16]:
+    return np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
+
+
+def _sound(samples: NDArray[np.int16]) -> FloatArray:
+    return samples.astype(np.float32) / np.float32(32768)
 
 
 def readable(utterances: Sequence[Utterance], cache: AudioCache) -> list[Utterance]:

@@ -17,6 +17,8 @@ from asr.text import TextPolicy
 from lm.errors import InputError
 
 BLANK = "<blank>"
+UNKNOWN = -1
+"""Stands for what no label can write."""
 PIECE_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 """How sentencepiece writes the space before a word."""
 
@@ -45,10 +47,18 @@ class Tokenizer:
         """Labels of a transcript; characters without a label are left out (see `unknown`)."""
         text = self.policy(text)
         opening = [self.languages[language]] if text and language in self.languages else []
-        if self.sentencepiece is not None:
-            # Piece 0 is sentencepiece's <unk>; its number is the blank here.
-            return opening + [label for label in self._pieces.encode(text) if label != self.blank]
-        return opening + [self._labels[char] for char in text if char in self._labels]
+        return opening + [label for label in self._spell(text) if label != UNKNOWN]
+
+    def spell(self, text: str) -> list[int]:
+        """Labels of a transcript's `nearest`; `UNKNOWN` for a character without one, in pieces for a run of such."""
+        return self._spell(self.nearest(text))
+
+    def nearest(self, text: str) -> str:
+        """A normalised transcript as near to what labels write as it comes.
+
+        A letter that has a label only in its other case is in that; punctuation without a label is left out.
+        """
+        return "".join(self._nearest(char) for char in self.policy(text))
 
     def with_languages(self, languages: Iterable[str]) -> Tokenizer:
         """The same with a silent label for each language."""
@@ -62,8 +72,8 @@ class Tokenizer:
 
     @property
     def between(self) -> list[int]:
-        """Labels between two texts; pieces carry their own space."""
-        return [] if self.sentencepiece is not None else [self._labels[" "]]
+        """Labels between two texts; pieces carry their own space, and some published models write none."""
+        return [self._labels[" "]] if self.sentencepiece is None and " " in self._labels else []
 
     def decode(self, labels: Iterable[int]) -> str:
         """Text of collapsed labels (no blanks, no repeats)."""
@@ -71,9 +81,11 @@ class Tokenizer:
 
     def unknown(self, texts: Iterable[str]) -> Counter[str]:
         """Characters of normalised texts that no label can write, with their counts."""
-        known = {char for surface in self.surfaces for char in surface}
         return Counter(
-            char for text in texts for char in self.policy(text) if char not in known and char != " "
+            char
+            for text in texts
+            for char in self.policy(text)
+            if char not in self._characters and char != " "
         )
 
     def save(self, path: str | Path) -> None:
@@ -115,6 +127,24 @@ class Tokenizer:
             raise InputError(
                 f"tokenizer {path} cannot be read ({error}). Copy the model folder again, whole."
             ) from error
+
+    def _spell(self, text: str) -> list[int]:
+        if self.sentencepiece is not None:
+            # Piece 0 is sentencepiece's <unk>; its number is the blank here.
+            return [UNKNOWN if label == self.blank else label for label in self._pieces.encode(text)]
+        return [self._labels.get(char, UNKNOWN) for char in text]
+
+    def _nearest(self, char: str) -> str:
+        if char == " ":
+            return char
+        for form in (char, char.lower(), char.upper()):
+            if form in self._characters:
+                return form
+        return "" if unicodedata.category(char)[0] in "PS" else char
+
+    @cached_property
+    def _characters(self) -> frozenset[str]:
+        return frozenset("".join(self.surfaces))
 
     @cached_property
     def _labels(self) -> dict[str, int]:

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr.audio import channels, probe, stream
+from asr.audio import AudioInfo, channels, probe, stream
 from asr.audio.clock import Clock
 from asr.card import CARD, model_folder
 from asr.config import from_mapping
-from asr.decode import BeamSearchConfig, Decoder, Hypothesis, build_decoder
+from asr.decode import BeamSearchConfig, Decoder, Hypothesis, build_decoder, decode_all
 from asr.emissions import encode_groups
 from asr.frames import samples_to_seconds
 from asr.model import CTCModel, load_model, own_language_model, published_model
@@ -46,6 +46,8 @@ class TranscribeConfig:
     """How recordings are cut, by a name of `asr.segment.SEGMENTERS`."""
     segments: SegmenterConfig = field(default_factory=VadConfig)
     """Settings of that segmenter; of another's, its ``max_segment_s`` is taken."""
+    classifier: str = ""
+    """Folder of the classifier whose probabilities pdac, pstrm and pthr cut; empty for the package's own."""
     own: OwnSegments | None = None
     """A user's segments, instead of a segmenter's."""
     batch_s: float = 0.0
@@ -125,7 +127,11 @@ class Transcriber:
             overrides["num_hypotheses"] = config.num_hypotheses
         tokenizer = opened.model.tokenizer
         decoder = build_decoder(
-            tokenizer.surfaces, tokenizer.blank, language_model, search_settings(language_model, overrides)
+            tokenizer.surfaces,
+            tokenizer.blank,
+            language_model,
+            search_settings(language_model, overrides),
+            device=str(opened.model.head.weight.device),
         )
         details = {"model": opened.source, "language_model": str(beside) if beside else "none"}
         return cls(opened.model, decoder, config, details)
@@ -150,18 +156,16 @@ class Transcriber:
         for channel in wanted:
             clock = Clock(progress)
             speaker = f"channel {channel}" if len(wanted) > 1 else ""
-            groups = self._groups(self._cut(path, clock.watch(stream(path, channel=channel))))
-            for segment, heard in self._heard(groups):
-                row = self._segment(segment, heard, speaker)
-                if row.text or row.translation:
-                    segments.append(row)
-                else:
-                    gaps.append(Gap(start=segment.start, end=segment.end, reason="no words recognised"))
+            for group in self.encoded(path, clock.watch(stream(path, channel=channel))):
+                understood = iter(self.understand([encoded for _, encoded in group if encoded]))
+                for segment, encoded in group:
+                    row = self._segment(segment, next(understood) if encoded else NOTHING, speaker)
+                    if row.text or row.translation:
+                        segments.append(row)
+                    else:
+                        gaps.append(Gap(start=segment.start, end=segment.end, reason="no words recognised"))
             duration = max(duration, clock.seconds)
         segments.sort(key=lambda segment: (segment.start, segment.speaker))
-        details = {**self.details, "sample_rate": str(info.sample_rate)}
-        if info.telephone:
-            details["telephone"] = "true"
         return Transcript(
             recording=path.stem,
             audio=path,
@@ -169,39 +173,51 @@ class Transcriber:
             segments=tuple(segments),
             gaps=tuple(account(segments, gaps, duration)),
             language=language,
-            details=details,
+            details={**self.details, **facts(info)},
         )
+
+    def encoded(
+        self, path: Path, chunks: Iterable[FloatArray]
+    ) -> Iterator[list[tuple[Segment, Encoded | None]]]:
+        """The segments of a recording, in order and in groups that went through the encoder together.
+
+        With each goes what the encoder makes of it, None where it is too short for that.
+
+        Args:
+            chunks: its waveform in consecutive pieces, each (S,).
+        """
+        grid = self.model.grid
+        groups = encode_groups(
+            self.encode,
+            (
+                (group, [waveform for _, waveform in group if grid.num_frames(len(waveform))])
+                for group in self._groups(self._cut(path, chunks))
+            ),
+            on_cpu=self.model.on_cpu,
+        )
+        for group, found in groups:
+            made = iter(found)
+            yield [
+                (segment, next(made) if grid.num_frames(len(waveform)) else None)
+                for segment, waveform in group
+            ]
 
     def encode(self, waveforms: Sequence[FloatArray]) -> list[Encoded]:
         """Each waveform (S,) through the encoder; called from several threads at once."""
         return [Encoded(emissions) for emissions in self.model.emissions(waveforms)]
 
-    def understand(self, encoded: Encoded) -> Heard:
-        """The readings of a segment."""
-        return Heard(self.decoder.decode(encoded.emissions), encoded.translation)
-
-    def _heard(self, groups: Iterable[list[Speech]]) -> Iterator[tuple[Segment, Heard]]:
-        """Each segment with what it says, in order."""
-        grid = self.model.grid
-        emitted = encode_groups(
-            self.encode,
-            (
-                (group, [waveform for _, waveform in group if grid.num_frames(len(waveform))])
-                for group in groups
-            ),
-            on_cpu=self.model.on_cpu,
-        )
-        for group, found in emitted:
-            encoded = iter(found)
-            for segment, waveform in group:
-                long_enough = grid.num_frames(len(waveform)) > 0
-                yield segment, self.understand(next(encoded)) if long_enough else NOTHING
+    def understand(self, encoded: Sequence[Encoded]) -> list[Heard]:
+        """The readings of segments that were encoded together."""
+        readings = decode_all(self.decoder, [each.emissions for each in encoded])
+        return [Heard(*row) for row in zip(readings, (each.translation for each in encoded), strict=True)]
 
     def _cut(self, path: Path, chunks: Iterable[FloatArray]) -> Iterator[Speech]:
         """The segments of a recording with their samples."""
         if self.config.own is not None:
             return self.config.own.split(chunks, path)
-        return build_segmenter(settings_for(self.config.segmenter, self.config.segments))(chunks)
+        settings = settings_for(self.config.segmenter, self.config.segments)
+        segmenter = build_segmenter(settings, self.config.classifier, device=self.model.head.weight.device)
+        return segmenter(chunks)
 
     def _groups(self, speech: Iterable[Speech]) -> Iterator[list[Speech]]:
         """Segments that go through the encoder together."""
@@ -234,6 +250,11 @@ class Transcriber:
             alternatives=tuple(hypothesis.text for hypothesis in hypotheses[1:]),
             translation=heard.translation,
         )
+
+
+def facts(info: AudioInfo) -> dict[str, str]:
+    """What a transcript keeps of the recording it was made from."""
+    return {"sample_rate": str(info.sample_rate), **({"telephone": "true"} if info.telephone else {})}
 
 
 def account(segments: Sequence[TranscriptSegment], gaps: Sequence[Gap], duration: float) -> list[Gap]:

@@ -1,7 +1,8 @@
 """Pack a model for shipping: ``python -m recipes.pack EXP --lm EXP/lm --card CARD.md --out DIR``.
 
 Half-precision weights, the language model as ``lm/`` inside the folder, and the model card. The
-result is what ``loquela transcribe`` or ``loquela translate`` take as ``--model DIR``, and is scored as it ships.
+result is what ``loquela transcribe`` or ``loquela translate`` take as ``--model DIR`` (a segmenter's: as
+``--segmenter-model DIR``), and is scored as it ships.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from asr.cli import guarded
 from asr.model import pack_model
+from asr.segment.classifier import is_classifier, pack_classifier
 from lm.errors import InputError
 from lm.folder import LanguageModel
 from st.model import is_translator, pack_translator
@@ -31,8 +33,13 @@ def main() -> int:
         raise InputError(
             f"--card {args.card}: no such file. Write down where the data come from and what the model is good for."
         )
-    pack = pack_translator if is_translator(args.model) else pack_model
-    pack(args.model, args.out, lm=args.lm, readme=args.card)
+    if is_classifier(args.model):
+        if args.lm:
+            raise InputError(f"--lm is given, and {args.model} is a segmenter. Leave it out.")
+        pack_classifier(args.model, args.out, readme=args.card)
+    else:
+        pack = pack_translator if is_translator(args.model) else pack_model
+        pack(args.model, args.out, lm=args.lm, readme=args.card)
     for path in sorted(args.out.rglob("*")):
         if path.is_file():
             print(f"{path.stat().st_size:>10}  {path.relative_to(args.out)}")

@@ -150,7 +150,11 @@ class EndToEnd(Transcriber):
             decoding = {**decoding, "num_hypotheses": config.transcribe.num_hypotheses}
         tokenizer = model.recogniser.tokenizer
         decoder = build_decoder(
-            tokenizer.surfaces, tokenizer.blank, language_model, search_settings(language_model, decoding)
+            tokenizer.surfaces,
+            tokenizer.blank,
+            language_model,
+            search_settings(language_model, decoding),
+            device=str(model.recogniser.head.weight.device),
         )
         details = {"model": name, "language_model": str(lm) if lm else "none"}
         super().__init__(model.recogniser, decoder, config.transcribe, details)
@@ -192,12 +196,14 @@ class Cascade(Transcriber):
         self.settings = config
         self.name = name
 
-    def understand(self, encoded: Encoded) -> Heard:
-        """The readings of a segment, and the best translation of the first ones.
+    def understand(self, encoded: Sequence[Encoded]) -> list[Heard]:
+        """The readings of segments, and the best translation of the first ones of each.
 
         With several handed over, the one is kept whose reading and translation together are most likely.
         """
-        heard = super().understand(encoded)
+        return [self._translated(heard) for heard in super().understand(encoded)]
+
+    def _translated(self, heard: Heard) -> Heard:
         kept = max(1, self.settings.transcribe.num_hypotheses)
         readings = [each for each in heard.hypotheses[: self.settings.hand_over] if each.text]
         if not readings:

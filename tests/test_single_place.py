@@ -18,7 +18,7 @@ PLACES = {
     "av": ("asr/audio*",),
     "soxr": ("asr/audio*",),
     "matplotlib": ("asr/inspect/plots.py",),
-    "numba": ("lm/tables.py", "asr/decode/engine.py"),
+    "numba": ("lm/tables.py", "asr/decode/engine.py", "asr/align/engine.py"),
     "pyctcdecode": ("asr/decode/others.py",),
     "flashlight": ("asr/decode/others.py",),
     "peft": ("asr/encoder/lora.py",),

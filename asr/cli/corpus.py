@@ -1,4 +1,4 @@
-"""``loquela corpus import|curate|join|check|stats|export``: from any form to a manifest, looked over and counted."""
+"""``loquela corpus import|align|curate|join|check|stats|export``: to a manifest, looked over and counted."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr.cli import corpus_align
 from lm.errors import InputError
 
 if TYPE_CHECKING:
     from asr.check import Finding
     from asr.manifest import Utterance
 
-HELP = "import, curate, join, check, count and export a corpus"
+HELP = "import, align, curate, join, check, count and export a corpus"
 
 FORMS = (
     "auto", "manifest", "kaldi", "fairseq", "mustc", "covost", "commonvoice", "elan", "textgrid", "table", "folder",
@@ -26,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_import(actions.add_parser("import", help="read a corpus of any form and write its manifest"))
+    corpus_align.add_arguments(
+        actions.add_parser("align", help="make utterances of recordings with loose transcripts")
+    )
     _add_curate(actions.add_parser("curate", help="cut and sift raw recordings into a set to pretrain on"))
     join = actions.add_parser("join", help="put manifests together, with a column that names each")
     join.add_argument("parts", nargs="+", metavar="NAME=MANIFEST", help="manifests, each with its name")
@@ -56,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Do the action; 1 when something was left out or an error was found."""
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
         "import": _import,
+        "align": corpus_align.run,
         "curate": _curate,
         "join": _join,
         "check": _check,

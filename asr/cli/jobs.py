@@ -24,6 +24,73 @@ def channel_named(word: str) -> str:
     return word
 
 
+def add_model_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """``--model`` and ``--device``; the group, for what else belongs to the model."""
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model",
+        required=True,
+        metavar="M",
+        help="experiment or model folder, or a CTC model of transformers by folder or hub name",
+    )
+    model.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    return model
+
+
+def add_output_arguments(
+    parser: argparse.ArgumentParser, formats: Callable[[str], list[str]], names: str
+) -> argparse._ArgumentGroup:
+    """``--format``, ``--out`` and ``--overwrite``, which `outputs_of` reads; the group.
+
+    Args:
+        formats: of the words of ``--format``, their file endings.
+        names: of the formats, for the help.
+    """
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--format",
+        default=[],
+        type=formats,
+        metavar="F,F",
+        help=f"{names}; without it segments go to stdout as JSON lines",
+    )
+    output.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the files (default: beside each recording)"
+    )
+    output.add_argument(
+        "--overwrite", action="store_true", help="replace files that exist; they are kept otherwise"
+    )
+    return output
+
+
+def outputs_of(args: argparse.Namespace) -> Outputs:
+    """What the arguments say of the files to write.
+
+    Raises:
+        InputError: they name a folder for no files.
+    """
+    from asr.names import shown
+
+    if args.out and not args.format:
+        raise InputError(
+            f"--out {shown(args.out)} is given without --format. Add, for example, --format eaf."
+        )
+    return Outputs(args.format, args.out, args.overwrite)
+
+
+TRANSCRIPT_FORMATS = "txt, json, srt, vtt, tsv, ctm, stm, TextGrid, eaf"
+
+
+def transcript_formats(words: str) -> list[str]:
+    """The value of ``--format`` of commands that write transcripts."""
+    from asr.formats import format_named
+
+    try:
+        return list(dict.fromkeys(format_named(name.strip()) for name in words.split(",")))
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 @dataclass(frozen=True)
 class Job:
     """One recording to transcribe, the ELAN file to add to, and its place under the output folder."""

@@ -7,8 +7,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.cli.jobs import Job, Outputs, channel_named, found_jobs, progress_bar, run_jobs, write_transcript_of
-from lm.errors import InputError
+from asr.cli.jobs import (
+    Job,
+    add_output_arguments,
+    channel_named,
+    found_jobs,
+    outputs_of,
+    progress_bar,
+    run_jobs,
+    write_transcript_of,
+)
+from asr.cli.segmenting import add_segmenter_arguments, segmenter_settings
 
 if TYPE_CHECKING:
     from asr.transcript import Transcript
@@ -26,52 +35,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mix, a channel number from 1, or split: each channel a speaker (default: mix)",
     )
     segments = parser.add_argument_group("segments")
-    segments.add_argument(
-        "--segmenter",
-        default="vad",
-        metavar="S",
-        help="vad: in pauses; energy: where it is no louder than around; dac: at the longest pauses until all fits; "
-        "hybrid: at the longest pause between two lengths; fixed: in even windows (default: vad)",
-    )
-    segments.add_argument("--max-segment", type=float, metavar="S", help="longest segment in seconds")
-    segments.add_argument(
-        "--min-segment", type=float, metavar="S", help="shortest segment in seconds, for hybrid"
-    )
-    segments.add_argument(
-        "--vad-mode", type=int, choices=range(4), help="how readily webrtcvad calls a sound no speech, 0 to 3"
-    )
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "--format",
-        default=[],
-        type=_formats,
-        metavar="F,F",
-        help="yaml (MuST-C's), tsv (start and end in seconds), eaf, TextGrid, rttm; "
-        "without it segments go to stdout as JSON lines",
-    )
-    output.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the files (default: beside each recording)"
-    )
-    output.add_argument(
-        "--overwrite", action="store_true", help="replace files that exist; they are kept otherwise"
+    add_segmenter_arguments(segments)
+    add_output_arguments(
+        parser, _formats, "yaml (MuST-C's), tsv (start and end in seconds), eaf, TextGrid, rttm"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Segment every input that can be; 1 when one could not."""
-    from asr.names import shown
-    from asr.segment import build_segmenter, settings_for
+    from asr.segment import build_segmenter
     from asr.segment.files import write_segments
     from asr.segment.recording import segment_recording
 
-    if args.out and not args.format:
-        raise InputError(
-            f"--out {shown(args.out)} is given without --format. Add, for example, --format yaml."
-        )
-    settings = settings_for(
-        args.segmenter, max_segment_s=args.max_segment, min_segment_s=args.min_segment, mode=args.vad_mode
-    )
-    segmenter = build_segmenter(settings)
+    outputs = outputs_of(args)
+    settings = segmenter_settings(args)
+    segmenter = build_segmenter(settings, args.segmenter_model)
 
     def make(job: Job) -> Transcript:
         with progress_bar(job.recording) as progress:
@@ -88,7 +66,6 @@ def run(args: argparse.Namespace) -> int:
             _print(found)
 
     jobs, failed = found_jobs(args.inputs)
-    outputs = Outputs(args.format, args.out, args.overwrite)
     return int(run_jobs(jobs, outputs, make, write, show) or failed)
 
 

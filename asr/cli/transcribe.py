@@ -8,7 +8,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from asr.cli.jobs import Job, Outputs, channel_named, found_jobs, progress_bar, run_jobs, write_transcript_of
+from asr.cli.jobs import (
+    TRANSCRIPT_FORMATS,
+    Job,
+    add_model_arguments,
+    add_output_arguments,
+    channel_named,
+    found_jobs,
+    outputs_of,
+    progress_bar,
+    run_jobs,
+    transcript_formats,
+    write_transcript_of,
+)
+from asr.cli.segmenting import add_segmenter_arguments, segmenter_settings
 from lm.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,19 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE_OR_FOLDER",
         help="recordings, folders of them, and ELAN files of recordings",
     )
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model",
-        required=True,
-        metavar="M",
-        help="experiment or model folder, or a CTC model of transformers by folder or hub name",
-    )
+    model = add_model_arguments(parser)
     model.add_argument(
         "--lm",
         metavar="L",
         help="language model folder or ARPA file; `none` for none (default: the model's own)",
     )
-    model.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     audio = parser.add_argument_group("audio")
     audio.add_argument(
         "--channel",
@@ -57,12 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mix, a channel number from 1, or split: each channel a speaker (default: mix)",
     )
     segments = parser.add_argument_group("segments")
-    segments.add_argument(
-        "--segmenter",
-        default="vad",
-        choices=("vad", "fixed", "energy", "dac", "hybrid"),
-        help="cut in pauses (vad), or in even windows where the detector fails (fixed); see `loquela segment --help`",
-    )
+    add_segmenter_arguments(segments)
     segments.add_argument(
         "--segments",
         type=Path,
@@ -70,10 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="your own segments instead: MuST-C's yaml, a .tsv of start and end in seconds, .rttm, .eaf or .TextGrid",
     )
     segments.add_argument("--tier", default="", metavar="NAME", help="the tier of --segments that has them")
-    segments.add_argument("--max-segment", type=float, metavar="S", help="longest segment in seconds")
-    segments.add_argument(
-        "--vad-mode", type=int, choices=range(4), help="how readily webrtcvad calls a sound no speech, 0 to 3"
-    )
     decoding = parser.add_argument_group("decoding")
     decoding.add_argument(
         "--lm-weight", type=float, metavar="W", help="scale of the word model (default: as tuned)"
@@ -100,20 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="added for each hotword that has no weight of its own (default: 4)",
     )
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "--format",
-        default=[],
-        type=_formats,
-        metavar="F,F",
-        help="txt, json, srt, vtt, tsv, ctm, stm, TextGrid, eaf; without it segments go to stdout as JSON lines",
-    )
-    output.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the files (default: beside each recording)"
-    )
-    output.add_argument(
-        "--overwrite", action="store_true", help="replace files that exist; they are kept otherwise"
-    )
+    output = add_output_arguments(parser, transcript_formats, TRANSCRIPT_FORMATS)
     output.add_argument(
         "--language",
         default="",
@@ -129,12 +113,7 @@ def run(args: argparse.Namespace) -> int:
 
 def run_with(args: argparse.Namespace, load: Callable[[argparse.Namespace], Transcribes]) -> int:
     """The same with what ``load`` makes of the arguments, once the inputs are known."""
-    from asr.names import shown
-
-    if args.out and not args.format:
-        raise InputError(
-            f"--out {shown(args.out)} is given without --format. Add, for example, --format eaf,srt."
-        )
+    outputs = outputs_of(args)
     jobs, failed = found_jobs(args.inputs)
     _check_own(args, jobs)
     transcriber = load(args)
@@ -146,17 +125,7 @@ def run_with(args: argparse.Namespace, load: Callable[[argparse.Namespace], Tran
     def show(transcript: Transcript) -> None:
         _print(transcript, quiet=bool(args.format))
 
-    outputs = Outputs(args.format, args.out, args.overwrite)
     return int(run_jobs(jobs, outputs, make, write_transcript_of, show) or failed)
-
-
-def _formats(words: str) -> list[str]:
-    from asr.formats import format_named
-
-    try:
-        return list(dict.fromkeys(format_named(name.strip()) for name in words.split(",")))
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _positive(word: str) -> int:
@@ -167,13 +136,13 @@ def _positive(word: str) -> int:
 
 def settings_of(args: argparse.Namespace) -> TranscribeConfig:
     """What the arguments say of audio, segments and the n-best list."""
-    from asr.segment import settings_for
     from asr.transcribe import TranscribeConfig
 
     return TranscribeConfig(
         channel=args.channel,
         segmenter=args.segmenter,
-        segments=settings_for(args.segmenter, max_segment_s=args.max_segment, mode=args.vad_mode),
+        segments=segmenter_settings(args),
+        classifier=str(args.segmenter_model or ""),
         own=_own_segments(args),
         num_hypotheses=args.nbest,
     )

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from asr.frames import FrameGrid
+from lm.errors import InputError
 
 Alter = Callable[[Tensor, Tensor], Tensor]
 """A change to normalised filterbanks: (N, T', num_bins) and the valid frames (N,) -> (N, T', num_bins)."""
@@ -83,6 +84,14 @@ class Encoder(nn.Module, ABC):
     def blocks(self) -> list[nn.Module]:
         """The layers, first to last."""
 
+    @abstractmethod
+    def keep_layers(self, count: int) -> None:
+        """Do without the layers after the first ``count``: where a lower layer is what is wanted.
+
+        Raises:
+            InputError: there are not as many, or what follows the layers needs the last one.
+        """
+
     @property
     @abstractmethod
     def layer_drop(self) -> float:
@@ -109,3 +118,13 @@ class Encoder(nn.Module, ABC):
 
     def freeze_features(self) -> None:
         """Stop training the convolutional feature extractor, where there is one."""
+
+
+def check_layers(count: int, num_layers: int) -> None:
+    """Refuse a number of layers that an encoder has not.
+
+    Raises:
+        InputError: ``count`` is not 1 to ``num_layers``.
+    """
+    if not 1 <= count <= num_layers:
+        raise InputError(f"this encoder has {num_layers} layers; got {count}. Choose among those.")

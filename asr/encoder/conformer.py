@@ -7,14 +7,14 @@ convolution module, so that no statistic crosses utterances, and stochastic dept
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames
+from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames, check_layers
 from asr.features import (
     HOP_SAMPLES,
     RANGE_DB,
@@ -128,6 +128,12 @@ class ConformerEncoder(Encoder):
 
     def blocks(self) -> list[nn.Module]:
         return list(self.layers)
+
+    def keep_layers(self, count: int) -> None:
+        check_layers(count, self.num_layers)
+        del self.layers[count:]
+        self.num_layers = count
+        self.settings = replace(self.settings, num_layers=count)
 
     @property
     def layer_drop(self) -> float:

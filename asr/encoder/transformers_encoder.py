@@ -15,7 +15,7 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 
-from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames
+from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames, check_layers
 from asr.encoder.grids import convolution_grid, count_frames, first_convolution, strided, strided_length
 from asr.encoder.masking import span_mask
 from asr.encoder.narrowband import adapt_weights, at_16_khz, half_band, halve, halved_strides
@@ -137,6 +137,14 @@ class TransformersEncoder(Encoder):
 
     def blocks(self) -> list[nn.Module]:
         return list(self.model.encoder.layers)
+
+    def keep_layers(self, count: int) -> None:
+        check_layers(count, self.num_layers)
+        if self._adapter_layers():
+            raise InputError("this encoder's adapter reads its last layer: all its layers are needed.")
+        del self.model.encoder.layers[count:]
+        self.num_layers = count
+        self.model.config.num_hidden_layers = count
 
     @property
     def layer_drop(self) -> float:

@@ -18,7 +18,7 @@ order and disjoint; what lies between them is silence.
 A user's own segments are an `OwnSegments`.
 """
 
-from asr.segment.build import SEGMENTERS, SegmenterConfig, build_segmenter, settings_for
+from asr.segment.build import CLASSIFIED, SEGMENTERS, SegmenterConfig, build_segmenter, settings_for
 from asr.segment.energy import EnergyConfig, split_energy
 from asr.segment.fixed import FixedConfig, split_fixed
 from asr.segment.framed import Track
@@ -29,6 +29,7 @@ from asr.segment.sound import Segment, Segmenter, Speech
 from asr.segment.vad import VadConfig, split_speech
 
 __all__ = [
+    "CLASSIFIED",
     "SEGMENTERS",
     "DacConfig",
     "EnergyConfig",

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from asr.segment.energy import EnergyConfig, split_energy
 from asr.segment.fixed import FixedConfig, split_fixed
@@ -16,6 +17,9 @@ from asr.segment.shas import PdacConfig, PstrmConfig, PthrConfig, split_probabil
 from asr.segment.sound import Segmenter
 from asr.segment.vad import VadConfig, split_speech
 from lm.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 SegmenterConfig = (
     VadConfig | FixedConfig | EnergyConfig | DacConfig | HybridConfig | PdacConfig | PstrmConfig | PthrConfig
@@ -31,16 +35,23 @@ SEGMENTERS: Mapping[str, type[SegmenterConfig]] = {
     "pstrm": PstrmConfig,
     "pthr": PthrConfig,
 }
-"""Name of a segmenter to its settings. The last three cut a track of probabilities."""
+"""Name of a segmenter to its settings."""
+
+CLASSIFIED = ("pdac", "pstrm", "pthr")
+"""Those that cut the probabilities of a trained classifier."""
 
 
-def build_segmenter(config: SegmenterConfig, track: Track | None = None) -> Segmenter:
+def build_segmenter(
+    config: SegmenterConfig, track: Track | str | Path | None = None, *, device: str | torch.device = "cpu"
+) -> Segmenter:
     """The segmenter of a configuration.
 
     Args:
-        track: gives the probabilities that pDAC, pSTRM and pTHR cut; the others need none.
+        track: gives the probabilities that pDAC, pSTRM and pTHR cut: a trained classifier's folder, or anything
+            of that form; empty for the classifier that comes with the package.
+        device: where a classifier computes.
     Raises:
-        InputError: it is needed and not there.
+        InputError: the classifier's folder is none.
     """
     match config:
         case FixedConfig():
@@ -54,12 +65,11 @@ def build_segmenter(config: SegmenterConfig, track: Track | None = None) -> Segm
         case HybridConfig():
             return partial(split_hybrid, config=config)
         case PdacConfig() | PstrmConfig() | PthrConfig():
-            if track is None:
-                name = next(name for name, kind in SEGMENTERS.items() if isinstance(config, kind))
-                raise InputError(
-                    f"segmenter {name} cuts the probabilities of a trained classifier of frames, and there is "
-                    "none. Choose dac or hybrid, which cut in pauses, or give a `track` in Python."
-                )
+            if track is None or isinstance(track, (str, Path)):
+                # torch takes a second to import; the other segmenters do without.
+                from asr.segment.classified import load_track
+
+                track = load_track(track or "", device)
             return partial(split_probabilities, track=track, config=config)
 
 

@@ -114,7 +114,7 @@ def test_transcripts_in_another_script_are_refused(mt: Path, siamese: Path) -> N
     cascade = Cascade(plain, open_text_translator(mt), TranslateConfig(), "mt")
     with pytest.raises(InputError, match="mt cannot read 100% of the transcript"):
         cascade._check("это совсем другой язык и письмо")
-    assert cascade.understand(Encoded(np.log(np.full((3, 8), 1 / 8)))).hypotheses
+    assert cascade.understand([Encoded(np.log(np.full((3, 8), 1 / 8)))])[0].hypotheses
 
 
 def test_handing_over_without_a_cascade_is_refused(

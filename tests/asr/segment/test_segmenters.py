@@ -27,6 +27,7 @@ from asr.segment import (
     split_hybrid,
     split_probabilities,
 )
+from lm.errors import InputError
 from tests.asr.segment.sounds import RATE, SOUNDS, FloatArray, check, lay, silence, speech
 
 
@@ -219,6 +220,10 @@ def test_settings_by_name_take_the_limit_of_anothers_and_shrink_the_shortest() -
         settings_for("fixed", mode=1)
 
 
-def test_what_cuts_probabilities_says_that_it_needs_a_classifier() -> None:
-    with pytest.raises(ValueError, match="pdac cuts the probabilities of a trained classifier"):
-        build_segmenter(PdacConfig())
+def test_without_a_track_the_packaged_classifier_is_heard() -> None:
+    waveform = lay(silence(1), speech(3), silence(2), speech(2, 1), silence(1))
+    found = list(build_segmenter(PdacConfig())([waveform]))
+    check(waveform, found, PdacConfig().max_segment_s)
+    assert found
+    with pytest.raises(InputError, match="no-such-folder"):
+        build_segmenter(PdacConfig(), "no-such-folder")

@@ -1,0 +1,167 @@
+"""A corpus out of recordings with loose transcripts: what is surely said becomes utterances, the rest is set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr.align.aligner import Aligner, Alignment
+from asr.align.texts import Line
+from asr.formats import READERS, read_transcript
+from asr.formats.clean import one_line
+from asr.importers.base import find_files, safe_id, stem_below
+from asr.manifest import Utterance
+from asr.names import AUDIO_ENDINGS, shown
+from asr.transcript import Transcript
+from lm.errors import InputError
+
+LEAST_S = 0.001
+"""Of the span of a line without a place, for a manifest's rows all have one."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A recording and its transcript."""
+
+    name: str
+    """Its place below the folder of recordings: the beginning of its utterances' ids."""
+    recording: Path
+    transcript: Path
+
+
+@dataclass(frozen=True)
+class AlignedCorpus:
+    """What became of recordings and transcripts."""
+
+    utterances: list[Utterance]
+    """The lines that are believed."""
+    rejected: list[Utterance]
+    """The others of these recordings, where they are or would be."""
+    threshold: float
+    """What a believed line's score exceeds."""
+    alignments: list[Alignment]
+    """Of the recordings that have utterances."""
+    problems: list[InputError]
+    """What was left out, a recording or transcript each."""
+
+
+def find_pairs(recordings: Path, transcripts: Path) -> tuple[list[Pair], list[InputError]]:
+    """Recordings and transcripts with the same place and name below their folders; what has no partner.
+
+    Of several transcripts of one name the first counts, in the order of `READERS`: text before ELAN.
+
+    Raises:
+        InputError: no such folder, or no recording in it.
+    """
+    for folder in (recordings, transcripts):
+        if not folder.is_dir():
+            raise InputError(f"{shown(folder)} is no folder. Give the one that holds the files.")
+    sounds = find_files(recordings, *AUDIO_ENDINGS)
+    if not sounds:
+        raise InputError(
+            f"{shown(recordings)}: no recording in this folder. Known endings: {' '.join(AUDIO_ENDINGS)}."
+        )
+    texts: dict[Path, Path] = {}
+    for ending in READERS:
+        for path in find_files(transcripts, f".{ending.lower()}"):
+            texts.setdefault(path.relative_to(transcripts).with_suffix(""), path)
+    pairs: dict[str, Pair] = {}
+    problems = []
+    for sound in sounds:
+        place = sound.relative_to(recordings).with_suffix("")
+        name = safe_id(stem_below(sound, recordings))
+        if name in pairs:
+            problems.append(
+                InputError(f"{shown(sound)}: another recording has its name. Rename one of them.")
+            )
+        elif place in texts:
+            pairs[name] = Pair(name, sound, texts.pop(place))
+        else:
+            problems.append(
+                InputError(
+                    f"{shown(sound)}: no transcript {place.name}.txt in {shown(transcripts)}. Write it, or remove "
+                    "the recording."
+                )
+            )
+    for path in texts.values():
+        if path.suffix.lower() == ".txt":  # what has another ending may be no transcript
+            problems.append(
+                InputError(
+                    f"{shown(path)}: no recording of that name in {shown(recordings)}. Add it, or remove the "
+                    "transcript."
+                )
+            )
+    return list(pairs.values()), problems
+
+
+def align_corpus(
+    aligner: Aligner,
+    pairs: Sequence[Pair],
+    *,
+    language: str = "",
+    begin: Callable[[Path], Callable[[float], None]] | None = None,
+) -> AlignedCorpus:
+    """Align every pair that can be, choose one threshold for all, and sort the lines by it.
+
+    Args:
+        language: of every utterance.
+        begin: called with each recording; what it gives is called with the seconds that are done.
+    """
+    problems: list[InputError] = []
+    read: list[tuple[Pair, Transcript, list[Line]]] = []
+    for pair in pairs:
+        try:
+            transcript = read_transcript(pair.transcript)
+            read.append((pair, transcript, aligner.lines(transcript)))
+        except InputError as error:
+            problems.append(error)
+    aligned: list[tuple[Pair, Alignment]] = []
+    for pair, transcript, _ in read:
+        others = [line for other, _, lines in read if other is not pair for line in lines]
+        try:
+            progress = begin(pair.recording) if begin else None
+            aligned.append(
+                (pair, aligner.align(pair.recording, transcript, others=others, progress=progress))
+            )
+        except InputError as error:
+            problems.append(error)
+    threshold = aligner.threshold([alignment for _, alignment in aligned])
+    utterances: list[Utterance] = []
+    rejected: list[Utterance] = []
+    kept = []
+    for pair, alignment in aligned:
+        try:
+            alignment.check(threshold, aligner.config)
+        except InputError as error:
+            problems.append(error)
+            continue
+        kept.append(alignment)
+        for utterance, believed in _utterances(pair, alignment, threshold, language):
+            (utterances if believed else rejected).append(utterance)
+    return AlignedCorpus(utterances, rejected, threshold, kept, problems)
+
+
+def _utterances(
+    pair: Pair, alignment: Alignment, threshold: float, language: str
+) -> list[tuple[Utterance, bool]]:
+    """The lines of a recording, and whether each is believed."""
+    rows = []
+    for each in alignment.lines:
+        segment = each.segment
+        row = Utterance(
+            id=f"{pair.name}_{each.line.number:04d}",
+            audio=pair.recording,
+            offset_s=segment.start,
+            duration_s=max(LEAST_S, segment.end - segment.start),
+            text=one_line(segment.text),
+            translation=one_line(segment.translation),
+            language=language,
+            speaker=one_line(segment.speaker),
+            extra={
+                "score": f"{each.score:.3f}" if each.placed else "",
+                "confidence": f"{segment.confidence:.3f}",
+            },
+        )
+        rows.append((row, each.score > threshold))
+    return rows

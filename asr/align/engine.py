@@ -1,0 +1,176 @@
+"""The steps of the alignment that are done for every frame and label, compiled.
+
+Places. Between N labels lie N + 1 rests, numbered as the label after them: rest i, label i, rest i + 1. A rest is
+a blank inside a line; where two lines meet it is a gap, which is also what the transcript leaves out. A path
+takes one place at each frame. It stays, or goes from a rest to its label, from a label to the next rest, or from a
+label to the next label where the two differ. From the gap before a line it may go to the gap after it within the
+frame: the line is passed over, at a cost. Only lines at the very beginning and end are passed over without a frame
+in the gap.
+
+A window of W labels, with W + 1 rests, is looked at. Its labels stand one to the right, behind a place that is
+never reached, so that every label has one before it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int32]
+Codes = NDArray[np.uint8]
+
+STAY, ONE_BACK, TWO_BACK, PASSED_OVER = 0, 1, 2, 3
+"""Where a path came from: the same place, the place before, the label before a rest, the gap before a line."""
+
+
+@njit(nogil=True, cache=True)
+def advance(
+    emissions: FloatArray,
+    columns: IntArray,
+    rests: IntArray,
+    direct: FloatArray,
+    bounds: IntArray,
+    costs: FloatArray,
+    at_rest: FloatArray,
+    at_label: FloatArray,
+) -> None:
+    """Take the scores of the best paths to each place over some frames, in place.
+
+    Args:
+        emissions: log-probabilities, (T, K).
+        columns: column of each label of the window, (W,).
+        rests: column of each rest, (W + 1,).
+        direct: 0 where a label may follow the one before it at once, else minus infinity, (W,).
+        bounds: rests where a line begins or ends that lies in the window, in order, (M + 1,).
+        costs: of passing over each of these lines, (M,).
+        at_rest: scores, (W + 1,).
+        at_label: scores, (W + 1,), the first of no label.
+    """
+    width = len(columns)
+    next_rest = np.empty_like(at_rest)
+    next_label = np.empty_like(at_label)
+    next_label[0] = at_label[0]
+    old_rest, old_label = at_rest, at_label
+    for t in range(len(emissions)):
+        row = emissions[t]
+        next_rest[0] = old_rest[0] + row[rests[0]]
+        for i in range(width):
+            stayed, rested = old_label[i + 1], old_rest[i]
+            best = rested if rested > stayed else stayed
+            jumped = old_label[i] + direct[i]
+            best = jumped if jumped > best else best
+            next_label[i + 1] = best + row[columns[i]]
+        for i in range(1, width + 1):
+            stayed, left = old_rest[i], old_label[i]
+            next_rest[i] = (left if left > stayed else stayed) + row[rests[i]]
+        pass_over(next_rest, bounds, costs)
+        old_rest, next_rest = next_rest, old_rest
+        old_label, next_label = next_label, old_label
+    if len(emissions) % 2:
+        at_rest[:] = old_rest
+        at_label[:] = old_label
+
+
+@njit(nogil=True, cache=True)
+def pass_over(at_rest: FloatArray, bounds: IntArray, costs: FloatArray) -> None:
+    """Let the paths in the gap before a line be in the gap after it, in place."""
+    for line in range(len(costs)):
+        passed = at_rest[bounds[line]] - costs[line]
+        if passed > at_rest[bounds[line + 1]]:
+            at_rest[bounds[line + 1]] = passed
+
+
+@njit(nogil=True, cache=True)
+def advance_marked(
+    emissions: FloatArray,
+    columns: IntArray,
+    rests: IntArray,
+    direct: FloatArray,
+    bounds: IntArray,
+    costs: FloatArray,
+    at_rest: FloatArray,
+    at_label: FloatArray,
+    from_rest: Codes,
+    from_label: Codes,
+) -> None:
+    """`advance`, and for each frame and place where its best path came from.
+
+    Args:
+        from_rest: written, (T, W + 1).
+        from_label: written, (T, W).
+    """
+    width = len(columns)
+    next_rest = np.empty_like(at_rest)
+    next_label = np.empty_like(at_label)
+    next_label[0] = at_label[0]
+    for t in range(len(emissions)):
+        row = emissions[t]
+        next_rest[0] = at_rest[0] + row[rests[0]]
+        from_rest[t, 0] = STAY
+        for i in range(width):
+            best, code = at_label[i + 1], STAY
+            if at_rest[i] > best:
+                best, code = at_rest[i], ONE_BACK
+            jumped = at_label[i] + direct[i]
+            if jumped > best:
+                best, code = jumped, TWO_BACK
+            next_label[i + 1] = best + row[columns[i]]
+            from_label[t, i] = code
+            best, code = at_rest[i + 1], STAY
+            if at_label[i + 1] > best:
+                best, code = at_label[i + 1], ONE_BACK
+            next_rest[i + 1] = best + row[rests[i + 1]]
+            from_rest[t, i + 1] = code
+        for line in range(len(costs)):
+            passed = next_rest[bounds[line]] - costs[line]
+            if passed > next_rest[bounds[line + 1]]:
+                next_rest[bounds[line + 1]] = passed
+                from_rest[t, bounds[line + 1]] = PASSED_OVER
+        at_rest[:] = next_rest
+        at_label[:] = next_label
+
+
+@njit(nogil=True, cache=True)
+def trace(
+    from_rest: Codes,
+    from_label: Codes,
+    bounds: IntArray,
+    first_label: int,
+    first_frame: int,
+    place: int,
+    is_label: bool,
+    frames: NDArray[np.int64],
+) -> tuple[int, bool]:
+    """Follow the best path back through the frames that `advance_marked` saw.
+
+    Args:
+        bounds: as there.
+        first_label: of the window, in the whole chain.
+        first_frame: of these, in the recording.
+        place: rest or label, in the window, that the path has at the last frame.
+        frames: first frame and one past the last of every label of the chain, written, (N, 2).
+    Returns:
+        the place, in the window, before the first frame.
+    """
+    line = len(bounds) - 1
+    for t in range(len(from_rest) - 1, -1, -1):
+        while not is_label and from_rest[t, place] == PASSED_OVER:
+            while bounds[line] != place:
+                line -= 1
+            place = bounds[line - 1]
+        if is_label:
+            label = first_label + place
+            frames[label, 0] = first_frame + t
+            if frames[label, 1] == 0:
+                frames[label, 1] = first_frame + t + 1
+            code = from_label[t, place]
+            if code == ONE_BACK:
+                is_label = False
+            elif code == TWO_BACK:
+                place -= 1
+        elif from_rest[t, place] == ONE_BACK:
+            place -= 1
+            is_label = True
+    return place, is_label

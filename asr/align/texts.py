@@ -1,0 +1,111 @@
+"""Lines of a transcript as the labels that are looked for in a recording."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.align.search import GAP
+from asr.tokenizer import UNKNOWN, Tokenizer
+from asr.transcript import Transcript, TranscriptSegment
+
+FloatArray = NDArray[np.float32]
+FIRST_LABEL = GAP + 1
+"""Column of the first of the labels that are used."""
+LEAST = np.float32(-30.0)
+"""Log-probability of a label that is out of the question."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a transcript, and how a model spells it."""
+
+    number: int
+    """Among the transcript's lines, from 1."""
+    segment: TranscriptSegment
+    """As it was read; its times are not used."""
+    labels: tuple[int, ...]
+    """`UNKNOWN` for what the model cannot write: one, however many characters."""
+    words: tuple[tuple[str, int, int], ...]
+    """Each word as the transcript has it, its first label's place and one past its last's."""
+
+    @property
+    def known(self) -> frozenset[int]:
+        """The labels that can be looked for; without any, there is nothing to align."""
+        return frozenset(self.labels) - {UNKNOWN}
+
+
+def lines_of(transcript: Transcript, tokenizer: Tokenizer) -> list[Line]:
+    """Every line of a transcript that says anything, in order."""
+    return [
+        _line(number, segment, tokenizer)
+        for number, segment in enumerate(transcript.segments, start=1)
+        if segment.text.strip()
+    ]
+
+
+def unknown_characters(lines: Iterable[Line], tokenizer: Tokenizer) -> Counter[str]:
+    """Characters that the model cannot write, with their counts."""
+    return tokenizer.unknown(tokenizer.nearest(line.segment.text) for line in lines)
+
+
+def _line(number: int, segment: TranscriptSegment, tokenizer: Tokenizer) -> Line:
+    labels: list[int] = []
+    words = []
+    for word in segment.text.split():
+        spelled: list[int] = []
+        for label in tokenizer.spell(word):
+            if label != UNKNOWN or spelled[-1:] != [UNKNOWN]:
+                spelled.append(label)
+        if not spelled:  # punctuation that stands alone
+            continue
+        if labels:
+            labels += tokenizer.between
+        words.append((word, len(labels), len(labels) + len(spelled)))
+        labels += spelled
+    return Line(number, segment, tuple(labels), tuple(words))
+
+
+class Columns:
+    """The emissions that some lines need: of the blank, of a gap, and of each label that occurs.
+
+    A model of thousands of labels needs no more room than one of an alphabet.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, lines: Iterable[Line], star_cost: float) -> None:
+        self.labels = sorted(frozenset[int]().union(*(line.known for line in lines)))
+        self.surfaces = ("", "", *(tokenizer.surfaces[label] for label in self.labels))
+        """What each column writes."""
+        self.star_cost = star_cost
+        self._blank = tokenizer.blank
+        # What a pause is heard as, too: word boundaries and labels that write nothing, as languages'.
+        self._silent = [label for label, surface in enumerate(tokenizer.surfaces) if not surface.strip()]
+        self._places = {label: place for place, label in enumerate(self.labels, start=FIRST_LABEL)}
+        self._places[UNKNOWN] = GAP
+
+    def __len__(self) -> int:
+        return FIRST_LABEL + len(self.labels)
+
+    def of(self, labels: Sequence[int]) -> NDArray[np.int32]:
+        """Column of each label."""
+        return np.array([self._places[label] for label in labels], dtype=np.int32)
+
+    def take(self, emissions: FloatArray) -> FloatArray:
+        """These columns (T, K) of emissions (T, C)."""
+        rows = np.empty((len(emissions), len(self)), dtype=np.float32)
+        rows[:, 0] = emissions[:, self._blank]
+        star = emissions.max(axis=1) - np.float32(self.star_cost)
+        rows[:, GAP] = np.maximum(emissions[:, self._silent].max(axis=1), star)
+        rows[:, FIRST_LABEL:] = emissions[:, self.labels]
+        # What is less likely than this is as good as impossible, and must not be worth a detour of many frames.
+        return np.maximum(rows, LEAST, out=rows)
+
+    def pause(self) -> FloatArray:
+        """A frame of silence, (1, K)."""
+        row = np.full((1, len(self)), LEAST, dtype=np.float32)
+        row[:, :FIRST_LABEL] = 0.0
+        return row

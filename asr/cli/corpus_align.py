@@ -1,0 +1,82 @@
+"""``loquela corpus align``: recordings with loose transcripts in, a manifest of what is surely said out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from asr.cli.align import add_aligner_arguments, aligner_of, report_doubts
+from asr.cli.jobs import progress_bar, report
+from lm.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options in the order a recording travels."""
+    parser.add_argument("recordings", type=Path, help="folder of recordings")
+    parser.add_argument(
+        "--transcripts",
+        type=Path,
+        metavar="DIR",
+        help="folder of transcripts with the recordings' names, .txt with a line for each utterance or another "
+        "format that loquela writes (default: that of the recordings)",
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="where manifest.tsv goes, and rejected.tsv with the lines below the threshold",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace manifests that exist")
+    parser.add_argument("--language", default="", metavar="CODE", help="of every utterance")
+    add_aligner_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Align every recording that can be; 1 when one could not."""
+    from asr.align.corpus import align_corpus, find_pairs
+    from asr.align.scores import table_of_scores
+    from asr.manifest import total_hours, write_manifest
+    from asr.names import shown
+
+    manifest, rejected = args.out / "manifest.tsv", args.out / "rejected.tsv"
+    for path in (manifest, rejected):
+        if path.exists() and not args.overwrite:
+            raise InputError(
+                f"{shown(path)} exists and is kept. Give --overwrite to replace it or --out for another folder."
+            )
+    pairs, problems = find_pairs(args.recordings, args.transcripts or args.recordings)
+    for problem in problems:
+        report(problem)
+    if not pairs:
+        raise InputError(f"{shown(args.recordings)}: no recording with a transcript. See above.")
+    aligner = aligner_of(args)
+    with ExitStack() as bars:
+
+        def begin(recording: Path) -> Callable[[float], None]:
+            bars.pop_all().close()
+            return bars.enter_context(progress_bar(recording))
+
+        made = align_corpus(aligner, pairs, language=args.language, begin=begin)
+    for problem in made.problems:
+        report(problem)
+    if not made.utterances:
+        raise InputError(f"{shown(args.recordings)}: no line is surely said; nothing was written. See above.")
+    for alignment in made.alignments:
+        report_doubts(alignment, made.threshold)
+    placed = [each.score for alignment in made.alignments for each in alignment.placed]
+    decoys = [score for alignment in made.alignments for score in alignment.decoys]
+    passing = sum(score > made.threshold for score in decoys)
+    print(table_of_scores({"lines": placed, "decoys": decoys}))
+    print(
+        f"threshold {made.threshold:.2f}: above it are {passing} of {len(decoys)} decoys (wanted: at most "
+        f"{100 * args.false_accepts:g} %) and {len(made.utterances)} of {len(made.utterances) + len(made.rejected)} "
+        f"lines; {len(made.utterances) + len(made.rejected) - len(placed)} lines were not heard at all"
+    )
+    write_manifest(made.utterances, manifest)
+    write_manifest(made.rejected, rejected)
+    print(f"{shown(manifest)}: {len(made.utterances)} utterances, {total_hours(made.utterances):.2f} hours")
+    print(f"{shown(rejected)}: {len(made.rejected)} lines to look at")
+    return int(bool(problems or made.problems))

@@ -1,0 +1,54 @@
+"""The options of commands that cut recordings."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lm.errors import InputError
+
+if TYPE_CHECKING:
+    from asr.segment import SegmenterConfig
+
+
+def add_segmenter_arguments(group: argparse._ArgumentGroup) -> None:
+    """``--segmenter`` and its settings."""
+    group.add_argument(
+        "--segmenter",
+        default="vad",
+        metavar="S",
+        help="vad: in pauses; energy: where it is no louder than around; dac: at the longest pauses until all fits; "
+        "hybrid: at the longest pause between two lengths; fixed: in even windows; pdac, pstrm, pthr: where a trained "
+        "classifier hears sentences end, the least likely frames until all fits, the least likely one in each "
+        "stretch, or below a threshold (default: vad)",
+    )
+    group.add_argument("--max-segment", type=float, metavar="S", help="longest segment in seconds")
+    group.add_argument("--min-segment", type=float, metavar="S", help="shortest segment in seconds")
+    group.add_argument(
+        "--vad-mode", type=int, choices=range(4), help="how readily webrtcvad calls a sound no speech, 0 to 3"
+    )
+    group.add_argument(
+        "--segmenter-model",
+        type=Path,
+        metavar="DIR",
+        help="classifier for pdac, pstrm and pthr, from recipes.train_segmenter (default: the one that comes along)",
+    )
+
+
+def segmenter_settings(args: argparse.Namespace) -> SegmenterConfig:
+    """What the arguments say of the segmenter.
+
+    Raises:
+        InputError: a setting is not this segmenter's, or its classifier is given to one that has none.
+    """
+    from asr.segment import CLASSIFIED, settings_for
+
+    if args.segmenter_model and args.segmenter not in CLASSIFIED:
+        raise InputError(
+            f"--segmenter-model is given, and --segmenter {args.segmenter} has none. "
+            f"Choose one of {', '.join(CLASSIFIED)}."
+        )
+    return settings_for(
+        args.segmenter, max_segment_s=args.max_segment, min_segment_s=args.min_segment, mode=args.vad_mode
+    )

@@ -1,0 +1,3 @@
+# shellcheck shell=bash
+# shellcheck source=../mini/path.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../mini/path.sh"

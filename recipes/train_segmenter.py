@@ -1,0 +1,106 @@
+"""Train a segmenter (SHAS): ``python -m recipes.train_segmenter CONFIG key=value ...``.
+
+Reads a manifest whose rows are the segments of long recordings (`audio`, `offset_s`, `duration_s`), and leaves in
+the experiment folder ``model/``, which `loquela segment` and `loquela transcribe` take as ``--segmenter-model``.
+Run again, it goes on from the last whole checkpoint.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asr.cli import guarded
+from asr.encoder import build_encoder
+from asr.manifest import read_manifest
+from asr.recipe import run_recipe, train_task
+from asr.segment.classifier import FrameClassifier
+from asr.segment.task import SegmenterTask, WindowConfig, recordings
+from asr.trainer import TrainerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierConfig:
+    """What stands on the encoder."""
+
+    layer: int = 0
+    """Layer of the encoder that is listened to, the further ones being left out (SHAS: 15 of XLS-R 300M); 0 for
+    all of them."""
+    frozen: bool = True
+    """Leave the encoder as it is; a small one from scratch must learn."""
+    num_layers: int = 1
+    """Transformer layers (SHAS: 1 for one language, 2 for several)."""
+    num_heads: int = 8
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmenterRecipe:
+    """Everything that a run follows from."""
+
+    manifest: Path
+    exp: Path
+    corpus: str = ""
+    """Folder that relative audio paths start from; the manifest's own when empty."""
+    train_split: str = "train"
+    dev_split: str = "dev"
+    encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "conformer"})
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+
+def train_segmenter(config: SegmenterRecipe) -> dict[str, float]:
+    """Train; returns the best evaluation on dev."""
+    torch.manual_seed(config.trainer.seed)
+
+    # Manifest: where the segments lie in their recordings; texts do not matter.
+    train, dev = (
+        recordings(
+            read_manifest(config.manifest, split=split, corpus=config.corpus), config.windows.shortest_s
+        )
+        for split in (config.train_split, config.dev_split)
+    )
+
+    # Model: an encoder up to the wanted layer, and a classifier of its frames.
+    encoder = build_encoder(config.encoder)
+    settings = config.classifier
+    if settings.layer:
+        encoder.keep_layers(settings.layer)
+    model = FrameClassifier(
+        encoder,
+        num_layers=settings.num_layers,
+        num_heads=settings.num_heads,
+        dropout=settings.dropout,
+        frozen=settings.frozen,
+    )
+
+    # Batches, loss, optimiser, checkpoints: the trainer's loop.
+    task = SegmenterTask(model, train, dev, config.windows, config.trainer.seed)
+    hours = sum(each.whole.duration_s for each in train) / 3600
+    sizes = [parameter.numel() / 1e6 for parameter in model.parameters()]
+    print(
+        f"{len(train)} recordings, {hours:.2f} h, {task.speech_share:.1%} of it in segments; {len(dev)} dev; "
+        f"{sum(sizes):.2f} M parameters",
+        file=sys.stderr,
+    )
+    return train_task(task, config)
+
+
+def main() -> int:
+    """Parse, train, print the best evaluation."""
+    return run_recipe(
+        "train_segmenter",
+        __doc__,
+        SegmenterRecipe,
+        train_segmenter,
+        example="egs/longform/conf/segmenter.yaml",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

@@ -1,0 +1,258 @@
+"""``loquela align`` and ``loquela corpus align`` as a person uses them: what works, and what each mistake says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.align import AlignConfig, Aligner
+from asr.cli import main
+from asr.formats import FORMAT_NAMES, read_transcript
+from asr.manifest import Utterance, read_manifest
+from asr.transcribe import Transcriber
+
+MINI = Path(__file__).resolve().parents[3] / "egs" / "mini"
+MODEL = MINI / "model"
+FOREIGN = "Los perros comen carne fresca"
+
+
+@cache
+def loaded() -> Transcriber:
+    """The bundled model, read once."""
+    return Transcriber.load(MODEL, lm="none", device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the model takes longer than a short recording."""
+    transcriber = loaded()
+
+    def load(*words: Any, config: Any, **named: Any) -> Transcriber:
+        return Transcriber(transcriber.model, transcriber.decoder, config, transcriber.details)
+
+    monkeypatch.setattr(Transcriber, "load", load)
+
+
+def reference() -> list[Utterance]:
+    """The lines of the bundled talk."""
+    return read_manifest(MINI / "demo" / "talk.reference.tsv")
+
+
+def cut(path: Path, first: int, last: int) -> list[Utterance]:
+    """Write a part of the talk with these lines; they are given with its times."""
+    lines = reference()[first:last]
+    begin = max(0.0, lines[0].offset_s - 0.5)
+    end = lines[-1].offset_s + lines[-1].duration_s + 0.3
+    waveform, rate = soundfile.read(MINI / "demo" / "talk.ogg")
+    soundfile.write(path, waveform[int(begin * rate) : int(end * rate)], rate)
+    return [replace(line, audio=path, offset_s=line.offset_s - begin) for line in lines]
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> tuple[Path, list[Utterance]]:
+    """A recording of five lines."""
+    path = tmp_path / "talk.wav"
+    return path, cut(path, 0, 5)
+
+
+def write(path: Path, *lines: str) -> Path:
+    """A transcript."""
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def align(*words: object) -> int:
+    """Run the command in this process; returns the exit status."""
+    return main(["align", "--model", str(MODEL), *map(str, words)])
+
+
+def one_line(captured: str) -> str:
+    """The single line that a mistake gives."""
+    lines = [line for line in captured.splitlines() if line.startswith("loquela: ")]
+    assert len(lines) == 1, captured
+    assert "Traceback" not in captured
+    return lines[0]
+
+
+# --- what works ---------------------------------------------------------------------------------
+
+
+def test_a_loose_transcript_gets_its_times_in_every_format(
+    talk: tuple[Path, list[Utterance]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, lines = talk
+    texts = [line.text for line in lines]
+    loose = write(tmp_path / "loose.txt", texts[0], "", FOREIGN, texts[2], "1984", texts[3], f"{texts[4]} ж")
+    out = tmp_path / "out"
+    assert align(path, loose, "--format", ",".join(FORMAT_NAMES), "--out", out, "--language", "mri") == 0
+    whole = read_transcript(out / "talk.json")
+    assert whole.language == "mri"
+    assert [segment.text for segment in whole.segments] == [texts[0], texts[2], texts[3], f"{texts[4]} ж"]
+    for segment, line in zip(whole.segments, [lines[0], *lines[2:]], strict=True):
+        assert segment.start == pytest.approx(line.offset_s, abs=0.3)
+        assert segment.end == pytest.approx(line.offset_s + line.duration_s, abs=0.3)
+        assert 0.5 < segment.confidence <= 1
+        assert " ".join(word.text for word in segment.words) == segment.text
+        assert all(segment.start <= word.start < word.end <= segment.end for word in segment.words)
+    assert whole.segments[-1].words[-1].confidence == 0
+    spans = [(s.start, s.end) for s in whole.segments] + [(g.start, g.end) for g in whole.gaps]
+    covered = sum(end - start for start, end in spans)
+    assert covered == pytest.approx(whole.duration)
+    for name in FORMAT_NAMES:
+        assert read_transcript(out / f"talk.{name}").segments
+    err = capsys.readouterr().err
+    assert "4 of 6 lines are heard" in err
+    assert f"line 2, at {whole.segments[0].end:.1f} s: {FOREIGN}" in err
+    assert "no character that the model writes, and left out of the output: 1 line(s)" in err
+    assert "ж (U+0436" in err
+
+
+def test_lines_go_to_stdout_as_json_with_scores(
+    talk: tuple[Path, list[Utterance]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, lines = talk
+    assert align(path, write(tmp_path / "talk.txt", *(line.text for line in lines))) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["line"] for row in rows] == [1, 2, 3, 4, 5]
+    assert all(row["accepted"] and -3 < row["score"] <= 0 for row in rows)
+
+
+def test_times_of_the_transcript_are_not_used_and_may_lie_beyond_the_end(
+    talk: tuple[Path, list[Utterance]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, lines = talk
+    cues = [
+        f"{number}\n00:{50 + number}:00,000 --> 00:{50 + number}:02,000\n{line.text}\n"
+        for number, line in enumerate(lines, start=1)
+    ]
+    assert align(path, write(tmp_path / "talk.srt", *cues)) == 0
+    out, err = capsys.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert len(rows) == 5
+    assert rows[0]["start"] == pytest.approx(lines[0].offset_s, abs=0.3)
+    assert "has times beyond the recording's" in err
+
+
+def test_a_recording_shorter_than_its_text_has_the_lines_that_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut(tmp_path / "talk.wav", 0, 3)
+    texts = [line.text for line in reference()[:8]]
+    assert align(tmp_path / "talk.wav", write(tmp_path / "talk.txt", *texts)) == 0
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["text"] for line in out.splitlines()] == texts[:3]
+    assert "not heard, and left out of the output: 5 line(s)" in err
+
+
+def test_files_that_exist_are_kept(
+    talk: tuple[Path, list[Utterance]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, lines = talk
+    given = write(tmp_path / "talk.txt", *(line.text for line in lines))
+    assert align(path, given, "--format", "txt") == 1
+    assert "exists and is kept" in one_line(capsys.readouterr().err)
+    assert align(path, given, "--out", tmp_path / "out") == 1
+    assert "without --format" in one_line(capsys.readouterr().err)
+
+
+# --- mistakes -----------------------------------------------------------------------------------
+
+
+def test_a_transcript_of_another_recording_is_refused(
+    talk: tuple[Path, list[Utterance]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, _ = talk
+    other = write(tmp_path / "other.txt", *(line.text for line in reference()[10:20]))
+    assert align(path, other, "--format", "eaf", "--out", tmp_path / "out") == 1
+    assert "no more than of another recording's" in one_line(capsys.readouterr().err)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["", "  "], "has no text"),
+        (["жук", "1984"], "no character that the model writes; it has ж"),
+        (["?!", "..."], "it has only punctuation"),
+    ],
+)
+def test_a_transcript_with_nothing_to_look_for_is_an_error(
+    texts: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut(tmp_path / "talk.wav", 0, 1)
+    assert align(tmp_path / "talk.wav", write(tmp_path / "talk.txt", *texts)) == 1
+    assert message in one_line(capsys.readouterr().err)
+
+
+def test_silence_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "talk.wav", np.zeros(80_000), 16_000)
+    assert align(tmp_path / "talk.wav", write(tmp_path / "talk.txt", "he kaiako")) == 1
+    assert "no speech in 5.0 s" in one_line(capsys.readouterr().err)
+
+
+def test_channels_apart_and_missing_files_are_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = write(tmp_path / "talk.txt", "he kaiako")
+    soundfile.write(tmp_path / "talk.wav", np.zeros((8_000, 2)), 16_000)
+    assert align(tmp_path / "talk.wav", given, "--channel", "split") == 1
+    assert "aligned to one channel" in one_line(capsys.readouterr().err)
+    assert align(tmp_path / "none.wav", given) == 1
+    assert "none.wav" in one_line(capsys.readouterr().err)
+    assert align(tmp_path / "talk.wav", tmp_path / "none.txt") == 1
+    assert "none.txt" in one_line(capsys.readouterr().err)
+
+
+def test_a_share_of_false_accepts_is_a_share() -> None:
+    with pytest.raises(Exception, match="false_accepts"):
+        AlignConfig(false_accepts=1.0)
+    assert Aligner(loaded()).config.false_accepts == 0.01
+
+
+# --- a corpus -----------------------------------------------------------------------------------
+
+
+def test_a_corpus_is_made_of_what_is_surely_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = tmp_path / "recordings", tmp_path / "out"
+    (folder / "day1").mkdir(parents=True)
+    first = cut(folder / "a.wav", 0, 4)
+    second = cut(folder / "day1" / "b.wav", 6, 10)
+    cut(folder / "c.wav", 10, 12)
+    soundfile.write(folder / "alone.wav", np.zeros(16_000), 16_000)
+    write(folder / "a.txt", first[0].text, FOREIGN, *(line.text for line in first[1:]))
+    write(folder / "day1" / "b.txt", *(line.text for line in second[:-1]))
+    write(folder / "c.txt", *(line.text for line in reference()[14:20]))
+    write(folder / "nobody.txt", "he kaiako")
+    words = ["corpus", "align", str(folder), "--model", str(MODEL), "--out", str(out), "--language", "mri"]
+    assert main(words) == 1
+    shown, err = capsys.readouterr()
+    for name in ("alone.wav: no transcript", "nobody.txt: no recording", "c.wav: 0 of 6 lines"):
+        assert name in err
+    rows = read_manifest(out / "manifest.tsv")
+    assert [row.id for row in rows] == [
+        "a_0001",
+        "a_0003",
+        "a_0004",
+        "a_0005",
+        *(f"day1_b_000{n}" for n in (1, 2, 3)),
+    ]
+    for row, line in zip(rows, [*first, *second[:-1]], strict=True):
+        assert row.text == line.text
+        assert row.offset_s == pytest.approx(line.offset_s, abs=0.3)
+        assert row.offset_s + row.duration_s == pytest.approx(line.offset_s + line.duration_s, abs=0.3)
+        assert row.language == "mri"
+        assert -3 < float(row.extra["score"]) <= 0
+    (rejected,) = read_manifest(out / "rejected.tsv")
+    assert rejected.text == FOREIGN
+    assert rejected.extra["score"] == ""
+    assert "decoys" in shown
+    assert "7 utterances" in shown
+    assert main(words) == 1
+    assert "exists and is kept" in one_line(capsys.readouterr().err)
