@@ -18,8 +18,12 @@ from asr.cli.jobs import (
     write_transcript_of,
 )
 from asr.cli.segmenting import add_segmenter_arguments, segmenter_settings
+from lm.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asr.segment import OwnSegments, Segment
     from asr.transcript import Transcript
 
 
@@ -38,6 +42,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_segmenter_arguments(segments)
     add_output_arguments(
         parser, _formats, "yaml (MuST-C's), tsv (start and end in seconds), eaf, TextGrid, rttm"
+    )
+
+    measures = parser.add_argument_group("measures")
+    measures.add_argument(
+        "--compare",
+        type=Path,
+        metavar="FILE",
+        help="segments made by hand, in any of those forms: say how near these come, instead of printing them",
+    )
+    measures.add_argument("--tier", default="", metavar="NAME", help="the tier of --compare that has them")
+    measures.add_argument(
+        "--words",
+        type=Path,
+        metavar="FILE",
+        help="words in time, as `loquela align` writes them (json, ctm, TextGrid): say how many were cut",
     )
 
 
@@ -61,12 +80,87 @@ def run(args: argparse.Namespace) -> int:
         else:
             write_segments(found, target, overwrite=overwrite)
 
+    jobs, failed = found_jobs(args.inputs)
+    reference, words = _compared(args, len(jobs))
+
     def show(found: Transcript) -> None:
-        if not args.format:
+        if reference:
+            _compare(found, reference.of(found.audio), words)
+        elif not args.format:
             _print(found)
 
-    jobs, failed = found_jobs(args.inputs)
     return int(run_jobs(jobs, outputs, make, write, show) or failed)
+
+
+def _compared(args: argparse.Namespace, recordings: int) -> tuple[OwnSegments | None, list[Segment]]:
+    """The segments to compare with, and the words in time."""
+    from asr.segment import OwnSegments
+
+    if not args.compare:
+        if args.words or args.tier:
+            raise InputError("--words and --tier go with --compare. Add the segments to compare with.")
+        return None, []
+    reference = OwnSegments.read(args.compare, args.tier)
+    if (reference.is_for_one or args.words) and recordings > 1:
+        raise InputError(
+            f"--compare and --words are of one recording, and there are {recordings}. Give one at a time, or "
+            "a .yaml or .rttm that names them, without --words."
+        )
+    return reference, _words(args.words)
+
+
+def _compare(found: Transcript, wanted: Sequence[Segment], words: Sequence[Segment]) -> None:
+    """Print how near segments come to those that somebody made, as a JSON line."""
+    from asr.segment import Segment
+    from asr.segment.measure import covered, hit_words, lengths, match_boundaries
+
+    ours = [Segment(each.start, each.end) for each in found.segments]
+    near, far = (match_boundaries(wanted, ours, tolerance_s=tolerance) for tolerance in (0.2, 0.5))
+    time, spread = covered(wanted, ours), lengths(ours)
+    row: dict[str, object] = {
+        "recording": found.recording,
+        "segments": spread.count,
+        "reference_segments": len(wanted),
+        "seconds": {"median": spread.median, "5%": spread.low, "95%": spread.high, "longest": spread.longest},
+        "precision_0.2s": near.precision,
+        "recall_0.2s": near.recall,
+        "f1_0.2s": near.f1,
+        "f1_0.5s": far.f1,
+        "time_lost": time.lost_share,
+        "time_idle": time.idle_share,
+    }
+    if words:
+        hit = hit_words(words, ours)
+        row |= {"words": hit.words, "words_cut": hit.cut, "words_lost": hit.lost}
+    print(json.dumps(_rounded(row), ensure_ascii=False), flush=True)
+
+
+def _rounded(row: dict[str, object]) -> dict[str, object]:
+    return {
+        name: _rounded(value)
+        if isinstance(value, dict)
+        else round(value, 4)
+        if isinstance(value, float)
+        else value
+        for name, value in row.items()
+    }
+
+
+def _words(path: Path | None) -> list[Segment]:
+    from asr.formats import read_transcript
+    from asr.names import shown
+    from asr.segment import Segment
+
+    if path is None:
+        return []
+    words = [
+        Segment(word.start, word.end) for segment in read_transcript(path).segments for word in segment.words
+    ]
+    if not words:
+        raise InputError(
+            f"{shown(path)} has no words in time. Give a .json, .ctm or .TextGrid of `loquela align`."
+        )
+    return words
 
 
 def _formats(words: str) -> list[str]:

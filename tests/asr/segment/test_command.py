@@ -207,3 +207,35 @@ def test_transcribe_takes_the_other_segmenters(
 ) -> None:
     assert main(["transcribe", str(talk), "--model", str(model), "--segmenter", name]) == 0
     assert capsys.readouterr().out
+
+
+def test_segments_are_compared_with_those_made_by_hand(
+    talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "hand.tsv").write_text("0.7\t3.4\n5.7\t8.5\n")
+    (tmp_path / "words.ctm").write_text("talk 1 1.10 0.50 a\ntalk 1 6.50 0.50 b\ntalk 1 4.20 0.30 c\n")
+    compare = ("--compare", tmp_path / "hand.tsv", "--words", tmp_path / "words.ctm")
+    assert segment(talk, "--segmenter", "energy", *compare) == 0
+    (row,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (row["recording"], row["segments"], row["reference_segments"]) == ("talk", 2, 2)
+    assert row["f1_0.5s"] == 1
+    assert row["time_lost"] == pytest.approx(0, abs=0.02)
+    assert (row["words"], row["words_cut"], row["words_lost"]) == (3, 0, 1)
+    assert segment(talk, "--segmenter", "fixed", "--max-segment", "1.35", *compare) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["words_cut"] == 2  # at 1.35 and 6.75 s
+
+
+def test_a_comparison_that_cannot_be_is_named(
+    talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "hand.tsv").write_text("1.0\t3.0\n")
+    (tmp_path / "words.txt").write_text("no times\n")
+    assert segment(talk, "--words", tmp_path / "hand.tsv") == 1
+    assert "go with --compare" in one_line(capsys.readouterr().err)
+    assert segment(talk, "--compare", tmp_path / "none.tsv") == 1
+    assert "none.tsv" in one_line(capsys.readouterr().err)
+    other = tmp_path / "other.wav"
+    other.write_bytes(talk.read_bytes())
+    assert segment(talk, other, "--compare", tmp_path / "hand.tsv") == 1
+    assert "there are 2" in one_line(capsys.readouterr().err)

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Long recordings: which segmenter keeps words whole, and what it costs the recogniser. Killkan's chapters 18 (limits are
+# chosen on it) and 19, stories in English and French that nobody cut, Mboshi sessions joined; stages 2 and 3 make the
+# classifier that comes with the package.
+# --corpora is the folder that holds killkan/, storybooks/ and mboshi/.
+set -euo pipefail
+cd "$(dirname "$0")"
+stage=1 stop_stage=6
+corpora=../../../shared/corpora
+data=data
+segmenter=exp/segmenter
+model=../killkan/model       # recogniser of Killkan
+mboshi_model=                # recogniser of Mboshi, as ../mboshi/exp/ctc; without one, boundaries alone
+. ./path.sh
+. "$ROOT/egs/parse_options.sh"
+
+evaluate() { # TABLE RECORDINGS... -- OPTION...
+    local table=$1 recordings=()
+    shift
+    while (($#)) && [[ $1 != -- ]]; do recordings+=("$1"); shift; done
+    python local/evaluate.py "${manifest:-$data/manifest.tsv}" --recordings "${recordings[@]}" \
+        --segmenter-model "$segmenter/packed" --out "exp/$table.tsv" "${@:2}"
+}
+
+if at 1 "recordings with the places of their segments"; then
+    python local/lay_recordings.py "$corpora" ../mini/data "$data"
+fi
+if at 2 "train the classifier of frames"; then
+    python -m recipes.train_segmenter conf/segmenter.yaml manifest="$data/manifest.tsv" exp="$segmenter"
+fi
+if at 3 "pack it"; then
+    python -m recipes.pack "$segmenter" --card local/model_card.md --out "$segmenter/packed"
+fi
+if at 4 "chapter 18: every segmenter with every setting; keep the best of each"; then
+    evaluate ch18 ch18 -- --arms conf/arms.yaml --model "$model" --choose exp/chosen.yaml
+fi
+if at 5 "chapter 19, with those"; then
+    evaluate ch19 ch19 -- --arms exp/chosen.yaml --model "$model"
+fi
+if at 6 "stories and Mboshi, with those"; then
+    evaluate stories en_ fr_ -- --arms exp/chosen.yaml
+    manifest=$data/mboshi.tsv evaluate mboshi mboshi -- --arms exp/chosen.yaml ${mboshi_model:+--model "$mboshi_model"}
+fi
