@@ -1,4 +1,4 @@
-"""``loquela corpus import|align|curate|join|check|stats|export``: to a manifest, looked over and counted."""
+"""``loquela corpus import|align|curate|join|recut|check|stats|export``: to a manifest, looked over and counted."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.cli import corpus_align
+from asr.cli import corpus_align, corpus_recut
 from lm.errors import InputError
 
 if TYPE_CHECKING:
     from asr.check import Finding
     from asr.manifest import Utterance
 
-HELP = "import, align, curate, join, check, count and export a corpus"
+HELP = "import, align, curate, join, recut, check, count and export a corpus"
 
 FORMS = (
     "auto", "manifest", "kaldi", "fairseq", "mustc", "covost", "commonvoice", "elan", "textgrid", "table", "folder",
@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     join = actions.add_parser("join", help="put manifests together, with a column that names each")
     join.add_argument("parts", nargs="+", metavar="NAME=MANIFEST", help="manifests, each with its name")
     join.add_argument("--out", required=True, type=Path, metavar="TSV", help="manifest to write")
+    corpus_recut.add_arguments(
+        actions.add_parser("recut", help="cut recordings at random words, to train for bad segmentation")
+    )
     check = actions.add_parser("check", help="find what is wrong with a corpus, with the remedy")
     _add_manifest(check)
     check.add_argument(
@@ -63,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         "align": corpus_align.run,
         "curate": _curate,
         "join": _join,
+        "recut": corpus_recut.run,
         "check": _check,
         "stats": _stats,
         "export": _export,

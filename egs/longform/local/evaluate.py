@@ -21,12 +21,11 @@ from typing import Any
 
 import yaml
 
+from asr.align.words import words_in_time
 from asr.audio import measure, stream
 from asr.audio.clock import Clock
 from asr.cli import guarded
-from asr.decode import GreedyDecoder, align_labels, decode_all
-from asr.decode.times import word_frames, words_of_labels
-from asr.emissions import utterance_emissions
+from asr.decode import GreedyDecoder, decode_all
 from asr.manifest import Utterance, read_manifest
 from asr.score import CorpusScore, score_recordings
 from asr.segment import OwnSegments, Segment, build_segmenter, settings_for
@@ -102,7 +101,10 @@ def main() -> int:
     for rows in by_audio.values():
         rows.sort(key=lambda row: row.offset_s)
     transcriber = Transcriber.load(args.model) if args.model else None
-    words = words_in_time(transcriber, by_audio) if transcriber else {}
+    words: dict[Path, list[Segment]] = {}
+    for row, found in words_in_time(transcriber.model, [*chain(*by_audio.values())]) if transcriber else []:
+        if not isinstance(found, InputError):  # nobody can say where the words of the others lie
+            words.setdefault(row.audio, []).extend(Segment(word.start, word.end) for word in found)
     arms = [Arm("reference", {})] + [
         Arm(name, settings)
         for name, grid in yaml.safe_load(args.arms.read_text(encoding="utf-8")).items()
@@ -117,29 +119,6 @@ def main() -> int:
     if args.choose:
         choose(arms, outcomes, args.choose)
     return 0
-
-
-def words_in_time(
-    transcriber: Transcriber, by_audio: Mapping[Path, Sequence[Utterance]]
-) -> dict[Path, list[Segment]]:
-    """Where each word of the reference lies in its recording: each text aligned to its own segment."""
-    model, found = transcriber.model, dict[Path, list[Segment]]()
-    tokenizer = model.tokenizer
-    rows = [row for own in by_audio.values() for row in own if row.text]
-    for row, emissions in utterance_emissions(model, rows):
-        if isinstance(emissions, InputError):
-            raise emissions
-        labels = tokenizer.encode(row.text)
-        try:
-            frames = align_labels(emissions, labels, tokenizer.blank)
-        except ValueError:  # more letters than frames: nobody can say where its words lie
-            continue
-        spans = word_frames(words_of_labels(labels, tokenizer.surfaces), frames, len(emissions))
-        found.setdefault(row.audio, []).extend(
-            Segment(row.offset_s + model.grid.start_s(first), row.offset_s + model.grid.start_s(last))
-            for first, last in spans
-        )
-    return found
 
 
 def run_arm(

@@ -1,0 +1,72 @@
+"""``loquela corpus recut``: a manifest of recordings in, one whose utterances begin and end within sentences out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from asr.cli.jobs import report
+from lm.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``corpus recut``."""
+    parser.add_argument("manifest", type=Path, help="manifest.tsv of recordings with several utterances each")
+    parser.add_argument("--corpus", default="", metavar="DIR", help="where relative audio paths start")
+    parser.add_argument("--split", default="", metavar="NAME", help="only this split")
+    parser.add_argument("--model", required=True, metavar="M", help="recogniser that finds the words in time")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument(
+        "--alignment",
+        type=Path,
+        metavar="FILE",
+        help="words of text and translation that belong together, as fast_align writes them, a line for each row "
+        "that has both; without it translations are cut in proportion",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the draws (default: 1)")
+    parser.add_argument(
+        "--max-duration", type=float, default=30.0, metavar="S", help="longest new utterance (default: 30)"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="TSV", help="manifest to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace it if it exists")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Align, cut, write; 1 when an utterance had to be passed over."""
+    from asr.align.words import words_in_time
+    from asr.manifest import read_manifest, total_hours, write_manifest
+    from asr.names import shown
+    from asr.recut import read_alignments, recut
+    from asr.transcribe import open_model
+
+    if args.out.exists() and not args.overwrite:
+        raise InputError(f"{shown(args.out)} exists and is kept. Give --overwrite to replace it.")
+    rows = read_manifest(args.manifest, split=args.split, corpus=args.corpus)
+    alignments = read_alignments(args.alignment, rows) if args.alignment else None
+    model = open_model(args.model, device=args.device).model
+    words, failed = {}, False
+    for row, found in words_in_time(model, rows):
+        if isinstance(found, InputError):
+            failed |= report(found)
+        else:
+            words[row.id] = found
+    made = list(
+        recut(
+            rows,
+            words,
+            model.tokenizer.policy,
+            seed=args.seed,
+            longest_s=args.max_duration,
+            alignments=alignments,
+        )
+    )
+    if not made:
+        raise InputError(
+            f"{shown(args.manifest)}: nothing to cut. Give rows with texts of more than one word."
+        )
+    write_manifest(made, args.out)
+    print(
+        f"{shown(args.out)}: {len(made)} utterances, {total_hours(made):.2f} hours, of {len(rows)} of "
+        f"{total_hours(rows):.2f}"
+    )
+    return int(failed)
