@@ -162,6 +162,36 @@ def read_table(path: str | Path) -> dict[str, str]:
     return texts
 
 
+def read_confidences(paths: Sequence[str | Path]) -> dict[str, list[float]]:
+    """Confidences of a system's words: of a table by `recipes.decode_ctc`, or of transcripts with words in time.
+
+    Raises:
+        InputError: unreadable, or there are none in it.
+    """
+    found: dict[str, list[float]] = {}
+    for path in [file for given in paths for file in files_in(Path(given))]:
+        if path.suffix.lower() in TRANSCRIPT_ENDINGS:
+            from asr.formats import read_transcript
+
+            segments = read_transcript(path).segments
+            found[path.stem] = [word.confidence for segment in segments for word in segment.words]
+            continue
+        header, *rows = [line.split("\t") for line in read_text(path).splitlines()] or [[""]]
+        if not {"id", "word_confidences"} <= set(header):
+            raise InputError(
+                f"{shown(path)} has no column word_confidences. Decode with recipes.decode_ctc, or give .json "
+                "transcripts."
+            )
+        name, column = header.index("id"), header.index("word_confidences")
+        try:
+            found |= {row[name]: [float(value) for value in row[column].split()] for row in rows}
+        except (ValueError, IndexError) as error:
+            raise InputError(f"{shown(path)}: {error} in word_confidences. Decode again.") from error
+    if not any(found.values()):
+        raise InputError(f"{shown(paths[0])} has no confidences of words. Give .json transcripts, or .ctm.")
+    return found
+
+
 def recording_place(utterance: Utterance) -> tuple[str, float]:
     """The recording an utterance comes from, and its start there in seconds.
 

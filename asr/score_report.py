@@ -75,6 +75,8 @@ def format_report(report: Mapping[str, Any]) -> str:
     lines = aligned(rows)
     if "against" in report:
         lines += ["", *comparison(report["against"], {metric: metric.upper() for metric in METRICS})]
+    if "calibration" in report:
+        lines += ["", *_calibration(report["calibration"])]
     lines += ["", drawn_by(report["bootstrap"])]
     lines += [f"signature  {signature}" for signature in report["signature"].values()]
     return "\n".join(lines)
@@ -126,6 +128,25 @@ def drawn_by(bootstrap: Mapping[str, Any]) -> str:
     """The line that says how intervals were made."""
     drawn = f"{bootstrap['resamples']} draws by {bootstrap['drawn']}, seed {bootstrap['seed']}"
     return f"interval   percentile bootstrap, {drawn}"
+
+
+def _calibration(found: Mapping[str, Any]) -> list[str]:
+    """The lines on how far confidences can be trusted."""
+    rows = [["confidence of words", "words", "mean", "right"]]
+    rows += [
+        [f"{each['low']:.2f} to {each['high']:.2f}", str(each["words"])]
+        + [f"{100 * each[name]:.1f} %" for name in ("confidence", "right")]
+        for each in found["bins"]
+    ]
+    rows.append(
+        ["all", str(found["words"]), f"{100 * found['confidence']:.1f} %", f"{100 * found['right']:.1f} %"]
+    )
+    return [
+        *aligned(rows),
+        f"expected calibration error {100 * found['ece']:.1f} % (bins of equal counts "
+        f"{100 * found['adaptive_ece']:.1f} %), Brier {found['brier']:.3f}, "
+        f"normalised cross entropy {found['normalised_cross_entropy']:.3f}",
+    ]
 
 
 def _percent(rate: float) -> float | None:

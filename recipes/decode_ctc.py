@@ -1,7 +1,7 @@
 """Decode a split with a CTC model: ``python -m recipes.decode_ctc MODEL MANIFEST --split test --out hyp.tsv``.
 
-Writes one row per utterance: id, text, confidence, score, and the further texts of the n-best
-list as JSON. ``loquela score`` reads it. Without ``--lm`` it decodes greedily.
+Writes one row per utterance: id, text, confidence, score, the words' confidences, and the further texts
+of the n-best list as JSON. ``loquela score`` reads it. Without ``--lm`` it decodes greedily.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def main() -> int:
                 best.text,
                 f"{best.confidence:.4f}",
                 f"{best.score:.4f}",
+                " ".join(f"{word.confidence:.4f}" for word in best.words),
                 json.dumps([h.text for h in hypotheses[1:]], ensure_ascii=False),
             ]
         heard.clear()
@@ -91,7 +92,7 @@ def main() -> int:
     seconds = time.monotonic() - started
 
     # One table, in the manifest's order, whole or not at all.
-    lines = ["id\ttext\tconfidence\tscore\talternatives"]
+    lines = ["id\ttext\tconfidence\tscore\tword_confidences\talternatives"]
     lines += ["\t".join([each.id, *rows[each.id]]) for each in utterances if each.id in rows]
     write_whole(args.out, ("\n".join(lines) + "\n").encode(), overwrite=True)
     print(

@@ -6,6 +6,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asr.decode import BeamSearchConfig, FloatArray
+    from asr.tune import MakeDecoder
 
 HELP = "choose the decoder's weights on dev and save them with the language model"
 
@@ -72,7 +79,13 @@ def run(args: argparse.Namespace) -> int:
         start=BeamSearchConfig(beam_width=args.beam),
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    chosen = {name: value for name, value in asdict(result.config).items() if name != "num_hypotheses"}
+    config, before, after = _calibrated(
+        result.config,
+        lambda config: build_decoder(tokenizer.surfaces, tokenizer.blank, language_model, config),
+        emissions,
+        references,
+    )
+    chosen = {name: value for name, value in asdict(config).items() if name != "num_hypotheses"}
     if args.units == "both":
         set_decoding(args.lm, chosen)
     print(
@@ -82,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
                 "cer": round(result.cer, 5),
                 "utterances": len(references),
                 "on_edge": list(result.edges),
+                "calibration_error": {"raw": round(before, 5), "calibrated": round(after, 5)},
                 "decoding": chosen,
             }
         )
@@ -103,3 +117,32 @@ def run(args: argparse.Namespace) -> int:
             encoding="utf-8",
         )
     return int(failed)
+
+
+def _calibrated(
+    config: BeamSearchConfig,
+    make_decoder: MakeDecoder,
+    emissions: Sequence[FloatArray],
+    references: Sequence[str],
+) -> tuple[BeamSearchConfig, float, float]:
+    """The settings with confidences of words that fit dev, and the expected calibration errors there, raw and so.
+
+    The second is measured on what it was fitted to.
+    """
+    from dataclasses import replace
+
+    from asr.calibration import fit_calibration, reliability, words_judged
+    from asr.decode import decode_all
+    from asr.decode.confidence import calibrated
+
+    sure: list[float] = []
+    right: list[bool] = []
+    for reference, (best, *_) in zip(references, decode_all(make_decoder(config), emissions), strict=True):
+        sure += [word.confidence for word in best.words]
+        right += words_judged(reference, best.text)
+    if not sure:
+        return config, 0.0, 0.0
+    scale, shift = fit_calibration(sure, right)
+    fitted = [calibrated(each, scale, shift) for each in sure]
+    errors = [reliability(each, right).ece for each in (sure, fitted)]
+    return replace(config, confidence_scale=scale, confidence_shift=shift), errors[0], errors[1]

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lm.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -72,7 +74,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     numbers.add_argument("--seed", type=int, default=0, help="of the draws (0)")
     numbers.add_argument("--draw", default="", metavar="COLUMN", help="draw speakers, say, for utterances")
 
+    numbers.add_argument(
+        "--calibration", action="store_true",
+        help="also say whether words of which the system is sure are right as often; reads the word_confidences of "
+        "recipes.decode_ctc, or .json and .ctm transcripts",
+    )  # fmt: skip
+
     output = parser.add_argument_group("output")
+    output.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="with --calibration: draw the reliability diagram (png, svg, pdf)",
+    )
     output.add_argument("--json", action="store_true", help="one line of JSON in place of the table")
     output.add_argument("--alignments", type=Path, metavar="FILE", help="write every alignment here")
     output.add_argument("--overwrite", action="store_true", help="replace the alignments file if it exists")
@@ -100,8 +114,39 @@ def run(args: argparse.Namespace) -> int:
     _warn(score, args.hypothesis)
     if other is not None:
         _warn(other, args.against)
+    if args.calibration:
+        report["calibration"] = _calibration(args, score, references)
+    elif args.plot:
+        raise InputError("--plot is given without --calibration. Add it, or leave the plot out.")
     print(json.dumps(report, ensure_ascii=False) if args.json else format_report(report))
     return 0
+
+
+def _calibration(args: argparse.Namespace, score: CorpusScore, references: References) -> dict[str, Any]:
+    """How far the words' confidences can be trusted, as JSON values; draws it if it is to."""
+    from dataclasses import asdict
+
+    from asr.calibration import judge, reliability
+    from asr.score_files import read_confidences
+
+    confidences = read_confidences(args.hypothesis)
+    groups = references.labels("recording") if args.recording_level else None
+    if groups and len(set(groups.values())) == len(confidences) == 1:  # one against one, whatever its name
+        confidences = dict.fromkeys(groups.values(), next(iter(confidences.values())))
+    sure, right, odd = judge(score, confidences, groups)
+    say_ids(
+        system_name(args.hypothesis), odd, "with other words than confidences, left out of the calibration"
+    )
+    if not sure:
+        raise InputError(
+            "no word has a confidence that fits. Score with the policy that the system writes by."
+        )
+    found = reliability(sure, right)
+    if args.plot:
+        from asr.inspect.plots import reliability_diagram
+
+        reliability_diagram(found, system_name(args.hypothesis), args.plot)
+    return asdict(found)
 
 
 def _resamples(value: str) -> int:
@@ -113,7 +158,6 @@ def _resamples(value: str) -> int:
 def _policy(args: argparse.Namespace) -> TextPolicy:
     from asr.formats.files import read_text
     from asr.text import TextPolicy
-    from lm.errors import InputError
 
     values: dict[str, Any] = {}
     if args.policy:

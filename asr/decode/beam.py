@@ -13,6 +13,7 @@ import numpy.typing as npt
 from asr.decode.confidence import (
     acoustic_confidences,
     blank_confidence,
+    calibrated,
     combine,
     hypothesis_posteriors,
     mean_confidence,
@@ -128,7 +129,10 @@ class BeamDecoder:
             confidence = combine(posterior, blank_confidence(emissions, self._blank))
             return Hypothesis("", (), text.score, confidence, text.ctc_score, text.model_score)
         acoustic = acoustic_confidences(emissions, text.labels, frames, words, self._surfaces)
-        confidences = [combine(share, own) for share, own in zip(shares, acoustic, strict=True)]
+        scale, shift = self._config.confidence_scale, self._config.confidence_shift
+        confidences = [
+            calibrated(combine(share, own), scale, shift) for share, own in zip(shares, acoustic, strict=True)
+        ]
         spans = word_frames(words, frames, len(emissions))
         word_score = self._config.word_bonus * len(words)
         return Hypothesis(

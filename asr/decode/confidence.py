@@ -127,5 +127,18 @@ def combine(posterior: float, acoustic: float) -> float:
     return float(posterior ** (1 - ACOUSTIC_SHARE) * acoustic**ACOUSTIC_SHARE)
 
 
+def calibrated(confidence: float, scale: float, shift: float) -> float:
+    """A confidence whose log-odds are scaled and shifted, as `asr.calibration` fits them; 0 to 1."""
+    if (scale, shift) == (1.0, 0.0):
+        return confidence
+    return 1 / (1 + math.exp(-max(-700.0, min(700.0, scale * log_odds(confidence) + shift))))
+
+
+def log_odds(probability: float) -> float:
+    """ln p / (1 - p), of a probability that is kept off 0 and 1."""
+    held = min(1 - 1e-6, max(1e-6, probability))
+    return math.log(held / (1 - held))
+
+
 def _probability(log_probability: float) -> float:
     return math.exp(min(0.0, log_probability))

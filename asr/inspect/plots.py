@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.calibration import Reliability
 from lm.errors import InputError
 
 
@@ -59,5 +60,26 @@ def curves(lines: Mapping[str, Sequence[float]], title: str, xlabel: str, ylabel
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
     axes.legend()
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+    pyplot.close(figure)
+
+
+def reliability_diagram(found: Reliability, title: str, path: Path) -> None:
+    """Share of right words over their confidence, a dot for each bin as large as its words are many."""
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(4.5, 4.5))
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--")
+    axes.plot([each.confidence for each in found.bins], [each.right for each in found.bins], color="C0")
+    axes.scatter(
+        [each.confidence for each in found.bins],
+        [each.right for each in found.bins],
+        s=[4 + 400 * each.words / found.words for each in found.bins],
+        color="C0",
+    )
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence of a word", ylabel="share of right words")
+    axes.set_title(
+        f"{title}\n{found.words} words, expected calibration error {100 * found.ece:.1f} %", fontsize=9
+    )
+    axes.grid(alpha=0.3)
     figure.savefig(path, dpi=150, bbox_inches="tight")
     pyplot.close(figure)

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 _TOKENIZERS = ("13a", "none", "char", "intl", "zh", "ja-mecab", "ko-mecab", "flores200")
 
 _TRANSLATION_OPTIONS = ("tokenize", "lowercase", "train_manifest", "comet")
-_RECOGNITION_OPTIONS = ("policy", "unicode_form", "case", "punctuation", "no_spaces", "alignments")
+_RECOGNITION_OPTIONS = (
+    "policy",
+    "unicode_form",
+    "case",
+    "punctuation",
+    "no_spaces",
+    "alignments",
+    "calibration",
+    "plot",
+)
 
 _FAR_BETTER = 10
 """Points of chrF++ by which hypotheses must be nearer to the source than to the reference for a warning:

@@ -58,9 +58,10 @@ def test_decoded_rows_are_in_the_manifests_order_and_can_be_scored(
             run(decode_ctc, monkeypatch, trained, tone_corpus, "--split", "dev", *options, "--out", out) == 0
         )
         rows = [line.split("\t") for line in out.read_text().splitlines()]
-        assert rows[0] == ["id", "text", "confidence", "score", "alternatives"]
+        assert rows[0] == ["id", "text", "confidence", "score", "word_confidences", "alternatives"]
         assert [row[0] for row in rows[1:]] == [f"dev{number:02d}" for number in range(8)]
-    assert any(json.loads(row[4]) for row in rows[1:])
+        assert all(len(row[4].split()) == len(row[1].split()) for row in rows[1:])
+    assert any(json.loads(row[5]) for row in rows[1:])
     capsys.readouterr()
     score = [
         "score",

@@ -164,4 +164,4 @@ def test_the_options_are_known_without_a_heavy_import() -> None:
     tree = ast.parse(Path(score.__file__).read_text(encoding="utf-8"))
     imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
     imported |= {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
-    assert imported <= {"__future__", "argparse", "json", "sys", "pathlib", "typing"}
+    assert imported <= {"__future__", "argparse", "json", "sys", "pathlib", "typing", "lm.errors"}
