@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from asr.audio.clock import Clock
 from asr.card import CARD, model_folder
 from asr.config import from_mapping
 from asr.decode import BeamSearchConfig, Decoder, Hypothesis, build_decoder, decode_all
+from asr.decode.hotwords import HOTWORD_WEIGHT, weighed
 from asr.emissions import encode_groups
 from asr.frames import samples_to_seconds
 from asr.model import CTCModel, load_model, own_language_model, published_model
@@ -31,7 +32,7 @@ from asr.segment import (
 )
 from asr.transcript import Gap, Transcript, TranscriptSegment, Word
 from lm.errors import InputError
-from lm.folder import LanguageModel
+from lm.folder import LanguageModel, Units
 
 FloatArray = NDArray[np.float32]
 
@@ -113,7 +114,7 @@ class Transcriber:
             language: of a published model that has several (MMS), by its own code.
             device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
             decoding: settings of the beam search that differ from those tuned with the language
-                model (see `BeamSearchConfig`).
+                model (see `tuned_search`).
         Raises:
             InputError: a folder or file is missing or altered, or the language model is for
                 another alphabet.
@@ -129,8 +130,7 @@ class Transcriber:
         decoder = build_decoder(
             tokenizer.surfaces,
             tokenizer.blank,
-            language_model,
-            search_settings(language_model, overrides),
+            *tuned_search(language_model, overrides),
             device=str(opened.model.head.weight.device),
         )
         details = {"model": opened.source, "language_model": str(beside) if beside else "none"}
@@ -285,17 +285,35 @@ def account(segments: Sequence[TranscriptSegment], gaps: Sequence[Gap], duration
     return accounted
 
 
-def search_settings(
+def tuned_search(
     language_model: LanguageModel | None, overrides: Mapping[str, Any]
-) -> BeamSearchConfig | None:
-    """Settings of the beam search: those tuned with the language model, with what ``overrides`` changes.
+) -> tuple[LanguageModel | None, BeamSearchConfig | None]:
+    """What to search with: the part of the language model that `loquela lm tune` chose, and its settings.
 
-    None, for greedy decoding, where there is neither.
+    Both None, for greedy decoding, where there is neither a model nor a setting.
+
+    Args:
+        overrides: settings that differ from the tuned ones. Besides those of `BeamSearchConfig`: ``units`` (``both``,
+            ``word`` or ``character``), and ``hotword_weight``, of the hotwords whose own is None. A weight of a part
+            that was not chosen brings it back; a closed vocabulary brings back the words, as a list.
+    Raises:
+        InputError: an unknown setting, or a part that the language model lacks.
     """
     if language_model is None and not overrides:
-        return None
-    tuned = (language_model.decoding if language_model else None) or {}
-    return from_mapping(BeamSearchConfig, {**tuned, **overrides}, "decoding.")
+        return None, None
+    values = {**((language_model.decoding if language_model else None) or {}), **overrides}
+    units, weight = values.pop("units", "both"), values.pop("hotword_weight", HOTWORD_WEIGHT)
+    if units not in get_args(Units):
+        raise InputError(f"decoding option units must be one of {', '.join(get_args(Units))}; got {units!r}.")
+    other = {"word": "char_weight", "character": "lm_weight"}.get(units, "")
+    if "units" not in overrides and overrides.get(other):
+        units = "both"
+    elif units == "character" and "units" not in overrides and values.get("open_vocabulary") is False:
+        units, values["lm_weight"] = "both", 0.0
+    if values.get("hotwords"):
+        values["hotwords"] = weighed(values["hotwords"], weight)
+    config = from_mapping(BeamSearchConfig, values, "decoding.")
+    return language_model.only(units) if language_model else None, config
 
 
 def device_named(name: str) -> str:

@@ -1,12 +1,8 @@
 # shellcheck shell=bash
 # Steps that the corpora's recipes share; each takes the experiment folder and the manifest.
 
-tune_decoder() { # EXP MANIFEST: weights for each language model alone and for both, on dev
-    local units
-    for units in word character both; do
-        loquela lm tune --model "$1" --lm "$1/lm" --manifest "$2" --units "$units" \
-            --table "$1/tune.$units.tsv" | tee "$1/tune.$units.json"
-    done
+tune_decoder() { # EXP MANIFEST: weights for words, for characters and for both, on dev; the best is saved
+    loquela lm tune --model "$1" --lm "$1/lm" --manifest "$2" --table "$1/tune.tsv" | tee "$1/tune.json"
 }
 
 decode_splits() { # EXP MANIFEST SPLIT...: greedy, each language model alone, both
@@ -16,7 +12,7 @@ decode_splits() { # EXP MANIFEST SPLIT...: greedy, each language model alone, bo
         python -m recipes.decode_ctc "$exp" "$manifest" --split "$split" --out "$exp/$split.greedy.tsv"
         for units in word character both; do
             python -m recipes.decode_ctc "$exp" "$manifest" --split "$split" --lm "$exp/lm" \
-                --units "$units" --tuned "$exp/tune.$units.json" --out "$exp/$split.$units.tsv"
+                --units "$units" --tuned "$exp/tune.json" --out "$exp/$split.$units.tsv"
         done
     done
 }

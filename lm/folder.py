@@ -23,6 +23,8 @@ MODEL_SUFFIXES = (".arpa", ".arpa.gz", ".bin", ".binary", ".klm")
 """Endings of bare model files in a folder without ``lm.json`` (as pyctcdecode writes them)."""
 
 Unit = Literal["word", "character"]
+Units = Literal["both", "word", "character"]
+"""Which n-grams of a language model are used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class LanguageModel:
     policy: dict[str, Any] | None = None
     """The text policy of the training text, as the recogniser's must be; None where unknown."""
     decoding: dict[str, Any] | None = None
-    """Tuned settings of the beam search; None before tuning."""
+    """What tuning chose: settings of the beam search, and ``units``; None before."""
     training: SentenceSet | None = None
     """Which sentences it was trained on; None where unknown."""
     path: Path
@@ -71,7 +73,7 @@ class LanguageModel:
         """The alphabet without the space."""
         return frozenset(self.alphabet) - {" "}
 
-    def only(self, units: Literal["both", "word", "character"]) -> LanguageModel:
+    def only(self, units: Units) -> LanguageModel:
         """This language model with only the word or only the character model.
 
         Raises:

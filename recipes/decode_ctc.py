@@ -17,10 +17,11 @@ import yaml
 
 from asr.cli import guarded
 from asr.decode import FloatArray, build_decoder, decode_all
+from asr.decode.hotwords import read_hotwords
 from asr.emissions import utterance_emissions
 from asr.formats.files import write_whole
 from asr.manifest import Utterance, read_manifest, total_hours
-from asr.transcribe import device_named, open_model, search_settings
+from asr.transcribe import device_named, open_model, tuned_search
 from lm.errors import InputError
 from lm.folder import LanguageModel
 
@@ -47,8 +48,15 @@ def main() -> int:
     parser.add_argument(
         "--units",
         choices=("both", "word", "character"),
-        default="both",
-        help="which of the language models to use",
+        help="which n-grams of the language model to use (default: as tuned)",
+    )
+    parser.add_argument(
+        "--hotwords", type=Path, help="words and phrases to expect, one a line, as of `loquela transcribe`"
+    )
+    parser.add_argument(
+        "--closed-vocabulary",
+        action="store_true",
+        help="write only words that the word model or --hotwords knows",
     )
     parser.add_argument("--out", type=Path, required=True, help="table to write")
     args = parser.parse_args()
@@ -56,8 +64,12 @@ def main() -> int:
     # Model and decoder.
     model = open_model(args.model, args.language, args.device).model
     surfaces, blank = model.tokenizer.surfaces, model.tokenizer.blank
-    language_model = LanguageModel.load(args.lm).only(args.units) if args.lm else None
-    config = search_settings(language_model, {**tuned(args.tuned), **settings_from(args.decoding)})
+    overrides = {**tuned(args.tuned, args.units), **settings_from(args.decoding)}
+    if args.hotwords:
+        overrides["hotwords"] = read_hotwords(args.hotwords)
+    if args.closed_vocabulary:
+        overrides["open_vocabulary"] = False
+    language_model, config = tuned_search(LanguageModel.load(args.lm) if args.lm else None, overrides)
     decoder = build_decoder(surfaces, blank, language_model, config, device_named(args.device))
 
     # Emissions -> hypotheses.
@@ -102,12 +114,15 @@ def main() -> int:
     return int(failed)
 
 
-def tuned(path: Path | None) -> dict[str, Any]:
-    """The settings in what ``loquela lm tune`` printed."""
+def tuned(path: Path | None, units: str | None) -> dict[str, Any]:
+    """The settings in what ``loquela lm tune`` printed: of these units, or those that it chose."""
+    chosen = {"units": units} if units else {}
     if path is None:
-        return {}
+        return chosen
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["decoding"])
+        printed = json.loads(path.read_text(encoding="utf-8"))
+        found = printed["arms"][units] if units else printed
+        return {**found["decoding"], **chosen}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"--tuned {path} cannot be read ({error}). Give the output of `loquela lm tune`."

@@ -21,7 +21,7 @@ from asr.transcribe import (
     TranscribeConfig,
     Transcriber,
     device_named,
-    search_settings,
+    tuned_search,
 )
 from asr.transcript import Transcript
 from lm.errors import InputError
@@ -152,8 +152,7 @@ class EndToEnd(Transcriber):
         decoder = build_decoder(
             tokenizer.surfaces,
             tokenizer.blank,
-            language_model,
-            search_settings(language_model, decoding),
+            *tuned_search(language_model, decoding),
             device=str(model.recogniser.head.weight.device),
         )
         details = {"model": name, "language_model": str(lm) if lm else "none"}

@@ -10,8 +10,8 @@ from functools import cache
 from itertools import islice
 
 from asr.check.findings import CheckConfig, Finding
-from asr.check.lookalikes import APOSTROPHES, INVISIBLE, JOINERS, LETTERS, base, script
 from asr.check.shared import SHOWN, code_point
+from asr.lookalikes import APOSTROPHES, INVISIBLE, JOINERS, LETTERS, base, script
 from asr.manifest import Utterance
 
 _MARKUP = re.compile(r"\[[^\]]*\]|<[^<>]*>|\{[^}]*\}|&#?\w+;")

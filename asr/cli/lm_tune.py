@@ -1,20 +1,22 @@
-"""``loquela lm tune``: the decoder's weights on dev, saved with the language model."""
+"""``loquela lm tune``: the decoder's weights, and which n-grams to use, on dev; saved with the language model."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from asr.decode import Hypothesis
+    from asr.decode import LanguageModel as FusedModel
+    from asr.tune import ArmResult, TuneResult
+    from lm.folder import LanguageModel, Units
 
-    from asr.decode import BeamSearchConfig, FloatArray
-    from asr.tune import MakeDecoder
-
-HELP = "choose the decoder's weights on dev and save them with the language model"
+HELP = "choose n-grams and the decoder's weights on dev, and save the choice with the language model"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="language model folder; its lm.json takes the weights",
+        help="language model folder; its lm.json takes the choice",
     )
     parser.add_argument("--language", default="", help="of a published model that has several")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
@@ -39,34 +41,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--units",
         choices=("both", "word", "character"),
-        default="both",
-        help="which of the language models to tune with; only `both` is saved in lm.json",
+        help="tune with these n-grams alone (default: compare words, characters and both, and keep the best)",
     )
     parser.add_argument("--beam", type=int, default=64, metavar="N", help="beam width (default: 64)")
+    parser.add_argument(
+        "--hotwords",
+        type=Path,
+        metavar="FILE",
+        help="expect these, one a line, and tune the weight of those that have none of their own",
+    )
+    parser.add_argument(
+        "--grid",
+        action="append",
+        default=[],
+        type=_axis,
+        metavar="NAME=V,V",
+        help="first values of a weight, as word_bonus=0,2,4; repeatable",
+    )
     parser.add_argument("--table", type=Path, metavar="TSV", help="write everything that was tried")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Tune; prints the chosen weights and whether they lie on the edge of what was tried."""
-    from dataclasses import asdict
-
-    from asr.decode import BeamSearchConfig, build_decoder
+    """Tune; prints the choice as JSON, and on standard error how sure it is and what lies on an edge."""
+    from asr.decode import BeamSearchConfig, build_decoder, reconcile
+    from asr.decode.hotwords import read_hotwords
     from asr.emissions import utterance_emissions
     from asr.manifest import read_manifest, with_text
     from asr.transcribe import open_model
     from asr.tune import tune
     from lm.errors import InputError
-    from lm.folder import LanguageModel, set_decoding
+    from lm.folder import LanguageModel, read_description, set_decoding
 
+    hotwords = read_hotwords(args.hotwords) if args.hotwords else {}
     model = open_model(args.model, args.language, args.device).model
     tokenizer = model.tokenizer
-    language_model = LanguageModel.load(args.lm).only(args.units)
+    read_description(args.lm)  # where the choice will be saved
+    language_model = LanguageModel.load(args.lm)
+    arms: dict[str, FusedModel] = {
+        units: reconcile(tokenizer.surfaces, language_model.only(units), _say if place == 0 else _say_nothing)
+        for place, units in enumerate(_units(args.units, language_model))
+    }
     emissions, references, failed = [], [], False
     for utterance, values in utterance_emissions(
         model, with_text(read_manifest(args.manifest, split=args.split, corpus=args.corpus))
     ):
         if isinstance(values, InputError):
-            print(f"left out: {values}", file=sys.stderr)
+            _say(f"left out: {values}")
             failed = True
         else:
             emissions.append(values)
@@ -74,75 +94,146 @@ def run(args: argparse.Namespace) -> int:
     result = tune(
         emissions,
         references,
-        lambda config: build_decoder(tokenizer.surfaces, tokenizer.blank, language_model, config),
-        language_model,
+        arms,
+        lambda language_model, config: build_decoder(
+            tokenizer.surfaces, tokenizer.blank, language_model, config
+        ),
         start=BeamSearchConfig(beam_width=args.beam),
-        report=lambda line: print(line, file=sys.stderr, flush=True),
+        grid=dict(args.grid),
+        hotwords=hotwords,
+        report=_say,
     )
-    config, before, after = _calibrated(
-        result.config,
-        lambda config: build_decoder(tokenizer.surfaces, tokenizer.blank, language_model, config),
-        emissions,
-        references,
-    )
-    chosen = {name: value for name, value in asdict(config).items() if name != "num_hypotheses"}
-    if args.units == "both":
-        set_decoding(args.lm, chosen)
+    chosen = {units: _described(units, arm, references) for units, arm in result.arms.items()}
+    set_decoding(args.lm, chosen[result.best]["decoding"])
+    for line in _lines(result):
+        _say(line)
     print(
         json.dumps(
             {
-                "wer": round(result.wer, 5),
-                "cer": round(result.cer, 5),
+                "units": result.best,
+                **chosen[result.best],
                 "utterances": len(references),
-                "on_edge": list(result.edges),
-                "calibration_error": {"raw": round(before, 5), "calibrated": round(after, 5)},
-                "decoding": chosen,
+                "against": {
+                    units: {
+                        "difference": round(each.difference, 5),
+                        "low": round(each.interval.low, 5),
+                        "high": round(each.interval.high, 5),
+                        "p_value": round(each.p_value, 4),
+                    }
+                    for units, each in result.against.items()
+                },
+                "arms": chosen,
             }
         )
     )
     if args.table:
-        args.table.parent.mkdir(parents=True, exist_ok=True)
-        names = sorted({name for trial in result.trials for name in trial.weights})
-        rows = [
-            [
-                *(f"{trial.weights[name]:g}" for name in names),
-                f"{trial.wer:.5f}",
-                f"{trial.cer:.5f}",
-                str(trial.decoded),
-            ]
-            for trial in result.trials
-        ]
-        args.table.write_text(
-            "\n".join("\t".join(row) for row in [[*names, "wer", "cer", "decoded"], *rows]) + "\n",
-            encoding="utf-8",
-        )
+        _write_table(result, args.table)
     return int(failed)
 
 
-def _calibrated(
-    config: BeamSearchConfig,
-    make_decoder: MakeDecoder,
-    emissions: Sequence[FloatArray],
-    references: Sequence[str],
-) -> tuple[BeamSearchConfig, float, float]:
-    """The settings with confidences of words that fit dev, and the expected calibration errors there, raw and so.
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
-    The second is measured on what it was fitted to.
+
+def _say_nothing(line: str) -> None:
+    pass
+
+
+def _axis(text: str) -> tuple[str, tuple[float, ...]]:
+    name, _, values = text.partition("=")
+    try:
+        return name, tuple(sorted({float(value) for value in values.split(",")}))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=V,V with numbers.") from error
+
+
+def _units(wanted: Units | None, language_model: LanguageModel) -> Sequence[Units]:
+    """The parts of the language model to compare, the whole first."""
+    if wanted:
+        return (wanted,)
+    if language_model.word is None:
+        return ("character",)
+    return ("both", "word", "character") if language_model.character else ("word",)
+
+
+def _described(units: str, arm: ArmResult, references: Sequence[str]) -> dict[str, Any]:
+    """What is said and saved of the best setting with one language model."""
+    scale, shift, before, after = _calibration(arm.hypotheses, references)
+    config = replace(arm.config, confidence_scale=scale, confidence_shift=shift)
+    decoding = {
+        "units": units,
+        # A list of hotwords is of some recordings; their weight is of the model.
+        **{
+            name: value
+            for name, value in asdict(config).items()
+            if name not in ("num_hypotheses", "hotwords")
+        },
+        **{name: value for name, value in arm.weights.items() if name == "hotword_weight"},
+    }
+    return {
+        "wer": round(arm.wer, 5),
+        "cer": round(arm.cer, 5),
+        "on_edge": [edge.name for edge in arm.edges],
+        "calibration_error": {"raw": round(before, 5), "calibrated": round(after, 5)},
+        "decoding": decoding,
+    }
+
+
+def _calibration(
+    hypotheses: Sequence[Hypothesis], references: Sequence[str]
+) -> tuple[float, float, float, float]:
+    """Scale and shift that make confidences of words fit dev, and the expected calibration errors there, raw and so.
+
+    The second error is measured on what it was fitted to.
     """
-    from dataclasses import replace
-
     from asr.calibration import fit_calibration, reliability, words_judged
-    from asr.decode import decode_all
     from asr.decode.confidence import calibrated
 
-    sure: list[float] = []
-    right: list[bool] = []
-    for reference, (best, *_) in zip(references, decode_all(make_decoder(config), emissions), strict=True):
-        sure += [word.confidence for word in best.words]
-        right += words_judged(reference, best.text)
+    sure = [word.confidence for best in hypotheses for word in best.words]
+    right = [
+        outcome
+        for reference, best in zip(references, hypotheses, strict=True)
+        for outcome in words_judged(reference, best.text)
+    ]
     if not sure:
-        return config, 0.0, 0.0
+        return 1.0, 0.0, 0.0, 0.0
     scale, shift = fit_calibration(sure, right)
     fitted = [calibrated(each, scale, shift) for each in sure]
-    errors = [reliability(each, right).ece for each in (sure, fitted)]
-    return replace(config, confidence_scale=scale, confidence_shift=shift), errors[0], errors[1]
+    return scale, shift, reliability(sure, right).ece, reliability(fitted, right).ece
+
+
+def _lines(result: TuneResult) -> list[str]:
+    """Which language model is best and by how much, and each weight whose optimum lies on an edge."""
+    best = result.arms[result.best]
+    lines = [f"best: {_NAMES[result.best]}, WER {best.wer:.2%}, CER {best.cer:.2%}"]
+    for units, found in result.against.items():
+        other = result.arms[units]
+        shown = "shown" if found.verdict else "not shown: the interval covers 0"
+        lines.append(
+            f"  against {_NAMES[units]}, WER {other.wer:.2%}, CER {other.cer:.2%}: "
+            f"{100 * found.difference:+.2f} points of WER "
+            f"({100 * found.interval.low:+.2f} to {100 * found.interval.high:+.2f}, p {found.p_value:.3f}; {shown})"
+        )
+    return lines + [f"{_NAMES[units]}: {edge}" for units, arm in result.arms.items() for edge in arm.edges]
+
+
+_NAMES = {"both": "words and characters", "word": "words alone", "character": "characters alone"}
+
+
+def _write_table(result: TuneResult, path: Path) -> None:
+    names = sorted({name for trial in result.trials for name in trial.weights})
+    rows = [
+        [
+            trial.arm,
+            *(f"{trial.weights[name]:g}" if name in trial.weights else "" for name in names),
+            f"{trial.wer:.5f}",
+            f"{trial.cer:.5f}",
+            str(trial.decoded),
+        ]
+        for trial in result.trials
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "\n".join("\t".join(row) for row in [["units", *names, "wer", "cer", "decoded"], *rows]) + "\n",
+        encoding="utf-8",
+    )

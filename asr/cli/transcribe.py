@@ -95,7 +95,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hotword-weight",
         type=float,
         metavar="W",
-        help="added for each hotword that has no weight of its own (default: 4)",
+        help="added for each hotword that has no weight of its own (default: as tuned, or 4)",
+    )
+    decoding.add_argument(
+        "--closed-vocabulary",
+        action="store_true",
+        help="write only words that the word model or --hotwords knows",
     )
     output = add_output_arguments(parser, transcript_formats, TRANSCRIPT_FORMATS)
     output.add_argument(
@@ -168,18 +173,19 @@ def _check_own(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
 
 
 def decoding_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Settings of the beam search that the arguments give."""
+    """Settings of the beam search that the arguments give, for `asr.transcribe.tuned_search`."""
     named: dict[str, Any] = {
         "lm_weight": args.lm_weight,
         "char_weight": args.char_weight,
         "word_bonus": args.word_bonus,
         "beam_width": args.beam,
+        "hotword_weight": args.hotword_weight,
+        "open_vocabulary": False if args.closed_vocabulary else None,
     }
     if args.hotwords is not None:
-        from asr.decode.hotwords import HOTWORD_WEIGHT, read_hotwords
+        from asr.decode.hotwords import read_hotwords
 
-        weight = HOTWORD_WEIGHT if args.hotword_weight is None else args.hotword_weight
-        named["hotwords"] = read_hotwords(args.hotwords, weight)
+        named["hotwords"] = read_hotwords(args.hotwords)
     elif args.hotword_weight is not None:
         raise InputError("--hotword-weight is given without --hotwords. Add the file, or leave it out.")
     return {name: value for name, value in named.items() if value is not None}

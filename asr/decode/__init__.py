@@ -6,12 +6,12 @@ so that the inside of the search can be replaced.
 
 from dataclasses import replace
 
-from asr.decode.alphabet import check_alphabet
 from asr.decode.beam import BeamDecoder
 from asr.decode.config import BeamSearchConfig
 from asr.decode.fusion import Components, LanguageModel, Ngram
 from asr.decode.greedy import GreedyDecoder
 from asr.decode.hypothesis import Decoder, FloatArray, Hypothesis, WordSpan, decode_all, plain_text
+from asr.decode.reconcile import reconcile
 from asr.decode.times import align_labels
 
 __all__ = [
@@ -27,9 +27,9 @@ __all__ = [
     "WordSpan",
     "align_labels",
     "build_decoder",
-    "check_alphabet",
     "decode_all",
     "plain_text",
+    "reconcile",
 ]
 
 
@@ -45,17 +45,17 @@ def build_decoder(
     Args:
         surfaces: text that each label writes, one per column of the emissions.
         blank: the CTC blank's label.
-        language_model: scores texts; its alphabet must fit ``surfaces``.
+        language_model: scores texts; words that it writes otherwise are reconciled with ``surfaces`` (see `reconcile`).
         config: settings of the beam search; its defaults where only ``language_model`` is given. Its
             word bonus, which repays a language model, is 0 without one.
         device: of the engine ``torch``: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
     Raises:
-        InputError: the language model was made for another alphabet.
+        InputError: the language model is for another alphabet.
     """
     if language_model is None and config is None:
         return GreedyDecoder(surfaces, blank)
     if language_model is not None:
-        check_alphabet(surfaces, language_model)
+        language_model = reconcile(surfaces, language_model)
     config = config or BeamSearchConfig()
     if language_model is None:
         config = replace(config, word_bonus=0.0)

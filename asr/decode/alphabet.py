@@ -1,65 +1,21 @@
-"""Whether a language model or hotwords are written with the characters of the acoustic model."""
+"""Characters that two texts may use for one thing, and whether hotwords are written with the acoustic model's."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Sequence
 
-from asr.decode.fusion import BOUNDARY, LanguageModel
+from asr.lookalikes import APOSTROPHES
 from lm.errors import InputError
 
-MAX_FOREIGN = 0.5
-"""Share of either alphabet that the other may lack. A few foreign letters in the text are harmless: the
-words that hold them are never heard, or count as unseen."""
 MAX_SHOWN = 5
 """Hotwords quoted in an error."""
 LOOK_ALIKES = (
-    "'`\u00b4\u02b9\u02bb\u02bc\u2018\u2019\u2032\ua78c",  # apostrophes
+    APOSTROPHES,
     "-\u2010\u2011\u2012\u2013\u2014\u2212",  # hyphens
     '"\u00ab\u00bb\u201c\u201d\u201e',  # quotation marks
 )
 """Characters that two texts may use for the same thing."""
-
-
-def check_alphabet(surfaces: Sequence[str], language_model: LanguageModel) -> None:
-    """Refuse a language model whose text was normalised unlike the acoustic model's.
-
-    Refused are alphabets of which one lacks more than half of the other, and pairs of characters that
-    mean the same but are written differently on the two sides (case, composed or combining marks,
-    apostrophes). A model that does not know its alphabet passes.
-
-    Args:
-        surfaces: text that each label of the acoustic model writes.
-    Raises:
-        InputError: names each differing character with its code point and counterpart.
-    """
-    heard = frozenset("".join(surfaces)) - {" "}
-    read = language_model.characters - {BOUNDARY}
-    if not read or not heard:
-        return
-    unwritable, unread = sorted(read - heard), sorted(heard - read)
-    pairs = [(one, other) for one in unwritable for other in unread if _same_thing(one, other)]
-    few_shared = len(unwritable) > MAX_FOREIGN * len(read) or len(unread) > MAX_FOREIGN * len(heard)
-    if not pairs and not few_shared:
-        return
-    counterparts = dict(pairs)
-    listed = ", ".join(
-        _name(one) + (f" (the model has {_name(counterparts[one])})" if one in counterparts else "")
-        for one in unwritable
-    )
-    missing = ", ".join(_name(one) for one in unread)
-    raise InputError(
-        "the language model's alphabet does not match the acoustic model's: "
-        + "; ".join(
-            part
-            for part in (
-                f"only the language model has {listed}" if listed else "",
-                f"only the acoustic model has {missing}" if missing else "",
-            )
-            if part
-        )
-        + ". Build the language model with the acoustic model's text policy."
-    )
 
 
 def check_hotwords(surfaces: Sequence[str], hotwords: Collection[str]) -> None:
@@ -77,7 +33,7 @@ def check_hotwords(surfaces: Sequence[str], hotwords: Collection[str]) -> None:
     listed = []
     for char in sorted(frozenset("".join(phrases)) - heard):
         same = next((other for other in sorted(heard) if _same_thing(char, other)), None)
-        listed.append(_name(char) + (f" (the model has {_name(same)})" if same else ""))
+        listed.append(name_of(char) + (f" (the model has {name_of(same)})" if same else ""))
     shown = ", ".join(map(repr, phrases[:MAX_SHOWN]))
     more = f" and {len(phrases) - MAX_SHOWN} more" if len(phrases) > MAX_SHOWN else ""
     raise InputError(
@@ -104,7 +60,12 @@ def _same_thing(one: str, other: str) -> bool:
     )
 
 
-def _name(char: str) -> str:
+def name_of(char: str) -> str:
+    """A character and its code point.
+
+    >>> name_of("ñ"), name_of("\\u0303")
+    ('ñ U+00F1', '◌̃ U+0303')
+    """
     shown = f"◌{char}" if unicodedata.combining(char) else char
     if char.isspace() or not char.isprintable():
         shown = unicodedata.name(char, "control character").lower()

@@ -18,13 +18,12 @@ models had never seen came back in 92 to 94 of 100 places (28 to 31 without), an
 nobody said was written. At 6 there were up to 8 false ones for 124 true, at 10 up to 63."""
 
 
-def read_hotwords(path: str | Path, weight: float = HOTWORD_WEIGHT) -> dict[str, float]:
+def read_hotwords(path: str | Path) -> dict[str, float | None]:
     """Phrases of a UTF-8 text file and their weights: one a line, perhaps with a tab and its weight after it.
 
-    Empty lines are passed over, and so is a line that says what another has said already.
+    A line without a weight gives None, for `weighed`. Empty lines are passed over, and so is a line that says what
+    another has said already.
 
-    Args:
-        weight: of the lines without one.
     Raises:
         InputError: the file cannot be read or has no phrase; a line has a weight that is none, or none but a
             weight, or another weight than an earlier line with the same phrase.
@@ -35,7 +34,7 @@ def read_hotwords(path: str | Path, weight: float = HOTWORD_WEIGHT) -> dict[str,
         raise InputError(f"hotwords {path}: {error.strerror}. Give the path of a text file.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"hotwords {path}: not UTF-8. Save the file as UTF-8 text.") from error
-    hotwords: dict[str, float] = {}
+    hotwords: dict[str, float | None] = {}
     said: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -46,18 +45,27 @@ def read_hotwords(path: str | Path, weight: float = HOTWORD_WEIGHT) -> dict[str,
         if not phrase:
             raise InputError(f"{where}: no phrase before the tab. Write phrase, tab, weight.")
         try:
-            value = float(own) if tab else weight
+            value = float(own) if tab else None
         except ValueError as error:
             raise InputError(f"{where}: {own!r} is no weight. Write phrase, tab, a number.") from error
         if hotwords.setdefault(phrase, value) != value:
             raise InputError(
-                f"{where}: {phrase!r} weighs {value:g}, but {hotwords[phrase]:g} in line {said[phrase]}. "
+                f"{where}: {phrase!r} {_weighs(value)}, but {_weighs(hotwords[phrase])} in line {said[phrase]}. "
                 "Keep one of the lines."
             )
         said.setdefault(phrase, number)
     if not hotwords:
         raise InputError(f"hotwords {path}: no phrase in it. Write one a line, or leave out the file.")
     return hotwords
+
+
+def weighed(hotwords: Mapping[str, float | None], weight: float = HOTWORD_WEIGHT) -> dict[str, float]:
+    """The hotwords, those without a weight of their own with this one."""
+    return {phrase: weight if own is None else own for phrase, own in hotwords.items()}
+
+
+def _weighs(weight: float | None) -> str:
+    return "has no weight" if weight is None else f"weighs {weight:g}"
 
 
 def make_hotwords(hotwords: Mapping[str, float], numbers: Mapping[str, int]) -> Hotwords:

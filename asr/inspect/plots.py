@@ -18,12 +18,21 @@ def _pyplot() -> Any:
         import matplotlib
     except ImportError as error:
         raise InputError(
-            "plots need matplotlib. Install it: pip install 'loquela[plots]', or leave them out: --no-plots."
+            "plots need matplotlib. Install it: pip install 'loquela[plots]', or leave the plots out."
         ) from error
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     return pyplot
+
+
+def _save(pyplot: Any, figure: Any, path: Path) -> None:
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in known:
+        raise InputError(f"plot {path}: no picture ends so. Give a name that ends in .png, .svg or .pdf.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+    pyplot.close(figure)
 
 
 def heatmap(
@@ -47,8 +56,7 @@ def heatmap(
             colour = "black" if value > middle else "white"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=7)
     figure.colorbar(image, ax=axes, label=label)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    pyplot.close(figure)
+    _save(pyplot, figure, path)
 
 
 def curves(lines: Mapping[str, Sequence[float]], title: str, xlabel: str, ylabel: str, path: Path) -> None:
@@ -60,8 +68,7 @@ def curves(lines: Mapping[str, Sequence[float]], title: str, xlabel: str, ylabel
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    pyplot.close(figure)
+    _save(pyplot, figure, path)
 
 
 def reliability_diagram(found: Reliability, title: str, path: Path) -> None:
@@ -81,5 +88,4 @@ def reliability_diagram(found: Reliability, title: str, path: Path) -> None:
         f"{title}\n{found.words} words, expected calibration error {100 * found.ece:.1f} %", fontsize=9
     )
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    pyplot.close(figure)
+    _save(pyplot, figure, path)

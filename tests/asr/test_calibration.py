@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -98,18 +99,28 @@ def scored(tmp_path: Path) -> list[str]:
 def test_the_command_says_how_far_confidences_can_be_trusted(
     scored: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*scored, "--calibration", "--json", "--plot", str(tmp_path / "plot.png")]) == 0
+    assert main([*scored, "--calibration", "--json", "--plot", str(tmp_path / "new" / "plot.png")]) == 0
     found = json.loads(capsys.readouterr().out)["calibration"]
     assert (found["words"], found["right"]) == (7, pytest.approx(5 / 7))
     assert found["ece"] == pytest.approx((3 * 0.1 + 2 * 0.2 + 0.2 + 0.3) / 7)
-    assert (tmp_path / "plot.png").stat().st_size > 1000
+    assert (tmp_path / "new" / "plot.png").stat().st_size > 1000
     assert main([*scored, "--calibration"]) == 0
     assert "expected calibration error 17.1 %" in capsys.readouterr().out
 
 
-def test_mistakes_are_one_line(scored: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_line(
+    scored: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert main([*scored, "--plot", "x.png"]) == 1
     assert "without --calibration" in capsys.readouterr().err
+    assert main([*scored, "--calibration", "--plot", "x.txt"]) == 1
+    assert "no picture ends so" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main([*scored, "--calibration", "--plot", "x.png"]) == 1
+    assert "pip install 'loquela[plots]'" in capsys.readouterr().err
     (tmp_path / "hyp.tsv").write_text("id\ttext\nu1\ta b c\nu2\td e f\n")
     assert main([*scored, "--calibration"]) == 1
     assert "no column word_confidences" in capsys.readouterr().err

@@ -15,8 +15,8 @@ from hypothesis import strategies as some
 from numpy.typing import NDArray
 
 from asr.check import CheckConfig, Finding, check_manifest
-from asr.check.lookalikes import LETTERS, script
 from asr.frames import FrameGrid, frames_needed
+from asr.lookalikes import LETTERS, script
 from asr.manifest import Utterance
 
 RATE = 16_000

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from asr.cli import main as loquela
+from asr.decode import BeamSearchConfig
 from asr.model import load_model
-from asr.transcribe import Transcriber
+from asr.transcribe import Transcriber, tuned_search
 from lm.errors import InputError
-from lm.folder import LanguageModel
+from lm.folder import LanguageModel, copy_folder
 from recipes import decode_ctc, pack
 
 
@@ -39,9 +41,79 @@ def test_tuning_is_saved_with_the_language_model(lm: Path) -> None:
     decoding = LanguageModel.load(lm).decoding
     assert decoding is not None
     assert decoding["beam_width"] == 8
+    assert decoding["confidence_scale"] > 0
     table = lm.with_name("tune.tsv").read_text().splitlines()
     assert table[0].endswith("wer\tcer\tdecoded")
     assert len(table) > 100
+    assert {line.split("\t")[0] for line in table[1:]} == {"both", "word", "character"}
+    model, config = tuned_search(LanguageModel.load(lm), {})
+    assert model
+    assert config == BeamSearchConfig(**{name: value for name, value in decoding.items() if name != "units"})
+    kept = {"both": (True, True), "word": (True, False), "character": (False, True)}
+    assert (model.word is not None, model.character is not None) == kept[decoding["units"]]
+
+
+def test_tuning_compares_parts_tells_edges_and_feeds_decoding(
+    trained: Path,
+    lm: Path,
+    tone_corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "lm"
+    copy_folder(lm, folder)
+    words = LanguageModel.load(folder).vocabulary
+    hotwords = tmp_path / "hotwords.txt"
+    hotwords.write_text(words[0] + "\n", encoding="utf-8")
+    tune = ["lm", "tune", "--model", str(trained), "--lm", str(folder), "--manifest", str(tone_corpus)]
+    capsys.readouterr()
+    assert loquela([*tune, "--beam", "4", "--hotwords", str(hotwords), "--grid", "word_bonus=-90,-80"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert set(found["arms"]) == {"both", "word", "character"}
+    assert set(found["against"]) == set(found["arms"]) - {found["units"]}
+    assert (
+        found["decoding"] == found["arms"][found["units"]]["decoding"] == LanguageModel.load(folder).decoding
+    )
+    assert found["decoding"]["hotword_weight"] >= 0
+    assert "hotwords" not in found["decoding"]
+    assert err.count("  against ") == 2
+    on_edge = [name for arm in found["arms"].values() for name in arm["on_edge"]]
+    assert err.count("Tune again with --grid ") == len(on_edge) >= 1
+
+    printed = tmp_path / "tune.json"
+    printed.write_text(out, encoding="utf-8")
+    options = ["--split", "dev", "--lm", folder, "--tuned", printed, "--out", tmp_path / "hyp.tsv"]
+    for more in (
+        ["--units", "character"],
+        ["--units", "word", "--closed-vocabulary", "--hotwords", hotwords],
+    ):
+        assert run(decode_ctc, monkeypatch, trained, tone_corpus, *options, *more) == 0
+    texts = [line.split("\t")[1] for line in (tmp_path / "hyp.tsv").read_text().splitlines()[1:]]
+    assert set(words).issuperset(" ".join(texts).split())
+    with pytest.raises(InputError, match="cannot be read"):
+        run(decode_ctc, monkeypatch, trained, tone_corpus, *options, "--tuned", hotwords)
+
+
+def test_settings_of_one_part_bring_back_the_other_when_asked_for(lm: Path) -> None:
+    model = replace(
+        LanguageModel.load(lm), decoding={"units": "word", "lm_weight": 0.7, "hotword_weight": 6.0}
+    )
+    found, config = tuned_search(model, {"hotwords": {"a": None, "b": 1.0}})
+    assert found == model.only("word")
+    assert config == BeamSearchConfig(lm_weight=0.7, hotwords={"a": 6.0, "b": 1.0})
+    assert tuned_search(model, {"lm_weight": 1.0, "char_weight": 0.0})[0] == model.only("word")
+    assert tuned_search(model, {"char_weight": 0.5})[0] == model
+    assert tuned_search(model, {"units": "character", "lm_weight": 1.0})[0] == model.only("character")
+    characters = replace(model, decoding={"units": "character", "lm_weight": 0.7})
+    assert tuned_search(characters, {"open_vocabulary": False}) == (
+        characters,
+        BeamSearchConfig(lm_weight=0.0, open_vocabulary=False),
+    )
+    assert tuned_search(None, {}) == (None, None)
+    with pytest.raises(InputError, match="units must be one of both, word, character; got 'words'"):
+        tuned_search(model, {"units": "words"})
 
 
 def test_decoded_rows_are_in_the_manifests_order_and_can_be_scored(

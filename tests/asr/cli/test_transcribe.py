@@ -406,6 +406,8 @@ def test_control_c_leaves_whole_files(model: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # Tests that run in the background of a script have Ctrl-C ignored, and pass that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while len(list((tmp_path / "out").glob("*.json"))) < 2 and time.monotonic() < deadline:

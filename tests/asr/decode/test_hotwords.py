@@ -15,7 +15,8 @@ from hypothesis import given, settings, strategies
 from asr.cli import transcribe
 from asr.decode import BeamDecoder, BeamSearchConfig, Hypothesis, build_decoder
 from asr.decode.engine import SPACE, Hotwords
-from asr.decode.hotwords import HOTWORD_WEIGHT, make_hotwords, read_hotwords
+from asr.decode.hotwords import HOTWORD_WEIGHT, make_hotwords, read_hotwords, weighed
+from asr.transcribe import tuned_search
 from lm.errors import InputError
 from tests.asr.decode.toy import (
     EVERYTHING,
@@ -316,8 +317,9 @@ def test_spaces_around_and_between_words_do_not_matter() -> None:
 def test_a_file_gives_phrases_and_weights(tmp_path: Path) -> None:
     path = tmp_path / "hotwords.txt"
     path.write_bytes("\ufeffkay  pacha\r\n\r\nñan\t7.5\r\n wasi \t-1\nñan\t7.5\n".encode())
-    assert read_hotwords(path, 3.0) == {"kay pacha": 3.0, "ñan": 7.5, "wasi": -1.0}
-    assert read_hotwords(path)["kay pacha"] == HOTWORD_WEIGHT
+    assert read_hotwords(path) == {"kay pacha": None, "ñan": 7.5, "wasi": -1.0}
+    assert weighed(read_hotwords(path)) == {"kay pacha": HOTWORD_WEIGHT, "ñan": 7.5, "wasi": -1.0}
+    assert weighed(read_hotwords(path), 3.0)["kay pacha"] == 3.0
 
 
 @pytest.mark.parametrize(
@@ -328,7 +330,7 @@ def test_a_file_gives_phrases_and_weights(tmp_path: Path) -> None:
         (b"a\n \t5\n", "line 2: no phrase before the tab"),
         (b"a\tmuch\n", "line 1: 'much' is no weight"),
         (b"a\t1\t2\n", "line 1: '1\\\\t2' is no weight"),
-        (b"a\nb\na \t9\n", "line 3: 'a' weighs 9, but 5 in line 1"),
+        (b"a\nb\na \t9\n", "line 3: 'a' weighs 9, but has no weight in line 1"),
         (b"\xff\xfea\x00", "not UTF-8"),
     ],
 )
@@ -336,7 +338,7 @@ def test_a_file_that_is_none_is_refused_by_line(content: bytes, named: str, tmp_
     path = tmp_path / "hotwords.txt"
     path.write_bytes(content)
     with pytest.raises(InputError, match=named):
-        read_hotwords(path, 5.0)
+        read_hotwords(path)
 
 
 def test_the_command_line_reads_the_file_and_gives_the_default(tmp_path: Path) -> None:
@@ -345,12 +347,17 @@ def test_the_command_line_reads_the_file_and_gives_the_default(tmp_path: Path) -
     path = tmp_path / "hotwords.txt"
     path.write_text("kay pacha\nwasi\t2\n", encoding="utf-8")
     given = ["talk.wav", "--model", "m", "--hotwords", str(path)]
-    assert transcribe.decoding_of(parser.parse_args(given)) == {
-        "hotwords": {"kay pacha": HOTWORD_WEIGHT, "wasi": 2.0}
-    }
-    heavier = transcribe.decoding_of(parser.parse_args([*given, "--hotword-weight", "9"]))
-    assert heavier["hotwords"]["kay pacha"] == 9.0
-    assert f"(default: {HOTWORD_WEIGHT:g})" in parser.format_help()
+    decoding = transcribe.decoding_of(parser.parse_args(given))
+    assert tuned_search(None, decoding)[1] == BeamSearchConfig(
+        hotwords={"kay pacha": HOTWORD_WEIGHT, "wasi": 2.0}
+    )
+    heavier = transcribe.decoding_of(
+        parser.parse_args([*given, "--hotword-weight", "9", "--closed-vocabulary"])
+    )
+    assert tuned_search(None, heavier)[1] == BeamSearchConfig(
+        hotwords={"kay pacha": 9.0, "wasi": 2.0}, open_vocabulary=False
+    )
+    assert f"or {HOTWORD_WEIGHT:g})" in parser.format_help()
     with pytest.raises(InputError, match="--hotword-weight is given without --hotwords"):
         transcribe.decoding_of(parser.parse_args(["talk.wav", "--model", "m", "--hotword-weight", "9"]))
 

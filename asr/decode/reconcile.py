@@ -1,0 +1,277 @@
+"""A language model made elsewhere, in the acoustic model's writing.
+
+Where the two write one thing otherwise (case, composed letters, apostrophes, look-alikes), words of the language
+model are called as the acoustic model writes them. Their numbers and n-grams stay, so the search is as fast as ever
+and every score is the model's own. Where several words become one, the likeliest stands for it and the others are never
+heard: adding them up would need the sum of every n-gram that holds them. What was done is told by code point.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+
+from asr.decode.alphabet import LOOK_ALIKES, name_of
+from asr.decode.fusion import BOUNDARY, RESERVED, LanguageModel, Ngram
+from asr.lookalikes import APOSTROPHES, LETTERS
+from lm.errors import InputError
+from lm.tables import NgramTables
+
+Key = TypeVar("Key")
+
+MAX_UNWRITTEN = 0.001
+"""Share of a language model's words, or characters, that the acoustic model may have no letters for. Such words are
+never heard; more of them is a sign of another text policy or another language."""
+MAX_SHOWN = 12
+"""Characters listed in a line."""
+
+
+def reconcile(
+    surfaces: Sequence[str],
+    language_model: LanguageModel,
+    report: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+) -> LanguageModel:
+    """A language model whose words and characters are written as the acoustic model writes them.
+
+    The model itself where it says its alphabet and there is nothing to do.
+
+    Args:
+        surfaces: text that each label of the acoustic model writes.
+        report: receives a line for each kind of difference.
+    Raises:
+        InputError: more than `MAX_UNWRITTEN` of the words or characters, counted by their probability, cannot be
+            written; names each character with its code point.
+    """
+    heard = frozenset("".join(surfaces)) - {" "}
+    if isinstance(language_model, Reconciled) and language_model.heard == heard:
+        return language_model
+    read = language_model.characters - {BOUNDARY}
+    # Marks may have to be put together with their letters even where the acoustic model has both.
+    is_other = not read or not read <= heard or any(map(unicodedata.combining, read))
+    if is_other and heard:
+        spelling = Spelling(heard)
+        word, character = language_model.word, language_model.character
+        word = _respelled(word, spelling, "words", report) if word else None
+        character = _respelled(character, spelling, "characters", report) if character else None
+        read = read and (read & heard) | spelling.used
+        language_model = Reconciled(word, character, language_model.vocabulary, read, heard, spelling)
+    if read and heard - read:
+        never = _listed([*map(name_of, sorted(heard - read))])
+        report(f"language model: it never has {never}; words with that count as unseen")
+    return language_model
+
+
+class Spelling:
+    """How the acoustic model writes a text."""
+
+    def __init__(self, heard: frozenset[str]) -> None:
+        self._heard = heard
+        self._known: dict[str, tuple[str | None, str]] = {}
+
+    def __call__(self, text: str) -> str | None:
+        """The text as it writes it; None where it cannot."""
+        if text.isascii() and self._heard.issuperset(text):
+            return text
+        written = [self.letter(letter)[0] for letter in letters_of(text)]
+        return None if None in written else "".join(part for part in written if part)
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Characters that letters were written with so far."""
+        return frozenset("".join(written or "" for written, _ in self._known.values()))
+
+    def letter(self, letter: str) -> tuple[str | None, str]:
+        """A letter with its marks as it writes it, or None, and what was done, empty for nothing."""
+        if letter not in self._known:
+            self._known[letter] = self._find(letter)
+        return self._known[letter]
+
+    def _find(self, letter: str) -> tuple[str | None, str]:
+        composed, apart = (unicodedata.normalize(form, letter) for form in ("NFC", "NFD"))
+        # A model that has a composed letter writes it so, even where it has its parts too.
+        for form, done in ((composed, "NFC"), (letter, ""), (apart, "NFD")):
+            if self._heard.issuperset(form):
+                return form, "" if form == letter else done
+        for form in (composed, apart):
+            found = [(char, "") if char in self._heard else self._twin(char) for char in form]
+            if all(char for char, _ in found):
+                return "".join(char for char, _ in found), next(done for _, done in found if done)
+        return None, ""
+
+    def _twin(self, char: str) -> tuple[str, str]:
+        """What the acoustic model has for a character that it lacks, and why; empty where it has nothing."""
+        cases = (char.lower(), char.upper(), char.casefold())
+        for other in cases:
+            if self._heard.issuperset(other):
+                return other, "case"
+        for group in (*LOOK_ALIKES, *LETTERS):
+            if not set(group).isdisjoint((char, *cases)):
+                for other in group:
+                    if other in self._heard:
+                        return other, "apostrophe" if group == APOSTROPHES else "look-alike"
+        return "", ""
+
+
+def letters_of(text: str) -> Iterator[str]:
+    """Letters, each with the marks that stand on it.
+
+    >>> [len(letter) for letter in letters_of("n\\u0303a")]
+    [2, 1]
+    """
+    start = 0
+    for at in range(1, len(text)):
+        # Vowels and finals of Hangul are no marks, but compose like them.
+        if unicodedata.category(text[at])[0] != "M" and not "\u1160" <= text[at] <= "\u11ff":
+            yield text[start:at]
+            start = at
+    if text:
+        yield text[start:]
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """A language model as `reconcile` leaves it."""
+
+    word: Ngram | None
+    character: Ngram | None
+    words: tuple[str, ...]
+    characters: frozenset[str]
+    heard: frozenset[str]
+    """Characters of the acoustic model it was made for."""
+    spelling: Spelling = field(compare=False)
+
+    @cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Words of the word model as the acoustic model writes them."""
+        return tuple(sorted({written for word in self.words if (written := self.spelling(word))}))
+
+
+class RenamedNgram:
+    """An n-gram model some of whose tokens are called otherwise."""
+
+    def __init__(self, model: Ngram, called: Mapping[str, str]) -> None:
+        """
+        Args:
+            called: new names of some tokens; empty for those that nobody may ask for.
+        """
+        self._model = model
+        self._called = called
+        self._token = {name: token for token, name in called.items() if name}
+
+    def start(self) -> Any:
+        """See `Ngram.start`."""
+        return self._model.start()
+
+    def score(self, state: Any, token: str) -> tuple[Any, float]:
+        """See `Ngram.score`."""
+        return self._model.score(state, self._token.get(token, "<unk>" if token in self._called else token))
+
+    def end(self, state: Any) -> float:
+        """See `Ngram.end`."""
+        return self._model.end(state)
+
+    def __contains__(self, token: str) -> bool:
+        return token in self._token or (token not in self._called and token in self._model)
+
+    @cached_property
+    def tables(self) -> tuple[NgramTables, list[str]]:
+        """See `Ngram.tables`."""
+        tables, tokens = self._model.tables
+        return tables, [self._called.get(token, token) for token in tokens]
+
+
+def _respelled(model: Ngram, spelling: Spelling, unit: str, report: Callable[[str], None]) -> Ngram:
+    tables, tokens = model.tables
+    chances = 10.0 ** -np.abs(tables.prob.astype(np.float64))
+    numbers = [n for n, token in enumerate(tokens) if token not in RESERVED and token != BOUNDARY]
+    if not chances[numbers].any():  # it says of none that it is likely
+        chances[:] = 1.0
+    total = float(chances[numbers].sum()) or 1.0
+    changed: dict[int, str] = {}
+    steps: dict[tuple[str, str, str], float] = defaultdict(float)
+    missing: dict[str, float] = defaultdict(float)
+    unwritten = 0.0
+    for number in numbers:
+        token, share = tokens[number], float(chances[number]) / total
+        written = spelling(token)
+        if written is None or (unit == "characters" and len(written) != 1):
+            unwritten += share
+            for letter in dict.fromkeys(letters_of(token)):
+                if spelling.letter(letter)[0] is None or written is not None:
+                    missing[letter] += share
+        elif written != token:
+            changed[number] = written
+            for letter in dict.fromkeys(letters_of(token)):
+                found, done = spelling.letter(letter)
+                if found and done:
+                    steps[letter, found, done] += share
+    lacking = _listed([f"{name_of_letter(each)} ({share:.2%})" for each, share in _commonest(missing)])
+    if unwritten > MAX_UNWRITTEN:
+        raise InputError(
+            f"{unwritten:.2%} of the language model's {unit} cannot be written with the acoustic model's letters, and "
+            f"at most {MAX_UNWRITTEN:.1%} may: {lacking}. Build it with the acoustic model's text policy, or without "
+            f"those {unit}."
+        )
+    called, given_up = _names(changed, tokens, chances.tolist())
+    if steps:
+        listed = [
+            f"{name_of_letter(letter)} as {name_of_letter(found)} ({done}, in {share:.2%})"
+            for (letter, found, done), share in _commonest(steps)
+        ]
+        report(f"language model: {unit} are read as the acoustic model writes them: {_listed(listed)}")
+    if given_up:
+        report(
+            f"language model: {unit} then written like a likelier one, which stands for them ({len(given_up)}): "
+            f"{_listed(given_up)}"
+        )
+    if missing:
+        report(f"language model: {unwritten:.2%} of its {unit} cannot be written: {lacking}")
+    return RenamedNgram(model, called) if called else model
+
+
+def _names(
+    changed: Mapping[int, str], tokens: Sequence[str], chances: Sequence[float]
+) -> tuple[dict[str, str], list[str]]:
+    """New names of tokens, empty where a likelier one bears it, and the tokens of which that is so."""
+    rivals: dict[str, list[int]] = defaultdict(list)
+    for number, written in changed.items():
+        rivals[written].append(number)
+    for number, token in enumerate(tokens):
+        if token in rivals and number not in changed:
+            rivals[token].append(number)
+    called: dict[str, str] = {}
+    given_up = []
+    for written, numbers in rivals.items():
+        # Of equals, that which is written so already.
+        best = max(numbers, key=lambda number: (chances[number], tokens[number] == written, -number))
+        for number in numbers:
+            if tokens[number] != written or number != best:
+                called[tokens[number]] = written if number == best else ""
+            if number != best:
+                given_up.append(tokens[number])
+    return called, given_up
+
+
+def name_of_letter(letter: str) -> str:
+    """A letter with its marks and its code points.
+
+    >>> name_of_letter("n\\u0303")
+    'n U+006E + ◌̃ U+0303'
+    """
+    return " + ".join(map(name_of, letter))
+
+
+def _commonest(shares: Mapping[Key, float]) -> list[tuple[Key, float]]:
+    return sorted(shares.items(), key=lambda item: -item[1])
+
+
+def _listed(parts: Sequence[str]) -> str:
+    more = f" and {len(parts) - MAX_SHOWN} more" if len(parts) > MAX_SHOWN else ""
+    return ", ".join(parts[:MAX_SHOWN]) + more
