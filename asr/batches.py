@@ -86,6 +86,18 @@ def padded(rows: Sequence[NDArray[Any]]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(batch), torch.from_numpy(lengths)
 
 
+def unsound(ids: Sequence[str], waveforms: Tensor) -> str:
+    """Which audio of a batch has samples that are not numbers, and the remedy; empty where none has.
+
+    Args:
+        waveforms: of these utterances, (N, S).
+    """
+    for name, row in zip(ids, waveforms, strict=True):
+        if not bool(torch.isfinite(row).all()):
+            return f"The audio of {name} has samples that are not numbers. Run `loquela corpus check`."
+    return ""
+
+
 def prefetch(
     items: Iterator[Item], make: Callable[[Item], Made], *, threads: int = 1, ahead: int = 4
 ) -> Iterator[Made]:

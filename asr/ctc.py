@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asr.augment import AugmentConfig, augment, shortest_factor
-from asr.batches import epoch_batches, joined, padded, prefetch
+from asr.batches import epoch_batches, joined, padded, prefetch, unsound
 from asr.cache import AudioCache, readable
 from asr.config import to_mapping
 from asr.decode import GreedyDecoder
@@ -321,8 +321,8 @@ class CtcTask:
         for name, row, labels, (samples, count) in zip(
             batch.ids, batch.waveforms, batch.labels.tolist(), sizes, strict=True
         ):
-            if not bool(torch.isfinite(row).all()):
-                return f"The audio of {name} has samples that are not numbers. Run `loquela corpus check`."
+            if reason := unsound([name], row[None]):
+                return reason
             if reason := shortfall(self.recogniser, labels[:count], samples):
                 return f"{name}: {reason}. Leave it out: `loquela corpus check`."
         return (

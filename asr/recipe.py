@@ -25,14 +25,24 @@ from lm.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorpusConfig:
-    """Which rows of a manifest are learned from."""
+class SplitsConfig:
+    """What is learned from and what is selected on."""
 
     manifest: Path
     corpus: str = ""
     """Folder that relative audio paths start from; the manifest's own when empty."""
     train_split: str = "train"
     dev_split: str = "dev"
+
+    def rows(self, split: str) -> list[Utterance]:
+        """All rows of a split."""
+        return read_manifest(self.manifest, split=split, corpus=self.corpus)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusConfig(SplitsConfig):
+    """Which rows of a manifest are learned from."""
+
     languages: tuple[str, ...] = ()
     """Train on these alone; empty takes all. Dev keeps every language."""
     max_duration_s: float = 30.0
@@ -78,7 +88,7 @@ def transcribed_rows(config: CorpusConfig) -> tuple[list[Utterance], list[Uttera
         InputError: there are none of one of the two.
     """
     train = with_text(training_rows(config))
-    dev = with_text(read_manifest(config.manifest, split=config.dev_split, corpus=config.corpus))
+    dev = with_text(config.rows(config.dev_split))
     if not train or not dev:
         raise InputError(
             f"manifest {config.manifest}: {len(train)} training and {len(dev)} dev rows with text. Both are needed."
@@ -88,10 +98,9 @@ def transcribed_rows(config: CorpusConfig) -> tuple[list[Utterance], list[Uttera
 
 def training_rows(config: CorpusConfig) -> list[Utterance]:
     """Training rows of the languages and lengths that the configuration asks for."""
-    rows = read_manifest(config.manifest, split=config.train_split, corpus=config.corpus)
     return [
         row
-        for row in rows
+        for row in config.rows(config.train_split)
         if row.duration_s <= config.max_duration_s
         and (not config.languages or row.language in config.languages)
     ]

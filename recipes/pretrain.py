@@ -20,24 +20,19 @@ from torch import Tensor
 from asr.cli import guarded
 from asr.encoder import build_encoder
 from asr.encoder.saved import saved_objective
-from asr.manifest import read_manifest, total_hours
+from asr.manifest import total_hours
 from asr.pretrain.objectives import ObjectiveConfig, PretrainModel, sized_for
 from asr.pretrain.task import PretrainDataConfig, PretrainTask
-from asr.recipe import run_recipe, train_task
+from asr.recipe import SplitsConfig, run_recipe, train_task
 from asr.trainer import TrainerConfig
 from lm.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
+class PretrainConfig(SplitsConfig):
     """Everything that a run follows from."""
 
-    manifest: Path
     exp: Path
-    corpus: str = ""
-    """Folder that relative audio paths start from; the manifest's own when empty."""
-    train_split: str = "train"
-    dev_split: str = "dev"
     encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "conformer"})
     """From scratch: a kind and its settings. Going on: ``{kind: saved, source: EXP}``, or
     ``{kind: pretrained, source: facebook/wav2vec2-xls-r-300m}`` by hub name, folder or fairseq's .pt."""
@@ -55,8 +50,8 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     torch.manual_seed(config.trainer.seed)
 
     # Manifest: texts do not matter.
-    train = read_manifest(config.manifest, split=config.train_split, corpus=config.corpus)
-    dev = read_manifest(config.manifest, split=config.dev_split, corpus=config.corpus)
+    train = config.rows(config.train_split)
+    dev = config.rows(config.dev_split)
 
     # Model: the encoder, and what the objective needs beside it, of the sizes that the source has.
     found = {} if config.fresh_objective else source_objective(config)

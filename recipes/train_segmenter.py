@@ -16,8 +16,7 @@ import torch
 
 from asr.cli import guarded
 from asr.encoder import build_encoder
-from asr.manifest import read_manifest
-from asr.recipe import run_recipe, train_task
+from asr.recipe import SplitsConfig, run_recipe, train_task
 from asr.segment.classifier import FrameClassifier
 from asr.segment.task import SegmenterTask, WindowConfig, recordings
 from asr.trainer import TrainerConfig
@@ -39,15 +38,10 @@ class ClassifierConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmenterRecipe:
+class SegmenterRecipe(SplitsConfig):
     """Everything that a run follows from."""
 
-    manifest: Path
     exp: Path
-    corpus: str = ""
-    """Folder that relative audio paths start from; the manifest's own when empty."""
-    train_split: str = "train"
-    dev_split: str = "dev"
     encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "conformer"})
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
@@ -60,9 +54,7 @@ def train_segmenter(config: SegmenterRecipe) -> dict[str, float]:
 
     # Manifest: where the segments lie in their recordings; texts do not matter.
     train, dev = (
-        recordings(
-            read_manifest(config.manifest, split=split, corpus=config.corpus), config.windows.shortest_s
-        )
+        recordings(config.rows(split), config.windows.shortest_s)
         for split in (config.train_split, config.dev_split)
     )
 

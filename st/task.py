@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asr.batches import epoch_batches, prefetch
+from asr.batches import epoch_batches, prefetch, unsound
 from asr.config import to_mapping
 from asr.ctc import CtcBatch, CtcConfig, CtcTask, Item
 from asr.frames import frames_needed
@@ -164,10 +164,7 @@ class TranslationTask(CtcTask):
 
     def explain(self, batch: CtcBatch) -> str:
         """Samples that are no numbers, or a diverged training."""
-        for name, row in zip(batch.ids, batch.waveforms, strict=True):
-            if not bool(torch.isfinite(row).all()):
-                return f"The audio of {name} has samples that are not numbers. Run `loquela corpus check`."
-        return (
+        return unsound(batch.ids, batch.waveforms) or (
             "Training diverged. Lower trainer.lr, lengthen trainer.warmup, or set trainer.precision=float32."
         )
 

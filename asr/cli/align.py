@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from asr.cli.jobs import (
     TRANSCRIPT_FORMATS,
     Job,
+    add_channel_argument,
     add_model_arguments,
     add_output_arguments,
-    channel_named,
     outputs_of,
     progress_bar,
     run_jobs,
@@ -48,14 +48,7 @@ def add_aligner_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--model-language", default="", metavar="CODE", help="chosen in models that have several"
     )
-    audio = parser.add_argument_group("audio")
-    audio.add_argument(
-        "--channel",
-        default="mix",
-        type=channel_named,
-        metavar="C",
-        help="mix or a channel number from 1 (default: mix)",
-    )
+    add_channel_argument(parser, "mix or a channel number from 1 (default: mix)")
     add_segmenter_arguments(parser.add_argument_group("segments"))
     alignment = parser.add_argument_group("alignment")
     alignment.add_argument(

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from asr.cli.align import add_aligner_arguments, aligner_of, report_doubts
-from asr.cli.jobs import progress_bar, report
+from asr.cli.jobs import progress_bar, refuse_existing, report
 from lm.errors import InputError
 
 
@@ -43,10 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
     manifest, rejected = args.out / "manifest.tsv", args.out / "rejected.tsv"
     for path in (manifest, rejected):
-        if path.exists() and not args.overwrite:
-            raise InputError(
-                f"{shown(path)} exists and is kept. Give --overwrite to replace it or --out for another folder."
-            )
+        refuse_existing(path, args.overwrite)
     pairs, problems = find_pairs(args.recordings, args.transcripts or args.recordings)
     for problem in problems:
         report(problem)

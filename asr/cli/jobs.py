@@ -24,6 +24,15 @@ def channel_named(word: str) -> str:
     return word
 
 
+def add_channel_argument(
+    parser: argparse.ArgumentParser,
+    told: str = "mix, a channel number from 1, or split: each channel a speaker (default: mix)",
+) -> None:
+    """``--channel``, in a group of its own."""
+    audio = parser.add_argument_group("audio")
+    audio.add_argument("--channel", default="mix", type=channel_named, metavar="C", help=told)
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """``--model`` and ``--device``; the group, for what else belongs to the model."""
     model = parser.add_argument_group("model")
@@ -235,15 +244,26 @@ def plan_outputs(
         taken.update(targets)
 
 
+def refuse_existing(target: Path, overwrite: bool) -> None:
+    """Keep a file that is there, unless it may be replaced.
+
+    Raises:
+        InputError: it is there.
+    """
+    from asr.names import shown
+
+    if target.exists() and not overwrite:
+        raise InputError(
+            f"{shown(target)} exists and is kept. Give --overwrite to replace it or --out for another folder."
+        )
+
+
 def check_targets(job: Job, targets: Sequence[Path], overwrite: bool) -> None:
     """Refuse before the work is done what could not be written after it."""
     from asr.names import shown
 
     for target in targets:
-        if target.exists() and not overwrite:
-            raise InputError(
-                f"{shown(target)} exists and is kept. Give --overwrite to replace it or --out for another folder."
-            )
+        refuse_existing(target, overwrite)
         folder = target.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)

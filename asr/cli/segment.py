@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from asr.cli.jobs import (
     Job,
+    add_channel_argument,
     add_output_arguments,
-    channel_named,
     found_jobs,
     outputs_of,
     progress_bar,
@@ -30,14 +30,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options in the order a recording travels."""
     parser.add_argument("inputs", nargs="+", metavar="FILE_OR_FOLDER", help="recordings, and folders of them")
-    audio = parser.add_argument_group("audio")
-    audio.add_argument(
-        "--channel",
-        default="mix",
-        type=channel_named,
-        metavar="C",
-        help="mix, a channel number from 1, or split: each channel a speaker (default: mix)",
-    )
+    add_channel_argument(parser)
     segments = parser.add_argument_group("segments")
     add_segmenter_arguments(segments)
     add_output_arguments(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from asr.cli.jobs import (
     TRANSCRIPT_FORMATS,
     Job,
+    add_channel_argument,
     add_model_arguments,
     add_output_arguments,
-    channel_named,
     found_jobs,
     outputs_of,
     progress_bar,
@@ -54,14 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="L",
         help="language model folder or ARPA file; `none` for none (default: the model's own)",
     )
-    audio = parser.add_argument_group("audio")
-    audio.add_argument(
-        "--channel",
-        default="mix",
-        type=channel_named,
-        metavar="C",
-        help="mix, a channel number from 1, or split: each channel a speaker (default: mix)",
-    )
+    add_channel_argument(parser)
     segments = parser.add_argument_group("segments")
     add_segmenter_arguments(segments)
     segments.add_argument(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asr.augment import AugmentConfig, augment
-from asr.batches import epoch_batches, padded
+from asr.batches import epoch_batches, padded, unsound
 from asr.cache import AudioCache, readable
 from asr.config import to_mapping
 from asr.encoder.saved import save_encoder
@@ -201,10 +201,7 @@ class PretrainTask:
 
     def explain(self, batch: AudioBatch) -> str:
         """Look for audio that is no audio."""
-        for name, row in zip(batch.ids, batch.waveforms, strict=True):
-            if not bool(torch.isfinite(row).all()):
-                return f"The audio of {name} has samples that are not numbers. Run `loquela corpus check`."
-        return (
+        return unsound(batch.ids, batch.waveforms) or (
             "The audio looks sound, so training diverged. "
             "Lower trainer.lr, lengthen trainer.warmup, or set trainer.precision=float32."
         )

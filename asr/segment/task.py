@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asr.augment import AugmentConfig, augment
-from asr.batches import padded
+from asr.batches import padded, unsound
 from asr.cache import AudioCache
 from asr.config import to_mapping
 from asr.frames import FrameGrid, seconds_to_samples
@@ -265,10 +265,7 @@ class SegmenterTask:
 
     def explain(self, batch: WindowBatch) -> str:
         """Look for audio that is no audio."""
-        for name, row in zip(batch.ids, batch.waveforms, strict=True):
-            if not bool(torch.isfinite(row).all()):
-                return f"The audio of {name} has samples that are not numbers. Run `loquela corpus check`."
-        return (
+        return unsound(batch.ids, batch.waveforms) or (
             "The audio looks sound, so training diverged. Lower trainer.lr or set trainer.precision=float32."
         )
 
