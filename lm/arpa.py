@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import gzip
 import io
-import math
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TextIO, cast
 
+import numpy as np
+
 from lm.errors import InputError
-from lm.kneser_ney import BackoffModel
+from lm.kneser_ney import UNK, BackoffModel, NGramTable
 
 DECIMALS = 5
 """Decimals written: log10 values are then within 5e-6."""
@@ -25,6 +26,9 @@ GZIP_MAGIC = b"\x1f\x8b"
 _COUNT_LINE = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)\s*")
 _MAX_LINE = 1 << 20
 """Longest line read, in characters: no n-gram is a megabyte, but a file without line ends may be."""
+
+_MAX_BACKOFF = 1e30
+"""Beyond it 32 bits hold no number."""
 
 
 def write_arpa(model: BackoffModel, path: str | Path) -> None:
@@ -50,36 +54,10 @@ def write_arpa(model: BackoffModel, path: str | Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class ArpaModel:
-    """An n-gram model in dictionaries: slow, plain, and independent of kenlm.
+def read_arpa(path: str | Path) -> BackoffModel:
+    """Read a whole model; its weights in 32 bits, as kenlm keeps them, its n-grams in the file's order.
 
-    ``grams[k - 1]`` maps k words to (log10 probability, log10 backoff weight).
-    """
-
-    grams: tuple[dict[tuple[str, ...], tuple[float, float]], ...]
-
-    @property
-    def order(self) -> int:
-        """Words in the longest n-gram."""
-        return len(self.grams)
-
-    def log10_prob(self, history: Sequence[str], word: str) -> float:
-        """log10 p(word | history) by the definition of backoff; unknown words are ``<unk>``."""
-        known = [token if (token,) in self.grams[0] else "<unk>" for token in (*history, word)]
-        gram = tuple(known[-self.order :])
-        weight = 0.0
-        while gram not in self.grams[len(gram) - 1]:
-            if len(gram) == 1:
-                return -math.inf  # not even <unk>
-            context = gram[:-1]
-            weight += self.grams[len(context) - 1].get(context, (0.0, 0.0))[1]
-            gram = gram[1:]
-        return weight + self.grams[len(gram) - 1][gram][0]
-
-
-def read_arpa(path: str | Path) -> ArpaModel:
-    """Read a whole model.
+    Word 0 is ``<unk>``, which older tools write ``<UNK>``, also where the file has none.
 
     Raises:
         InputError: the file is missing or is not a whole ARPA file; names the line.
@@ -87,9 +65,14 @@ def read_arpa(path: str | Path) -> ArpaModel:
     with open_arpa(path) as lines:
         reader = _Reader(lines, f"ARPA {path}")
         counts = reader.counts()
-        grams = tuple(dict(reader.section(n, count, n == len(counts))) for n, count in enumerate(counts, 1))
+        numbers = {"<unk>": UNK}
+        tables = [reader.unigrams(counts[0], len(counts) == 1, numbers)]
+        vocabulary = tuple(numbers)
+        numbers["<UNK>"] = UNK
+        for n, count in enumerate(counts[1:], 2):
+            tables.append(reader.longer(n, count, n == len(counts), numbers))
         reader.expect("\\end\\")
-    return ArpaModel(grams)
+    return BackoffModel(vocabulary=vocabulary, tables=tuple(tables), discounts=())
 
 
 def read_counts(path: str | Path) -> list[int]:
@@ -111,7 +94,7 @@ def read_vocabulary(path: str | Path) -> list[str]:
     with open_arpa(path) as lines:
         reader = _Reader(lines, f"ARPA {path}")
         counts = reader.counts()
-        return [gram[0] for gram, _ in reader.section(1, counts[0], len(counts) == 1)]
+        return [words[0] for words, _, _ in reader.section(1, counts[0], len(counts) == 1)]
 
 
 @contextmanager
@@ -183,29 +166,63 @@ class _Reader:
             raise self.fail(f"{line.strip()[:40]!r} where the count of {len(counts) + 1}-grams should be")
         return counts
 
-    def section(
-        self, n: int, count: int, last: bool
-    ) -> Iterator[tuple[tuple[str, ...], tuple[float, float]]]:
+    def unigrams(self, count: int, last: bool, numbers: dict[str, int]) -> NGramTable:
+        """The words with their weights; each gets the next of ``numbers``."""
+        rows = _Rows(1)
+        for (word,), prob, backoff in self.section(1, count, last):
+            number = UNK if word in ("<unk>", "<UNK>") else len(numbers)
+            if number and numbers.setdefault(word, number) != number:
+                raise self.fail(f"{word[:40]!r} comes twice")
+            rows.add((number,), prob, backoff)
+        return rows.table()
+
+    def longer(self, n: int, count: int, last: bool, numbers: Mapping[str, int]) -> NGramTable:
+        """The n-grams of ``n`` words."""
+        rows = _Rows(n)
+        for words, prob, backoff in self.section(n, count, last):
+            try:
+                rows.add([numbers[word] for word in words], prob, backoff)
+            except KeyError as error:
+                raise self.fail(f"{error.args[0][:40]!r} is not among the unigrams") from None
+        return rows.table()
+
+    def section(self, n: int, count: int, last: bool) -> Iterator[tuple[list[str], float, float]]:
+        """Words, log10 probability and log10 backoff of each n-gram."""
         self.expect(f"\\{n}-grams:")
         for _ in range(count):
-            cells = self.line().split("\t")
             # kenlm wants a tab between the parts; other tools write spaces or tabs throughout.
-            fields = [field for cell in cells for field in cell.split(" ") if field]
-            words = tuple(fields[1 : n + 1])
-            rest = fields[n + 1 :]
+            fields = self.line().replace("\t", " ").split(" ")
+            if "" in fields:
+                fields = [field for field in fields if field]
             try:
                 prob = float(fields[0])
-                backoff = float(rest[0]) if rest else 0.0
-            except ValueError:
+                backoff = float(fields[n + 1]) if len(fields) > n + 1 else 0.0
+            except (ValueError, IndexError):
                 raise self.fail(f"{' '.join(fields)[:40]!r} is not a probability and {n} words") from None
-            if (
-                len(words) != n
-                or len(rest) > (0 if last else 1)
-                or not prob <= 0
-                or not math.isfinite(backoff)
-            ):
+            most = n + 1 if last else n + 2
+            if not n < len(fields) <= most or not prob <= 0 or not -_MAX_BACKOFF < backoff < _MAX_BACKOFF:
                 raise self.fail(f"{' '.join(fields)[:40]!r} is not a probability and {n} words")
-            yield words, (prob, backoff)
+            yield fields[1 : n + 1], prob, backoff
+
+
+class _Rows:
+    """N-grams as they are read: a model of a gigabyte must not become as many Python objects."""
+
+    def __init__(self, order: int) -> None:
+        self.order = order
+        self.words = array("i")
+        self.prob = array("f")
+        self.backoff = array("f")
+
+    def add(self, words: Iterable[int], prob: float, backoff: float) -> None:
+        self.words.extend(words)
+        self.prob.append(prob)
+        self.backoff.append(backoff)
+
+    def table(self) -> NGramTable:
+        words = np.frombuffer(self.words, np.int32).reshape(-1, self.order)
+        weights = (np.frombuffer(each, np.float32) for each in (self.prob, self.backoff))
+        return NGramTable(words=words, log10_prob=next(weights), log10_backoff=next(weights))
 
 
 def _open_new(path: Path, compressed: bool) -> TextIO:

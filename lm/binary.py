@@ -9,17 +9,20 @@ right. The same ARPA file gives the same bytes as `build_binary probing`.
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from lm.arpa import ArpaModel, read_arpa
+from lm.arpa import read_arpa
 from lm.errors import InputError
+from lm.kneser_ney import UNK, BackoffModel, NGramTable
 
 MAGIC = b"mmap lm http://kheafield.com/code format version 5\n\0"
 """First bytes of every such file."""
@@ -27,6 +30,9 @@ MAGIC = b"mmap lm http://kheafield.com/code format version 5\n\0"
 _PROBING_MULTIPLIER = np.float32(1.5)
 """Hash buckets per entry; build_binary's default."""
 _MASK = (1 << 64) - 1
+COMBINE = np.uint64(8978948897894561157)
+SALT = np.uint64(17894857484156487943)
+"""Of the hash of an n-gram."""
 _MIDDLE = np.dtype([("key", "<u8"), ("prob", "<f4"), ("backoff", "<f4")])
 _LONGEST = np.dtype([("key", "<u8"), ("prob", "<f4")])
 _WORD = np.dtype([("key", "<u8"), ("number", "<u4")])
@@ -53,41 +59,28 @@ def arpa_to_binary(arpa: str | Path, binary: str | Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def to_binary(model: ArpaModel, name: str = "the model") -> bytes:
+def to_binary(model: BackoffModel, name: str = "the model") -> bytes:
     """The bytes of a kenlm binary; needs order 2 or more.
 
     Raises:
         InputError: the end or the beginning of some n-gram is no n-gram itself.
     """
-    order = model.order
-    if order < 2:
-        raise InputError(f"{name}: kenlm holds models of 2 words or more, this has 1. Build a longer one.")
-    words = ["<unk>", *(word for (word,) in model.grams[0] if word not in ("<unk>", "<UNK>"))]
-    numbers = {word: number for number, word in enumerate(words)} | {"<UNK>": 0}
-    counts = [len(grams) for grams in model.grams]
-    right, left = _extensions(model, name)
-
-    vocabulary = _table(_WORD, counts[0], ((_murmur(word.encode()), (numbers[word],)) for word in words[1:]))
-    unigrams = np.zeros(counts[0] + 1, _UNIGRAM)
-    unigrams[0] = (-100.0, 0.0)  # kenlm's probability of <unk> where the model has none
-    for (word,), weights in model.grams[0].items():
-        unigrams[numbers[word]] = _signed((word,), weights, left, right, unigram=True)
-    tables: list[bytes] = []
-    for grams in model.grams[1:-1]:
-        entries = (
-            (_key([numbers[word] for word in gram]), _signed(gram, weights, left, right))
-            for gram, weights in grams.items()
-        )
-        tables.append(_table(_MIDDLE, len(grams), entries).tobytes())
-    longest = (
-        (_key([numbers[word] for word in gram]), (-abs(prob),)) for gram, (prob, _) in model.grams[-1].items()
+    found = to_probing(model, name)
+    counts = [len(table.words) for table in model.tables]
+    fixed = _FIXED.pack(found.order, float(_PROBING_MULTIPLIER), 0, True, 0)
+    header = (_SANITY + fixed + struct.pack(f"<{found.order}Q", *counts)).ljust(
+        _header_size(found.order), b"\0"
     )
-    tables.append(_table(_LONGEST, counts[-1], longest).tobytes())
-
-    fixed = _FIXED.pack(order, float(_PROBING_MULTIPLIER), 0, True, 0)
-    header = (_SANITY + fixed + struct.pack(f"<{order}Q", *counts)).ljust(_header_size(order), b"\0")
-    lookup = struct.pack("<II", 0, len(words)) + vocabulary.tobytes()
-    strings = b"".join(word.encode() + b"\0" for word in words)
+    hashes = np.array([_murmur(word.encode()) for word in found.words[1:]], np.uint64)
+    vocabulary = np.zeros(_buckets(counts[0], float(_PROBING_MULTIPLIER)), _WORD)
+    keys, places, _ = _spread(hashes, len(vocabulary))
+    vocabulary["key"] = keys
+    vocabulary["number"][places] = np.arange(1, len(found.words))
+    lookup = struct.pack("<II", 0, len(found.words)) + vocabulary.tobytes()
+    unigrams = np.zeros(counts[0] + 1, _UNIGRAM)
+    unigrams[: len(found.words)] = found.unigrams
+    tables = [table.tobytes() for table in (*found.middle, found.longest)]
+    strings = b"".join(word.encode() + b"\0" for word in found.words)
     return b"".join([header, lookup, unigrams.tobytes(), *tables, strings])
 
 
@@ -108,7 +101,57 @@ class ProbingModel:
         return len(self.middle) + 2
 
 
-def parse_binary(data: bytes, name: str) -> ProbingModel:
+def to_probing(model: BackoffModel, name: str = "the model") -> ProbingModel:
+    """The tables of a kenlm binary, without the way through its bytes.
+
+    Raises:
+        InputError: the order is 1, an n-gram comes twice, or its end or its beginning is no n-gram itself.
+    """
+    if model.order < 2:
+        raise InputError(f"{name}: kenlm holds models of 2 words or more, this has 1. Build a longer one.")
+    unigrams = np.zeros(len(model.vocabulary), _UNIGRAM)
+    unigrams[UNK] = (-100.0, 0.0)  # kenlm's probability of <unk> where the model has none
+    first = model.tables[0]
+    # Where the next order looks for the parts of its n-grams, and the row of what it finds there.
+    keys = np.zeros(0, np.uint64)
+    rows = np.full(len(model.vocabulary), -1)
+    rows[first.words[:, 0]] = np.arange(len(first.words))
+    middle: list[NDArray[np.void]] = []
+    for table, longer in pairwise([*model.tables, None]):
+        assert table is not None
+        order = table.words.shape[1]
+        places = table.words[:, 0]
+        if order > 1:
+            hashes = _hashes(table.words)
+            keys, places, twice = _spread(hashes, _buckets(len(hashes), float(_PROBING_MULTIPLIER)))
+            if twice >= 0:
+                raise InputError(f"{name}: {_text(model, table, twice)!r} comes twice. Make the file again.")
+            rows = np.full(len(keys), -1)
+            rows[places] = np.arange(len(places))
+        if longer is None:
+            longest = np.zeros(len(keys), _LONGEST)
+            longest["key"] = keys
+            longest["prob"][places] = -np.abs(table.log10_prob)
+            return ProbingModel(list(model.vocabulary), unigrams, middle, longest)
+        begins = _rows_of(longer.words[:, :-1], keys, rows)
+        ends = _rows_of(longer.words[:, 1:], keys, rows)
+        alone = np.flatnonzero((begins < 0) | (ends < 0))
+        if len(alone):
+            raise InputError(
+                f"{name}: a part of {_text(model, longer, alone[0])!r} is no n-gram of the model. "
+                "Use the ARPA file as it is, or convert it with KenLM's build_binary."
+            )
+        prob, backoff = _signed(table, begins, ends)
+        target = unigrams if order == 1 else np.zeros(len(keys), _MIDDLE)
+        target["prob"][places] = prob
+        target["backoff"][places] = backoff
+        if order > 1:
+            target["key"] = keys
+            middle.append(target)
+    raise AssertionError("a model ends with its longest n-grams")
+
+
+def parse_binary(data: bytes | mmap.mmap, name: str) -> ProbingModel:
     """The tables of a kenlm binary.
 
     Raises:
@@ -193,60 +236,83 @@ def check_binary(path: str | Path) -> None:
             raise damaged
 
 
-def _extensions(model: ArpaModel, name: str) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
-    """N-grams that begin a longer one, and n-grams that end one."""
-    right: set[tuple[str, ...]] = set()
-    left: set[tuple[str, ...]] = set()
-    for lower, grams in zip(model.grams, model.grams[1:], strict=False):
-        right.update(gram[:-1] for gram in grams)
-        left.update(gram[1:] for gram in grams)
-        missing = next((g for g in grams if g[:-1] not in lower or g[1:] not in lower), None)
-        if missing:
-            raise InputError(
-                f"{name}: a part of {' '.join(missing)!r} is no n-gram of the model. "
-                "Use the ARPA file as it is, or convert it with KenLM's build_binary."
-            )
-    return right, left
-
-
 def _signed(
-    gram: tuple[str, ...],
-    weights: tuple[float, float],
-    left: set[tuple[str, ...]],
-    right: set[tuple[str, ...]],
-    unigram: bool = False,
-) -> tuple[float, float]:
-    prob, backoff = weights
-    if gram in left:
-        prob = abs(prob)
-    elif not unigram:  # a unigram's 0 stays +0 in kenlm, and so must here
-        prob = -abs(prob)
-    if backoff == 0:
-        backoff = 0.0 if gram in right else -0.0
-    return prob, backoff
+    table: NGramTable, begins: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weights with kenlm's flags, of rows that begin and rows that end longer n-grams."""
+    left, right = np.zeros(len(table.words), np.bool_), np.zeros(len(table.words), np.bool_)
+    left[ends], right[begins] = True, True
+    prob = table.log10_prob.astype(np.float32)
+    backoff = table.log10_backoff.astype(np.float32)
+    plain = -np.abs(prob) if table.words.shape[1] > 1 else prob  # a unigram's 0 stays +0 in kenlm
+    zero = np.where(right, np.float32(0.0), np.float32(-0.0))
+    return np.where(left, np.abs(prob), plain), np.where(backoff == 0, zero, backoff)
 
 
-def _key(numbers: list[int]) -> int:
-    """Hash of an n-gram, from its last word to its first."""
-    key = numbers[-1]
-    for number in reversed(numbers[:-1]):
-        key = (key * 8978948897894561157 & _MASK) ^ ((1 + number) * 17894857484156487943 & _MASK)
-    return key
+def _text(model: BackoffModel, table: NGramTable, row: int) -> str:
+    return " ".join(model.vocabulary[word] for word in table.words[row])
 
 
-def _table(
-    dtype: np.dtype[np.void], size: int, entries: Iterable[tuple[int, tuple[float, ...]]]
-) -> NDArray[np.void]:
-    """A hash table with linear probing; key 0 marks an empty bucket."""
-    buckets = _buckets(size, float(_PROBING_MULTIPLIER))
-    rows: list[tuple[float, ...] | None] = [None] * buckets
-    for key, values in entries:
-        at = key % buckets
-        while rows[at] is not None:
-            at = (at + 1) % buckets
-        rows[at] = (key, *values)
-    empty = (0,) * len(dtype.names or ())
-    return np.array([row or empty for row in rows], dtype)
+@njit(nogil=True, cache=True)
+def _hashes(words: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Of each n-gram (N, n), from its last word to its first."""
+    found = np.empty(len(words), np.uint64)
+    for row in range(len(words)):
+        key = np.uint64(words[row, -1])
+        for place in range(words.shape[1] - 2, -1, -1):
+            key = (key * COMBINE) ^ (np.uint64(1 + words[row, place]) * SALT)
+        found[row] = key
+    return found
+
+
+@njit(nogil=True, cache=True)
+def _spread(hashes: NDArray[np.uint64], size: int) -> tuple[NDArray[np.uint64], NDArray[np.int64], int]:
+    """Enter keys into a table of ``size`` buckets: the table, the bucket of each, and a row that comes twice or -1.
+
+    Linear probing; key 0 marks an empty bucket.
+    """
+    keys = np.zeros(size, np.uint64)
+    places = np.empty(len(hashes), np.int64)
+    twice = -1
+    for row in range(len(hashes)):
+        at = np.int64(hashes[row] % np.uint64(size))
+        while keys[at] != 0:
+            if keys[at] == hashes[row]:
+                twice = row
+            at = at + 1 if at + 1 < size else 0
+        keys[at] = hashes[row]
+        places[row] = at
+    return keys, places, twice
+
+
+@njit(nogil=True, cache=True, inline="always")
+def find(keys: NDArray[np.uint64], low: int, size: int, key: int) -> int:
+    """Place of a key in the table of ``size`` buckets that begins at ``low``, or -1."""
+    at = np.int64(key % np.uint64(size))
+    while True:
+        found = keys[low + at]
+        if found == key:
+            return low + at
+        if found == 0:
+            return -1
+        at += 1
+        if at == size:
+            at = 0
+
+
+@njit(nogil=True, cache=True)
+def _rows_of(
+    words: NDArray[np.int64], keys: NDArray[np.uint64], rows: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Row of each n-gram (N, n) in the table of its order, or -1; ``rows`` has them by bucket, of words by number."""
+    found = np.empty(len(words), np.int64)
+    hashes = _hashes(words)
+    for row in range(len(words)):
+        at = np.int64(words[row, 0])
+        if words.shape[1] > 1:
+            at = find(keys, 0, len(keys), hashes[row])
+        found[row] = rows[at] if at >= 0 else -1
+    return found
 
 
 def _buckets(entries: int, multiplier: float) -> int:

@@ -39,14 +39,14 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class NGramTable:
-    """All n-grams of one order, in suffix order (last word first).
+    """All n-grams of one order: of an estimate in suffix order (last word first), of a file in its own.
 
     ``words`` (n-grams, order) are indices into the vocabulary; the rest is (n-grams,), log10.
     """
 
-    words: Ints
-    log10_prob: Floats
-    log10_backoff: Floats
+    words: NDArray[np.integer]
+    log10_prob: NDArray[np.floating]
+    log10_backoff: NDArray[np.floating]
     """0 where no longer n-gram continues this one."""
 
 

@@ -7,6 +7,7 @@ word number, a hash table for each longer order, and one for the longest. Scores
 from __future__ import annotations
 
 import math
+import mmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,14 +16,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from lm.arpa import read_arpa
-from lm.binary import MAGIC, check_binary, parse_binary, to_binary
+from lm.binary import COMBINE, MAGIC, SALT, ProbingModel, check_binary, find, parse_binary, to_probing
 
 LN10 = math.log(10)
 """kenlm and ARPA files speak log10, everything outside natural logarithms."""
 UNKNOWN = 0
 """Number of ``<unk>`` in every model."""
-_COMBINE = np.uint64(8978948897894561157)
-_SALT = np.uint64(17894857484156487943)
 
 
 class NgramTables(NamedTuple):
@@ -63,10 +62,13 @@ def load_tables(path: str | Path) -> tuple[NgramTables, list[str]]:
         is_binary = file.read(len(MAGIC)) == MAGIC
     if is_binary:
         check_binary(path)
-        data = path.read_bytes()
-    else:
-        data = to_binary(read_arpa(path), str(path))
-    found = parse_binary(data, str(path))
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _columns(parse_binary(data, str(path)))
+    return _columns(to_probing(read_arpa(path), str(path)))
+
+
+def _columns(found: ProbingModel) -> tuple[NgramTables, list[str]]:
+    """Copies, for nothing of a file may be held when it is closed."""
     numbers = {word: number for number, word in enumerate(found.words)}
     middle = found.middle
     tables = NgramTables(
@@ -222,15 +224,15 @@ def _advance(tables: NgramTables, states: States, row: int, state: int, word: in
     for place in range(history):
         if alone:
             break
-        key = (key * _COMBINE) ^ ((np.uint64(1) + np.uint64(words[state, place])) * _SALT)
+        key = (key * COMBINE) ^ ((np.uint64(1) + np.uint64(words[state, place])) * SALT)
         if matched + 1 == tables.order:
-            at = _find(tables.longest_key, np.int64(0), len(tables.longest_key), key)
+            at = find(tables.longest_key, np.int64(0), len(tables.longest_key), key)
             if at >= 0:
                 total = -abs(float(tables.longest_prob[at]))
                 matched += 1
             break
         low, high = tables.middle_at[matched - 1], tables.middle_at[matched]
-        at = _find(tables.middle_key, low, high - low, key)
+        at = find(tables.middle_key, low, high - low, key)
         if at < 0:
             break
         prob = tables.middle_prob[at]
@@ -252,20 +254,6 @@ def _advance(tables: NgramTables, states: States, row: int, state: int, word: in
 def _extends(backoff: float) -> bool:
     """kenlm marks an n-gram that nothing longer begins with by a backoff of minus zero."""
     return not (backoff == 0 and np.signbit(backoff))
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _find(keys: NDArray[np.uint64], low: int, size: int, key: int) -> int:
-    at = np.int64(key % np.uint64(size))
-    while True:
-        found = keys[low + at]
-        if found == key:
-            return low + at
-        if found == 0:
-            return -1
-        at += 1
-        if at == size:
-            at = 0
 
 
 @njit(nogil=True, cache=True, inline="always")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from asr.decode.alphabet import check_hotwords
@@ -111,27 +112,53 @@ def make_lexicon(
         alone: natural-log probability of each number by itself.
         numbers: of the characters that labels write; words with others are left out.
     """
-    children: list[dict[int, int]] = [{}]
-    ends, best = [NO_WORD], [-math.inf]
-    for text, number in words:
-        spelled = [numbers.get(char, -1) for char in text]
-        if min(spelled, default=-1) < 0:
-            continue
-        node, log_prob = 0, -math.inf if number == NEW_WORD else float(alone[number])
-        for char in spelled:
-            following = children[node].get(char)
-            if following is None:
-                following = children[node][char] = len(children)
-                children.append({})
-                ends.append(NO_WORD)
-                best.append(-math.inf)
-            node = following
-            best[node] = max(best[node], log_prob)
-        ends[node] = number
-    return Lexicon(
-        at=np.cumsum([0, *map(len, children)]).astype(np.int64),
-        char=np.array([char for node in children for char in node] or [0], np.int32),
-        child=np.array([child for node in children for child in node.values()] or [0], np.int32),
-        word=np.array(ends, np.int32),
-        best=np.array(best, np.float64),
+    spelled = sorted((text, number) for text, number in words if text and all(c in numbers for c in text))
+    ids = np.array([number for _, number in spelled], np.int32)
+    return _tree(
+        np.array([numbers[char] for text, _ in spelled for char in text], np.int32),
+        np.cumsum([0, *(len(text) for text, _ in spelled)]),
+        ids,
+        np.where(ids == NEW_WORD, -math.inf, np.asarray(alone)[np.maximum(ids, 0)]),
     )
+
+
+@njit(nogil=True, cache=True)
+def _tree(
+    chars: NDArray[np.int32], at: NDArray[np.int64], ids: NDArray[np.int32], log_prob: NDArray[np.float64]
+) -> Lexicon:
+    """The tree of words in order, so that each shares its beginning with the one before.
+
+    Args:
+        chars: of all words; of word ``n`` from ``at[n]`` on.
+    """
+    most = len(chars) + 1
+    parent, char = np.zeros(most, np.int32), np.zeros(most, np.int32)
+    word, best = np.full(most, NO_WORD, np.int32), np.full(most, -np.inf)
+    path = np.zeros(np.max(np.diff(at)) + 1 if len(ids) else 1, np.int32)  # nodes of the word before
+    count = 1
+    for row in range(len(ids)):
+        shared = 0
+        if row:
+            before = at[row - 1]
+            limit = min(at[row] - before, at[row + 1] - at[row])
+            while shared < limit and chars[before + shared] == chars[at[row] + shared]:
+                shared += 1
+        for place in range(at[row + 1] - at[row]):
+            if place >= shared:
+                parent[count], char[count] = path[place], chars[at[row] + place]
+                path[place + 1] = count
+                count += 1
+            node = path[place + 1]
+            best[node] = max(best[node], log_prob[row])
+        word[path[at[row + 1] - at[row]]] = ids[row]
+    begins = np.zeros(count + 1, np.int64)
+    for node in range(1, count):
+        begins[parent[node] + 1] += 1
+    begins = np.cumsum(begins)
+    filled = begins[:-1].copy()
+    letter, child = np.zeros(max(1, count - 1), np.int32), np.zeros(max(1, count - 1), np.int32)
+    for node in range(1, count):
+        place = filled[parent[node]]
+        letter[place], child[place] = char[node], node
+        filled[parent[node]] += 1
+    return Lexicon(begins, letter, child, word[:count].copy(), best[:count].copy())

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies
 from lm.arpa import read_arpa, read_counts, read_vocabulary, write_arpa
 from lm.errors import InputError
 from lm.kneser_ney import estimate
+from tests.lm.plain import read_plain
 
 SENTENCES = [["ñuka", "rini"], ["kan", "rinki"], ["ñuka", "shamuni"], ["kan"]]
 WHOLE = """\\data\\
@@ -42,7 +43,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     model = estimate(SENTENCES, 3)
     for name in ("model.arpa", "model.arpa.gz"):
         write_arpa(model, tmp_path / name)
-        read = read_arpa(tmp_path / name)
+        read = read_plain(tmp_path / name)
         for table, grams in zip(model.tables, read.grams, strict=True):
             assert [tuple(model.vocabulary[w] for w in words) for words in table.words] == list(grams)
             assert [prob for prob, _ in grams.values()] == pytest.approx(table.log10_prob, abs=5e-6)
@@ -59,7 +60,7 @@ def test_a_file_is_the_same_bytes_each_time(tmp_path: Path) -> None:
 
 
 def test_backoff_adds_the_weight_of_each_context_that_failed(arpa: Path) -> None:
-    model = read_arpa(arpa)
+    model = read_plain(arpa)
     assert model.log10_prob(["<s>"], "a") == pytest.approx(-0.2)
     assert model.log10_prob(["<s>"], "</s>") == pytest.approx(-0.3 - 0.5)
     assert model.log10_prob(["<s>", "a"], "b") == pytest.approx(-0.2 - 1.5)  # b is <unk>
@@ -80,6 +81,8 @@ def test_backoff_adds_the_weight_of_each_context_that_failed(arpa: Path) -> None
         ("-0.5\t</s>", "-o.5\t</s>", "line 8"),
         ("-0.3", "nan", "line 7"),
         ("-0.4\ta </s>", "-0.4\t</s>", "line 13"),
+        ("-0.4\ta </s>", "-0.4\tb </s>", "'b' is not among the unigrams"),
+        ("-0.7\ta", "-0.7\t</s>", "'</s>' comes twice"),
         ("\\end\\\n", "", "ends too early"),
     ],
 )
@@ -112,7 +115,7 @@ def test_no_damage_makes_reading_fail_in_another_way(data: strategies.DataObject
     path = tmp_path / "fuzzed.arpa"
     path.write_bytes(raw)
     with suppress(InputError):
-        read_arpa(path).log10_prob(["<s>"], "a")
+        read_plain(path).log10_prob(["<s>"], "a")
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

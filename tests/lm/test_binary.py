@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lm.arpa import read_arpa, write_arpa
 from lm.binary import arpa_to_binary, check_binary, read_binary_vocabulary, to_binary
 from lm.errors import InputError
-from lm.kneser_ney import estimate
+from lm.kneser_ney import NGramTable, estimate
 from lm.ngram import NgramModel
 
 DATA = Path(__file__).parent / "data"
@@ -44,10 +46,27 @@ def test_kenlm_scores_a_binary_as_the_arpa_file_it_came_from(tmp_path: Path) -> 
 
 def test_a_model_without_its_own_parts_is_refused(tmp_path: Path) -> None:
     model = read_arpa(DATA / "words5_fallback.arpa.gz")
-    trigram = next(iter(model.grams[2]))
-    del model.grams[1][trigram[1:]]
+    bigrams, trigram = model.tables[1], model.tables[2].words[0]
+    others = (bigrams.words != trigram[1:]).any(axis=1)
+    shortened = NGramTable(
+        words=bigrams.words[others],
+        log10_prob=bigrams.log10_prob[others],
+        log10_backoff=bigrams.log10_backoff[others],
+    )
     with pytest.raises(InputError, match="is no n-gram of the model"):
-        to_binary(model, "toy")
+        to_binary(replace(model, tables=(model.tables[0], shortened, *model.tables[2:])), "toy")
+
+
+def test_an_ngram_that_comes_twice_is_refused() -> None:
+    model = read_arpa(DATA / "words5_fallback.arpa.gz")
+    bigrams = model.tables[1]
+    doubled = NGramTable(
+        words=np.repeat(bigrams.words, 2, axis=0),
+        log10_prob=np.repeat(bigrams.log10_prob, 2),
+        log10_backoff=np.repeat(bigrams.log10_backoff, 2),
+    )
+    with pytest.raises(InputError, match="comes twice"):
+        to_binary(replace(model, tables=(model.tables[0], doubled, *model.tables[2:])), "toy")
 
 
 def test_bytes_lost_anywhere_are_noticed(tmp_path: Path) -> None:

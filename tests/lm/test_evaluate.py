@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from lm.arpa import read_arpa
 from lm.build import build_language_model
 from lm.errors import InputError
 from lm.evaluate import evaluate
 from lm.folder import LanguageModel
+from tests.lm.plain import read_plain
 
 TRAIN = ["a b c", "a b d", "b a", "a b c"]
 TEST = ["a b e", "b a", "e f a", "e f a"]
@@ -24,7 +24,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
 
 
 def test_word_perplexity_is_the_geometric_mean_of_inverse_probabilities(model: LanguageModel) -> None:
-    arpa = read_arpa(model.path / "word.arpa")
+    arpa = read_plain(model.path / "word.arpa")
     scores, known = [], []
     for sentence in TEST:
         tokens = ["<s>", *sentence.split(), "</s>"]
@@ -41,7 +41,7 @@ def test_word_perplexity_is_the_geometric_mean_of_inverse_probabilities(model: L
 
 
 def test_character_perplexity_counts_spaces_and_the_end(model: LanguageModel) -> None:
-    arpa = read_arpa(model.path / "character.arpa")
+    arpa = read_plain(model.path / "character.arpa")
     scores = []
     for sentence in TEST:
         tokens = ["<s>", *sentence.replace(" ", "▁"), "</s>"]

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from lm.arpa import read_arpa, write_arpa
+from lm.arpa import write_arpa
 from lm.build import build_language_model
 from lm.errors import InputError
 from lm.folder import LanguageModel, set_decoding
 from lm.kneser_ney import estimate
+from tests.lm.plain import read_plain
 
 DATA = Path(__file__).parent / "data"
 SENTENCES = (DATA / "sentences.txt").read_text(encoding="utf-8").splitlines()[:80]
@@ -78,7 +79,7 @@ def test_either_model_may_be_left_out(folder: Path, tmp_path: Path) -> None:
 
 def test_an_unknown_word_costs_unk_and_its_spelling(folder: Path) -> None:
     model = LanguageModel.load(folder)
-    words, letters = read_arpa(folder / "word.arpa"), read_arpa(folder / "character.arpa")
+    words, letters = read_plain(folder / "word.arpa"), read_plain(folder / "character.arpa")
     word = "kuna"
     assert word not in model.vocabulary
     spelling = sum(
@@ -115,8 +116,8 @@ def test_spellings_are_a_distribution(tmp_path: Path) -> None:
 
 def test_the_unknown_word_gets_all_that_smoothing_frees(folder: Path, tmp_path: Path) -> None:
     build_language_model(SENTENCES, tmp_path / "closed", character_order=0, open_vocabulary=False)
-    p_open = read_arpa(folder / "word.arpa").log10_prob([], "<unk>")
-    p_closed = read_arpa(tmp_path / "closed" / "word.arpa").log10_prob([], "<unk>")
+    p_open = read_plain(folder / "word.arpa").log10_prob([], "<unk>")
+    p_closed = read_plain(tmp_path / "closed" / "word.arpa").log10_prob([], "<unk>")
     size = len(LanguageModel.load(folder).vocabulary) + 2  # and </s> and <unk>
     assert p_open == pytest.approx(p_closed + math.log10(size), abs=1e-4)
 

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies
 
-from lm.arpa import ArpaModel, read_arpa, write_arpa
+from lm.arpa import write_arpa
 from lm.corpus import characters_of, words_of
 from lm.errors import InputError
-from lm.kneser_ney import BackoffModel, estimate
+from lm.kneser_ney import estimate
+from tests.lm.plain import PlainModel, plain, read_plain
 
 DATA = Path(__file__).parent / "data"
 SENTENCES = (DATA / "sentences.txt").read_text(encoding="utf-8").splitlines()
@@ -40,9 +41,9 @@ STORED: dict[str, tuple[int, dict[str, Any]]] = {
 def test_every_weight_agrees_with_lmplz(name: str, tmp_path: Path) -> None:
     lines, options = STORED[name]
     split = characters_of if name.startswith("characters") else words_of
-    expected = read_arpa(DATA / f"{name}.arpa.gz")
+    expected = read_plain(DATA / f"{name}.arpa.gz")
     write_arpa(estimate(map(split, SENTENCES[:lines]), **options), tmp_path / "ours.arpa")
-    ours = read_arpa(tmp_path / "ours.arpa")
+    ours = read_plain(tmp_path / "ours.arpa")
     assert ours.order == expected.order
     for mine, theirs in zip(ours.grams, expected.grams, strict=True):
         assert mine.keys() == theirs.keys()
@@ -54,7 +55,7 @@ def test_every_weight_agrees_with_lmplz(name: str, tmp_path: Path) -> None:
 def test_a_bigram_model_follows_the_formulas_by_hand() -> None:
     # "a b" and "a c": bigrams <s>a 2, ab 1, b</s> 1, ac 1, c</s> 1. Words to the left: a 1, b 1,
     # c 1, </s> 2; so unigram total 5. Fallback discounts: 0.5, 1, 1.5.
-    model = as_dict(estimate([["a", "b"], ["a", "c"]], 2))
+    model = plain(estimate([["a", "b"], ["a", "c"]], 2))
     freed = (3 * 0.5 + 1 * 1) / 5
     uniform = 1 / 5  # <unk>, </s>, a, b, c
     b = (1 - 0.5) / 5 + freed * uniform
@@ -67,7 +68,7 @@ def test_a_bigram_model_follows_the_formulas_by_hand() -> None:
 
 
 def test_without_interpolated_unigrams_all_freed_mass_is_the_unknown_words() -> None:
-    model = as_dict(estimate([["a", "b"], ["a", "c"]], 2, interpolate_unigrams=False))
+    model = plain(estimate([["a", "b"], ["a", "c"]], 2, interpolate_unigrams=False))
     assert prob(model, "<unk>") == pytest.approx((3 * 0.5 + 1 * 1) / 5)
     assert prob(model, "b") == pytest.approx((1 - 0.5) / 5)
 
@@ -84,7 +85,7 @@ def test_without_interpolated_unigrams_all_freed_mass_is_the_unknown_words() -> 
 def test_probabilities_after_any_history_sum_to_one(
     sentences: list[list[str]], order: int, prune: tuple[int, ...], interpolate: bool
 ) -> None:
-    model = as_dict(estimate(sentences, order, prune=prune, interpolate_unigrams=interpolate))
+    model = plain(estimate(sentences, order, prune=prune, interpolate_unigrams=interpolate))
     outcomes = [word for (word,) in model.grams[0] if word != "<s>"]
     for history in (["<s>"], ["a"], ["<s>", "a"], ["a", "b", "a"], ["zzz", "b"], sentences[0]):
         total = sum(10 ** model.log10_prob(history, word) for word in outcomes)
@@ -93,7 +94,7 @@ def test_probabilities_after_any_history_sum_to_one(
 
 def test_pruning_leaves_out_what_was_seen_too_rarely_and_keeps_all_unigrams() -> None:
     sentences = [["a", "b", "c"], ["a", "b", "d"], ["a", "b", "c"]]
-    trigrams = as_dict(estimate(sentences, 3, prune=(0, 0, 1))).grams
+    trigrams = plain(estimate(sentences, 3, prune=(0, 0, 1))).grams
     assert ("a", "b", "c") in trigrams[2]
     assert ("a", "b", "d") not in trigrams[2]
     assert ("b", "d") in trigrams[1]
@@ -128,19 +129,6 @@ def test_reserved_tokens_and_empty_text_are_refused() -> None:
         estimate([[]], 2)
 
 
-def as_dict(model: BackoffModel) -> ArpaModel:
-    """The model at full precision, without a file between."""
-    return ArpaModel(
-        tuple(
-            {
-                tuple(model.vocabulary[word] for word in words): (float(p), float(b))
-                for words, p, b in zip(table.words, table.log10_prob, table.log10_backoff, strict=True)
-            }
-            for table in model.tables
-        )
-    )
-
-
-def prob(model: ArpaModel, *gram: str) -> float:
+def prob(model: PlainModel, *gram: str) -> float:
     """Probability of the last word after the others."""
     return 10 ** model.log10_prob(gram[:-1], gram[-1])

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies
 
-from lm.arpa import read_arpa, write_arpa
+from lm.arpa import write_arpa
 from lm.binary import arpa_to_binary
 from lm.errors import InputError
 from lm.kneser_ney import estimate
 from lm.ngram import NgramModel
+from tests.lm.plain import read_plain
 
 DATA = Path(__file__).parent / "data"
 SENTENCES = [line.split() for line in (DATA / "sentences.txt").read_text(encoding="utf-8").splitlines()]
@@ -28,7 +29,7 @@ def arpa(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_scores_are_the_natural_logs_of_backoff_by_definition(arpa: Path) -> None:
-    model, plain = NgramModel.load(arpa), read_arpa(arpa)
+    model, plain = NgramModel.load(arpa), read_plain(arpa)
     for sentence in [*SENTENCES[:10], *SENTENCES[100:110]]:  # seen and unseen
         tokens = ["<s>", *sentence, "</s>"]
         expected = [
@@ -71,7 +72,7 @@ def test_unknown_tokens_score_as_unk(arpa: Path) -> None:
     assert SENTENCES[0][0] in model
     assert "nobody" not in model
     assert model.score(model.empty(), "nobody")[1] == pytest.approx(
-        read_arpa(arpa).log10_prob([], "<unk>") * math.log(10), abs=1e-5
+        read_plain(arpa).log10_prob([], "<unk>") * math.log(10), abs=1e-5
     )
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lm.arpa import read_arpa
 from lm.binary import arpa_to_binary
 from lm.errors import InputError
 from lm.ngram import NgramModel
 from lm.tables import begin, load_tables, more_states, new_states, score, sentence_end
+from tests.lm.plain import read_plain
 
 ARPAS = sorted((Path(__file__).parent / "data").glob("*.arpa.gz"))
 
@@ -41,7 +41,7 @@ def test_there_are_models_to_test_with() -> None:
 @pytest.mark.parametrize("form", ["arpa", "binary"])
 @pytest.mark.parametrize("arpa", ARPAS, ids=lambda path: path.name.split(".")[0])
 def test_scores_equal_kenlms(arpa: Path, form: str, tmp_path: Path) -> None:
-    if read_arpa(arpa).order < 2:
+    if read_plain(arpa).order < 2:
         pytest.skip("kenlm reads orders from 2")
     path = arpa
     if form == "binary":
@@ -51,7 +51,7 @@ def test_scores_equal_kenlms(arpa: Path, form: str, tmp_path: Path) -> None:
     tables, words = load_tables(path)
     assert tables.order == kenlm.order
     numbers = {word: number for number, word in enumerate(words)}
-    for grams in read_arpa(arpa).grams:
+    for grams in read_plain(arpa).grams:
         for gram in grams:
             sentence = [word for word in gram if word not in ("<s>", "</s>")]
             np.testing.assert_allclose(
@@ -68,7 +68,7 @@ def test_scores_equal_kenlms(arpa: Path, form: str, tmp_path: Path) -> None:
 
 
 def test_equal_histories_have_one_number(tmp_path: Path) -> None:
-    arpa = next(path for path in ARPAS if read_arpa(path).order > 2)
+    arpa = next(path for path in ARPAS if read_plain(path).order > 2)
     tables, _ = load_tables(arpa)
     states = new_states(tables.order, 64)
     start = begin(tables, states, 0)
@@ -82,7 +82,7 @@ def test_equal_histories_have_one_number(tmp_path: Path) -> None:
 
 
 def test_a_binary_of_another_kind_is_refused(tmp_path: Path) -> None:
-    arpa = next(path for path in ARPAS if read_arpa(path).order > 2)
+    arpa = next(path for path in ARPAS if read_plain(path).order > 2)
     arpa_to_binary(arpa, tmp_path / "model.bin")
     data = bytearray((tmp_path / "model.bin").read_bytes())
     from lm.binary import _FIXED, _SANITY
