@@ -11,13 +11,14 @@ from typing import Any, Literal, Protocol
 
 from torch import nn
 
+from asr.card import model_folder
 from asr.config import Config, load_config, save_config
 from asr.ctc import CtcConfig, trainable
 from asr.encoder import build_encoder
 from asr.encoder.lora import LoraSettings, add_adapters
 from asr.manifest import Utterance, read_manifest, total_hours, with_text
 from asr.mixing import warn_of_lost_groups
-from asr.model import CTCModel
+from asr.model import CTCModel, load_model
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer, character_tokenizer, code_point, piece_tokenizer
 from asr.trainer import Task, Trainer, TrainerConfig
@@ -67,6 +68,8 @@ class TokenizerConfig:
 class RecogniserConfig:
     """A recogniser to train."""
 
+    recogniser: str = ""
+    """Folder of a recogniser to begin with: encoder, output layer and labels. Empty makes them of the rest."""
     policy: TextPolicy = field(default_factory=TextPolicy)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "conformer"})
@@ -122,7 +125,12 @@ def build_tokenizer(
 def build_recogniser(
     config: RecogniserConfig, train: Sequence[Utterance], dev: Sequence[Utterance]
 ) -> CTCModel:
-    """Encoder and output layer, with labels for the texts of the training rows."""
+    """The recogniser to begin with; or encoder and output layer, with labels for the texts of the training rows."""
+    if config.recogniser:
+        model = load_model(model_folder(config.recogniser)).train()
+        if config.freeze_features:
+            model.encoder.freeze_features()
+        return model
     texts = [[utterance.text for utterance in rows] for rows in (train, dev)]
     tokenizer = build_tokenizer(config.tokenizer, config.policy, *texts)
     if config.tokenizer.language_labels:

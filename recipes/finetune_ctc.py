@@ -1,4 +1,5 @@
-"""Fine-tune an encoder with CTC, or train one from scratch: ``python -m recipes.finetune_ctc CONFIG key=value ...``.
+"""Fine-tune an encoder with CTC, train one from scratch, or go on from a recogniser (``recogniser``):
+``python -m recipes.finetune_ctc CONFIG key=value ...``.
 
 Reads a manifest, builds the tokenizer from its training split, trains, and leaves in the
 experiment folder: the resolved ``config.yaml``, ``model/`` (the best weights on dev),
@@ -48,7 +49,7 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
     # Manifest: only rows with a text can be learned from or scored.
     given, dev = transcribed_rows(config)
 
-    # Model: its labels are those of the training texts alone.
+    # Model: the labels of a new one are those of the training texts alone.
     model = build_recogniser(config, given, dev)
     train = trainable_rows(model, given, config.ctc, config.manifest)
     announce(train, dev, model.tokenizer, model)

@@ -13,10 +13,8 @@ from pathlib import Path
 
 import torch
 
-from asr.card import model_folder
 from asr.cli import guarded
 from asr.ctc import CtcConfig
-from asr.model import load_model
 from asr.recipe import (
     CorpusConfig,
     RecogniserConfig,
@@ -39,8 +37,6 @@ class PretrainConfig(CorpusConfig, RecogniserConfig):
     """Everything that a run follows from; with siamese.text_from, the labels are those of that model."""
 
     exp: Path
-    recogniser: str = ""
-    """Folder of a recogniser to begin with: encoder, output layer and labels. Empty makes them of the rest."""
     ctc: CtcConfig = field(default_factory=CtcConfig)
     siamese: SiameseConfig = field(default_factory=SiameseConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
@@ -50,9 +46,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     """Train; returns the best evaluation on dev."""
     torch.manual_seed(config.trainer.seed)
     given, dev = transcribed_rows(config)
-    if config.recogniser:
-        model = load_model(model_folder(config.recogniser)).train()
-    elif config.siamese.text_from:
+    if config.siamese.text_from and not config.recogniser:
         text = load_translator(config.siamese.text_from)
         if not isinstance(text, TextTranslator):
             raise InputError(

@@ -15,10 +15,8 @@ from pathlib import Path
 
 import torch
 
-from asr.card import model_folder
 from asr.cli import guarded
 from asr.ctc import CtcConfig
-from asr.model import load_model
 from asr.recipe import (
     CorpusConfig,
     RecogniserConfig,
@@ -55,8 +53,6 @@ class TrainConfig(CorpusConfig, RecogniserConfig, TargetConfig):
 
     exp: Path
     target: Side = "translation"
-    recogniser: str = ""
-    """Folder of a recogniser to begin with: encoder, output layer and labels. Empty makes them of the rest."""
     decoder_from: str = ""
     """Folder of a text translator whose decoder and labels to begin with."""
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -78,15 +74,10 @@ def train(config: TrainConfig) -> dict[str, float]:
     rows, dev = translated_rows(config, config.target, need_text=bool(config.distil.teacher))
 
     # Encoder: with the output layer for transcripts, which goes on learning beside the decoder.
-    if config.recogniser:
-        recogniser = load_model(model_folder(config.recogniser)).train()
-    else:
-        texts = [row for row in rows if row.text.strip()]
-        if not texts:
-            raise InputError(
-                f"manifest {config.manifest}: no transcripts to make labels of. Give a recogniser."
-            )
-        recogniser = build_recogniser(config, texts, [row for row in dev if row.text.strip()])
+    texts = [row for row in rows if row.text.strip()]
+    if not texts and not config.recogniser:
+        raise InputError(f"manifest {config.manifest}: no transcripts to make labels of. Give a recogniser.")
+    recogniser = build_recogniser(config, texts, [row for row in dev if row.text.strip()])
 
     # Decoder.
     if config.decoder_from and config.hub_decoder.source:

@@ -5,7 +5,7 @@
 # --corpora is the folder that holds killkan/, storybooks/ and mboshi/.
 set -euo pipefail
 cd "$(dirname "$0")"
-stage=1 stop_stage=6
+stage=1 stop_stage=8
 corpora=../../../shared/corpora
 data=data
 segmenter=exp/segmenter
@@ -40,4 +40,18 @@ fi
 if at 6 "stories and Mboshi, with those"; then
     evaluate stories en_ fr_ -- --arms exp/chosen.yaml
     manifest=$data/mboshi.tsv evaluate mboshi mboshi -- --arms exp/chosen.yaml ${mboshi_model:+--model "$mboshi_model"}
+fi
+if at 7 "go on from the recogniser, with its segments cut at random words too, and without"; then
+    loquela corpus recut "$data/killkan.tsv" --split train --model "$model" --out "$data/killkan.recut.tsv" --overwrite
+    loquela corpus join cuts="$data/killkan.tsv" recut="$data/killkan.recut.tsv" --out "$data/killkan.both.tsv"
+    for arm in plain recut; do
+        manifest=$data/killkan.tsv
+        if [[ $arm == recut ]]; then manifest=$data/killkan.both.tsv; fi
+        python -m recipes.finetune_ctc conf/cuts.yaml manifest="$manifest" recogniser="$model" exp="exp/$arm"
+        python -m recipes.pack "exp/$arm" --lm "$model/lm" --card ../killkan/local/model_card.md --out "exp/$arm/packed"
+    done
+    unset manifest
+fi
+if at 8 "chapter 19 with both"; then
+    evaluate cuts ch19 -- --arms exp/chosen.yaml --model exp/recut/packed --against exp/plain/packed
 fi

@@ -1,11 +1,12 @@
 """Cut recordings with every segmenter, and say what became of boundaries, of words, and of what is recognised.
 
-``evaluate.py MANIFEST --recordings ch18 --arms ARMS.yaml [--model M] --out TABLE.tsv [--choose CHOSEN.yaml]``
+``evaluate.py MANIFEST --recordings ch18 --arms ARMS.yaml [--model M [--against M]] --out TABLE.tsv [--choose CHOSEN]``
 
 The manifest's rows are the reference's segments. With a model, its words in time are those of the reference texts
 aligned to their own segments, and each segmentation is recognised: the errors of a whole recording are dealt out to the
 reference's utterances, so that segmentations are compared by a paired bootstrap over these. ``--choose`` keeps of each
-segmenter the setting with the fewest word errors, as arms for other recordings.
+segmenter the setting with the fewest word errors, as arms for other recordings; ``--against`` compares the recogniser
+with another.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ class Outcome:
     """Time for cutting and encoding."""
     scores: dict[str, CorpusScore]
     """``greedy`` and, where there is one, ``lm``."""
+    others: dict[str, CorpusScore]
+    """The same of the recogniser that it is compared with."""
 
 
 def main() -> int:
@@ -87,6 +90,7 @@ def main() -> int:
     parser.add_argument("--split", default="test")
     parser.add_argument("--arms", type=Path, required=True)
     parser.add_argument("--model")
+    parser.add_argument("--against", help="another recogniser, for the difference of the two")
     parser.add_argument("--segmenter-model", default="")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--choose", type=Path)
@@ -101,6 +105,7 @@ def main() -> int:
     for rows in by_audio.values():
         rows.sort(key=lambda row: row.offset_s)
     transcriber = Transcriber.load(args.model) if args.model else None
+    other = Transcriber.load(args.against) if args.against else None
     words: dict[Path, list[Segment]] = {}
     for row, found in words_in_time(transcriber.model, [*chain(*by_audio.values())]) if transcriber else []:
         if not isinstance(found, InputError):  # nobody can say where the words of the others lie
@@ -112,7 +117,7 @@ def main() -> int:
     ]
     outcomes: dict[str, Outcome] = {}
     for arm in arms:
-        outcome = run_arm(arm, by_audio, words, transcriber, args.segmenter_model)
+        outcome = run_arm(arm, by_audio, words, (transcriber, other), args.segmenter_model)
         outcomes[arm.name] = outcome
         print(f"{arm.name}: {summary(outcome)}", file=sys.stderr, flush=True)
     write_table(outcomes, {name: arm.segmenter for name, arm in zip(outcomes, arms, strict=True)}, args.out)
@@ -125,12 +130,12 @@ def run_arm(
     arm: Arm,
     by_audio: Mapping[Path, Sequence[Utterance]],
     words: Mapping[Path, Sequence[Segment]],
-    transcriber: Transcriber | None,
+    transcribers: tuple[Transcriber | None, Transcriber | None],
     classifier: str,
 ) -> Outcome:
     """Cut every recording, recognise it if there is a model, and measure."""
-    total = Outcome([], Matches(), Matches(), WordsHit(), Coverage(), 0.0, 0.0, 0.0, {})
-    heard: dict[str, dict[str, str]] = {}
+    total = Outcome([], Matches(), Matches(), WordsHit(), Coverage(), 0.0, 0.0, 0.0, {}, {})
+    heard: tuple[dict[str, dict[str, str]], ...] = ({}, {})
     for audio, rows in by_audio.items():
         reference = [Segment(row.offset_s, row.offset_s + row.duration_s) for row in rows]
         began = time.perf_counter()
@@ -152,15 +157,17 @@ def run_arm(
         total.far += match_boundaries(reference, segments, tolerance_s=0.5)
         total.words += hit_words(words.get(audio, []), segments)
         total.coverage += covered(reference, segments)
+        for transcriber, texts in zip(transcribers, heard, strict=True):
+            if transcriber:
+                began = time.perf_counter()
+                for name, text in recognised(transcriber, config, audio).items():
+                    texts.setdefault(name, {})[audio.stem] = text
+                total.heard_s += time.perf_counter() - began if texts is heard[0] else 0.0
+    references = {audio.stem: [(row.id, row.text) for row in rows] for audio, rows in by_audio.items()}
+    for transcriber, texts, scores in zip(transcribers, heard, (total.scores, total.others), strict=True):
         if transcriber:
-            began = time.perf_counter()
-            for name, text in recognised(transcriber, config, audio).items():
-                heard.setdefault(name, {})[audio.stem] = text
-            total.heard_s += time.perf_counter() - began
-    if transcriber:
-        references = {audio.stem: [(row.id, row.text) for row in rows] for audio, rows in by_audio.items()}
-        policy = transcriber.model.tokenizer.policy
-        total.scores = {name: score_recordings(references, texts, policy) for name, texts in heard.items()}
+            policy = transcriber.model.tokenizer.policy
+            scores |= {name: score_recordings(references, text, policy) for name, text in texts.items()}
     return total
 
 
@@ -220,11 +227,9 @@ def write_table(outcomes: Mapping[str, Outcome], segmenters: Mapping[str, str], 
             )
             for rival, other in rivals.items():
                 if other is not outcome:
-                    compared = score.compare(other.scores[decoder], "wer")
-                    low, high = compared.interval.low, compared.interval.high
-                    row[f"{decoder} minus {rival}"] = (
-                        f"{100 * compared.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-                    )
+                    row[f"{decoder} minus {rival}"] = difference(score, other.scores[decoder])
+            if decoder in outcome.others:
+                row[f"{decoder} minus other model"] = difference(score, outcome.others[decoder])
         if outcome.heard_s:
             row["real-time factor"] = f"{outcome.heard_s / outcome.seconds:.4f}"
         rows.append(row)
@@ -234,6 +239,13 @@ def write_table(outcomes: Mapping[str, Outcome], segmenters: Mapping[str, str], 
     out.write_text("".join("\t".join(line) + "\n" for line in cells), encoding="utf-8")
     cells.insert(1, ["---"] * len(columns))
     print("\n".join(f"| {' | '.join(line)} |" for line in cells))
+
+
+def difference(score: CorpusScore, other: CorpusScore) -> str:
+    """In WER, with its interval."""
+    compared = score.compare(other, "wer")
+    low, high = compared.interval.low, compared.interval.high
+    return f"{100 * compared.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def choose(arms: Sequence[Arm], outcomes: Mapping[str, Outcome], path: Path) -> None:
