@@ -135,7 +135,7 @@ def simulated(folder: Path, *, words: int, tokens: int, utterances: int) -> Task
             kept += char
         frames += [0] * (500 - len(frames))
         logits = draw.normal(0, 1.0, (500, len(surfaces)))
-        logits[np.arange(500), frames] += draw.choice([6.0, 2.2], 500, p=[0.75, 0.25])
+        logits[np.arange(500), frames] += draw.choice([6.0, 2.2], 500, p=[0.94, 0.06])
         logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
         emissions.append(logits.astype(np.float32))
         texts.append(" ".join(kept.split()))
