@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr.decode import BeamDecoder, BeamSearchConfig, Decoder, GreedyDecoder, decode_all
+from asr.decode import BeamDecoder, BeamSearchConfig, Decoder, GreedyDecoder, Hypothesis, decode_all
 from asr.decode.lexicon import Models
 from asr.decode.others import FlashlightDecoder, PyctcDecoder
 from asr.decode.torch_engine import TorchSearch
@@ -45,7 +45,7 @@ FloatArray = NDArray[np.float32]
 BEAM = 100
 WIDE = 2_000
 """The beam that search errors are counted against."""
-WIDE_FRAMES = 3_000
+WIDE_FRAMES = 2_000
 """Frames of test that it searches: pyctcdecode takes minutes for them."""
 THREADS = 2
 LETTERS = "abcdefghijklmnopqrstuvwxyzáéíóú"[:30]
@@ -55,9 +55,10 @@ random sentences with a Zipf law and word pairs that attract one another, a word
 blanks between, noise and confusions that leave greedy decoding about half of the words. One thread, one
 process, beam {BEAM} and the same model file for all; each system's weights (LM weight, word bonus, and
 thresholds among its usual ones) are chosen on the same dev utterances by WER; decoding of test is timed,
-building is not. Search errors: utterances, of the first in test with {WIDE_FRAMES} frames together, whose
-score, under the system's own weights, a beam of {WIDE} improves. WER minus loquela's by paired bootstrap.
-"loquela torch" is the engine torch with loquela's settings, all test utterances in one batch, on the CPU."""
+building is not. Search errors: utterances, of the first in test with {WIDE_FRAMES} frames together, for
+which a beam of {WIDE} finds another text with a better score under the system's own weights. WER minus
+loquela's by paired bootstrap. "loquela torch" is the engine torch with loquela's settings, all test
+utterances in one batch, on the CPU."""
 TORCH = "loquela torch"
 GPU_PROTOCOL = """Test emissions, repeated to {utterances} utterances, and as many waveforms of noise of 10 s. A wav2vec
 2.0 of 24 layers of width 1,024 with random weights encodes the waveforms in bfloat16, 32 at once; then the emissions
@@ -195,13 +196,22 @@ SYSTEMS: dict[str, tuple[Make, list[dict[str, Any]]]] = {
         loquela,
         [
             {"label_threshold": label, "beam_threshold": beam, "unknown_offset": unknown}
-            for label, beam, unknown in itertools.product((5.0, 7.0), (10.0, 14.0), (-3.0, -10.0))
+            for label, beam, unknown in itertools.product((5.0, 4.0, 3.0), (10.0, 7.0, 5.0), (-10.0, -3.0))
         ],
     ),
-    "pyctcdecode": (pyctcdecode, [{"label_threshold": 5.0, "beam_threshold": 10.0, "unknown_offset": -10.0}]),
+    "pyctcdecode": (
+        pyctcdecode,
+        [
+            {"label_threshold": label, "beam_threshold": beam, "unknown_offset": -10.0}
+            for label, beam in itertools.product((5.0, 4.0, 3.0), (10.0, 7.0, 5.0))
+        ],
+    ),
     "flashlight": (
         flashlight,
-        [{"beam_threshold": 25.0, "max_labels": labels} for labels in (10, 40)],
+        [
+            {"beam_threshold": beam, "max_labels": labels}
+            for beam, labels in itertools.product((25.0, 10.0, 7.0, 5.0), (40, 10, 5))
+        ],
     ),
 }
 WEIGHTS = [(weight, bonus) for weight in (0.5, 1.0, 1.5) for bonus in (0.0, 1.5, 3.0)]
@@ -272,7 +282,7 @@ def measure(task: Task, wide_frames: int = WIDE_FRAMES) -> dict[str, Any]:
     speed = {name: task.seconds / timing.cpu_median for name, timing in timings.items()}
     wer = {name: score.counts("wer").rate for name, score in scores.items()}
     errors: dict[str, int] = {}
-    widest: dict[str, list[float]] = {}
+    widest: dict[str, list[Hypothesis]] = {}
     reach = np.cumsum([len(each) for each in task.test])
     few = task.test[: max(1, int(np.searchsorted(reach, wide_frames, side="right")))]
     for name, make in makes.items():
@@ -280,9 +290,12 @@ def measure(task: Task, wide_frames: int = WIDE_FRAMES) -> dict[str, Any]:
             widest[name] = widest["loquela"]
         else:
             wide = make(task, replace(configs[name], beam_width=WIDE, beam_threshold=100.0))
-            widest[name] = [wide.decode(each)[0].score for each in few]
-        reached = [found[0].score for found in decode_all(decoders[name], few)]
-        errors[name] = sum(best > own + 1e-3 for best, own in zip(widest[name], reached, strict=True))
+            widest[name] = [wide.decode(each)[0] for each in few]
+        reached = [found[0] for found in decode_all(decoders[name], few)]
+        errors[name] = sum(
+            best.text != own.text and bool(best.score > own.score)
+            for best, own in zip(widest[name], reached, strict=True)
+        )
         against = scores[name].compare(scores["loquela"], "wer")
         config = configs[name]
         rows.append(
