@@ -127,10 +127,7 @@ def build_recogniser(
 ) -> CTCModel:
     """The recogniser to begin with; or encoder and output layer, with labels for the texts of the training rows."""
     if config.recogniser:
-        model = load_model(model_folder(config.recogniser)).train()
-        if config.freeze_features:
-            model.encoder.freeze_features()
-        return model
+        return _prepared(load_model(model_folder(config.recogniser)).train(), config)
     texts = [[utterance.text for utterance in rows] for rows in (train, dev)]
     tokenizer = build_tokenizer(config.tokenizer, config.policy, *texts)
     if config.tokenizer.language_labels:
@@ -146,6 +143,11 @@ def make_recogniser(config: RecogniserConfig, tokenizer: Tokenizer) -> CTCModel:
         dropout=config.head_dropout,
         per_frame=config.emissions_per_frame,
     )
+    return _prepared(model, config)
+
+
+def _prepared(model: CTCModel, config: RecogniserConfig) -> CTCModel:
+    """With what shall not learn frozen."""
     if config.freeze_features:
         model.encoder.freeze_features()
     if config.lora.rank:

@@ -8,12 +8,10 @@ which and where each line is, as ``ch19@16.580-21.045``.
 
 from __future__ import annotations
 
-import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -192,7 +190,7 @@ def align_synthetic(hours: float) -> dict[str, float]:
                 lines.append(labels)
                 places.append(len(spool) if kind > 0 else -1)
             spool.append(rows)
-        before = _memory_mib()
+        before = common.memory_mib()
         began, worked = time.perf_counter(), time.process_time()
         found = best_path(spool, lines, SearchConfig())
         wall, cpu = time.perf_counter() - began, time.process_time() - worked
@@ -210,22 +208,10 @@ def align_synthetic(hours: float) -> dict[str, float]:
         "wall_s": round(wall, 2),
         "cpu_s": round(cpu, 2),
         "memory_before_mib": round(before, 1),
-        "memory_added_mib": round(_memory_mib() - before, 1),
+        "memory_added_mib": round(common.memory_mib() - before, 1),
         "within_0.3": round(statistics.mean(near), 4),
         "foreign_passed_over": round(statistics.mean(passed), 4) if passed else 1.0,
     }
-
-
-def _memory_mib() -> float:
-    """The most that this process has had; `getrusage` would count what its parent had when it began, too."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-
-
-def in_own_process(hours: float) -> dict[str, float]:
-    """`align_synthetic` where nothing else took memory before."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(align_synthetic, hours).result()
 
 
 def align_real(corpus: Path, name: str, other: str, seeds: int) -> dict[str, Any]:
@@ -257,7 +243,7 @@ def align_real(corpus: Path, name: str, other: str, seeds: int) -> dict[str, Any
     except InputError as error:
         print(f"another chapter's transcript: {error}\n")
         refused = True
-    memory_mib = _memory_mib()  # before the peer takes more
+    memory_mib = common.memory_mib()  # before the peer takes more
     theirs: dict[str, dict[str, float]] = {}
     if _has_peer():
         peer = Peer(transcriber, path)
@@ -304,7 +290,7 @@ def align_real(corpus: Path, name: str, other: str, seeds: int) -> dict[str, Any
             "refused": refused,
         },
         "memory_mib": round(memory_mib, 1),
-        "memory_with_peer_mib": round(_memory_mib(), 1),
+        "memory_with_peer_mib": round(common.memory_mib(), 1),
     }
 
 
@@ -344,7 +330,7 @@ def main() -> None:
     machine = common.start("alignment", PROTOCOL, "numba", "ctc-segmentation")
     torch.set_num_threads(int(machine["threads"]) if str(machine["threads"]).isdigit() else 2)
     real = align_real(args.corpus, args.recording, args.other, 1 if args.quick else args.seeds)
-    pure = [in_own_process(hours) for hours in (args.hours[:1] if args.quick else args.hours)]
+    pure = [common.alone(align_synthetic, hours) for hours in (args.hours[:1] if args.quick else args.hours)]
     print()
     common.table(list(pure[0]), [list(row.values()) for row in pure])
     common.finish({**real, "pure": pure, "machine": machine})

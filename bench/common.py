@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import multiprocessing
 import os
 import platform
 import resource
@@ -13,13 +14,16 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
+Found = TypeVar("Found")
 QUICK = "under three minutes: fewer repeats and less data; not for quoting"
 
 
@@ -74,6 +78,21 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     for row in shown:
         cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         print("  ".join([row[0].ljust(widths[0]), *cells]))
+
+
+def memory_mib(name: str = "VmHWM") -> float:
+    """The most memory that this process has had, or with ``VmRSS`` what it has now (on Linux).
+
+    `getrusage` would count what its parent had when it began, too.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+
+
+def alone(task: Callable[..., Found], *arguments: object) -> Found:
+    """Call in a process that has done nothing else, so that its memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(task, *arguments).result()
 
 
 class OpCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -5,13 +5,10 @@ An ARPA file of a gigabyte, made here, and the kenlm binary of it, each read int
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,10 +50,10 @@ def main() -> int:
         arpa, binary = Path(folder, "large.arpa"), Path(folder, "large.bin")
         write_large(arpa, *(QUICK_SIZES if args.quick else SIZES))
         began = time.perf_counter()
-        alone(convert, arpa, binary)
+        common.alone(arpa_to_binary, arpa, binary)
         print(f"to a kenlm binary in {time.perf_counter() - began:.0f} s\n")
         for path in (arpa, binary):
-            run: Run = alone(read, path)
+            run = common.alone(read, path)
             size = path.stat().st_size / 1e6
             rows.append([path.suffix[1:], f"{size:.0f}", run.mib, run.held_mib, run.load_s, run.decoder_s])
             figures[path.suffix[1:]] = {"mb": round(size), **{k: round(v, 1) for k, v in vars(run).items()}}
@@ -65,21 +62,10 @@ def main() -> int:
     return 0
 
 
-def alone(task, *arguments):  # type: ignore[no-untyped-def]
-    """Call in a process that has done nothing else."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(task, *arguments).result()
-
-
-def convert(arpa: Path, binary: Path) -> None:
-    """Nothing comes back from the other process."""
-    arpa_to_binary(arpa, binary)
-
-
 def read(path: Path) -> Run:
     """Read a model and decode with it."""
     surfaces = ("", " ", *LETTERS)
-    before = peak_mib()
+    before = common.memory_mib("VmRSS")
     began = time.perf_counter()
     model = LanguageModel.load(path)
     loaded = time.perf_counter()
@@ -87,7 +73,9 @@ def read(path: Path) -> Run:
     made = time.perf_counter()
     noise = np.random.default_rng(0).normal(size=(100, len(surfaces)))
     decoder.decode((noise - np.log(np.exp(noise).sum(1, keepdims=True))).astype(np.float32))
-    return Run(peak_mib() - before, held_mib() - before, loaded - began, made - loaded)
+    return Run(
+        common.memory_mib() - before, common.memory_mib("VmRSS") - before, loaded - began, made - loaded
+    )
 
 
 def write_large(path: Path, words: int, pairs: int, triples: int) -> None:
@@ -131,17 +119,6 @@ def write_large(path: Path, words: int, pairs: int, triples: int) -> None:
                         f"-{1 + left % 9973 / 1e4:.5f}\t{known[first]} {known[second]} {known[third]}\n"
                     )
         out.write("\n\\end\\\n")
-
-
-def peak_mib() -> float:
-    """Most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def held_mib() -> float:
-    """Memory that this process has now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
 
 
 if __name__ == "__main__":

@@ -6,12 +6,9 @@ speech, again and again, its level and its pauses changed from turn to turn.
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +50,7 @@ def main() -> int:
     figures: dict[str, dict[str, dict[str, float]]] = {}
     rows: list[list[object]] = []
     for name in SEGMENTERS:
-        runs = {length: alone(name, length) for length in hours}
+        runs = {length: common.alone(measured, name, length) for length in hours}
         figures[name] = {
             f"{length:g} h": {
                 "audio_hours_per_second": length / run.seconds,
@@ -82,12 +79,6 @@ def main() -> int:
     return 0
 
 
-def alone(name: str, hours: float) -> Run:
-    """A run in a process that has done nothing else."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measured, name, hours).result()
-
-
 def measured(name: str, hours: float) -> Run:
     """Cut a recording of so many hours."""
     import torch
@@ -96,7 +87,7 @@ def measured(name: str, hours: float) -> Run:
     segmenter = build_segmenter(settings_for(name))
     talk = load(TALK)
     list(segmenter([talk[: 30 * SAMPLE_RATE]]))  # what is loaded or compiled at first is no part of it
-    before = peak_mib()
+    before = common.memory_mib()
     reading = 0.0
 
     def read() -> Iterator[NDArray[np.float32]]:
@@ -110,7 +101,7 @@ def measured(name: str, hours: float) -> Run:
     began = time.perf_counter()
     lengths = [segment.duration for segment, _ in segmenter(read())]
     took = time.perf_counter() - began - reading
-    return Run(took, peak_mib() - before, len(lengths), max(lengths, default=0.0))
+    return Run(took, common.memory_mib() - before, len(lengths), max(lengths, default=0.0))
 
 
 def recording(talk: NDArray[np.float32], hours: float, chunk_s: int = 10) -> Iterator[NDArray[np.float32]]:
@@ -127,11 +118,6 @@ def recording(talk: NDArray[np.float32], hours: float, chunk_s: int = 10) -> Ite
             held = held[chunk_s * SAMPLE_RATE :]
             left -= len(chunk)
             yield chunk
-
-
-def peak_mib() -> float:
-    """Most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

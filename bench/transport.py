@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -179,8 +178,7 @@ def choose(case: Case, expected: Tensor, ladder: list[tuple[str, Run]], limit: f
 
 def peak_mib(case: Case, system: str, step: int) -> float:
     """Memory that one run adds to the process, at its highest (on Linux)."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_grown, (case, system, step))
+    return common.alone(_grown, case, system, step)
 
 
 def _grown(case: Case, system: str, step: int) -> float:
@@ -189,14 +187,9 @@ def _grown(case: Case, system: str, step: int) -> float:
     small = Case("", *(each[:1] for each in (case.x, case.y, case.x_lengths, case.y_lengths)), 1.0)
     run(small)  # loads what it needs
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the highest so far
-    before = _memory_kib("VmRSS")
+    before = common.memory_mib("VmRSS")
     run(case)
-    return (_memory_kib("VmHWM") - before) / 1024
-
-
-def _memory_kib(name: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+    return common.memory_mib() - before
 
 
 def main() -> None:

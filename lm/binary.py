@@ -111,28 +111,11 @@ def to_probing(model: BackoffModel, name: str = "the model") -> ProbingModel:
         raise InputError(f"{name}: kenlm holds models of 2 words or more, this has 1. Build a longer one.")
     unigrams = np.zeros(len(model.vocabulary), _UNIGRAM)
     unigrams[UNK] = (-100.0, 0.0)  # kenlm's probability of <unk> where the model has none
-    first = model.tables[0]
-    # Where the next order looks for the parts of its n-grams, and the row of what it finds there.
-    keys = np.zeros(0, np.uint64)
-    rows = np.full(len(model.vocabulary), -1)
-    rows[first.words[:, 0]] = np.arange(len(first.words))
     middle: list[NDArray[np.void]] = []
-    for table, longer in pairwise([*model.tables, None]):
-        assert table is not None
-        order = table.words.shape[1]
-        places = table.words[:, 0]
-        if order > 1:
-            hashes = _hashes(table.words)
-            keys, places, twice = _spread(hashes, _buckets(len(hashes), float(_PROBING_MULTIPLIER)))
-            if twice >= 0:
-                raise InputError(f"{name}: {_text(model, table, twice)!r} comes twice. Make the file again.")
-            rows = np.full(len(keys), -1)
-            rows[places] = np.arange(len(places))
-        if longer is None:
-            longest = np.zeros(len(keys), _LONGEST)
-            longest["key"] = keys
-            longest["prob"][places] = -np.abs(table.log10_prob)
-            return ProbingModel(list(model.vocabulary), unigrams, middle, longest)
+    keys, places, size = np.zeros(0, np.uint64), model.tables[0].words[:, 0], len(model.vocabulary)
+    for table, longer in pairwise(model.tables):
+        rows = np.full(size, -1)  # by bucket, of words by number
+        rows[places] = np.arange(len(places))
         begins = _rows_of(longer.words[:, :-1], keys, rows)
         ends = _rows_of(longer.words[:, 1:], keys, rows)
         alone = np.flatnonzero((begins < 0) | (ends < 0))
@@ -141,14 +124,21 @@ def to_probing(model: BackoffModel, name: str = "the model") -> ProbingModel:
                 f"{name}: a part of {_text(model, longer, alone[0])!r} is no n-gram of the model. "
                 "Use the ARPA file as it is, or convert it with KenLM's build_binary."
             )
-        prob, backoff = _signed(table, begins, ends)
-        target = unigrams if order == 1 else np.zeros(len(keys), _MIDDLE)
-        target["prob"][places] = prob
-        target["backoff"][places] = backoff
-        if order > 1:
+        target = unigrams
+        if table is not model.tables[0]:
+            target = np.zeros(size, _MIDDLE)
             target["key"] = keys
             middle.append(target)
-    raise AssertionError("a model ends with its longest n-grams")
+        target["prob"][places], target["backoff"][places] = _signed(table, begins, ends)
+        hashes = _hashes(longer.words)
+        keys, places, twice = _spread(hashes, _buckets(len(hashes), float(_PROBING_MULTIPLIER)))
+        if twice >= 0:
+            raise InputError(f"{name}: {_text(model, longer, twice)!r} comes twice. Make the file again.")
+        size = len(keys)
+    longest = np.zeros(size, _LONGEST)
+    longest["key"] = keys
+    longest["prob"][places] = -np.abs(model.tables[-1].log10_prob)
+    return ProbingModel(list(model.vocabulary), unigrams, middle, longest)
 
 
 def parse_binary(data: bytes | mmap.mmap, name: str) -> ProbingModel:

@@ -137,20 +137,20 @@ def _tree(
     path = np.zeros(np.max(np.diff(at)) + 1 if len(ids) else 1, np.int32)  # nodes of the word before
     count = 1
     for row in range(len(ids)):
-        shared = 0
+        shared, length = 0, at[row + 1] - at[row]
         if row:
             before = at[row - 1]
-            limit = min(at[row] - before, at[row + 1] - at[row])
+            limit = min(at[row] - before, length)
             while shared < limit and chars[before + shared] == chars[at[row] + shared]:
                 shared += 1
-        for place in range(at[row + 1] - at[row]):
+        for place in range(length):
             if place >= shared:
                 parent[count], char[count] = path[place], chars[at[row] + place]
                 path[place + 1] = count
                 count += 1
             node = path[place + 1]
             best[node] = max(best[node], log_prob[row])
-        word[path[at[row + 1] - at[row]]] = ids[row]
+        word[path[length]] = ids[row]
     begins = np.zeros(count + 1, np.int64)
     for node in range(1, count):
         begins[parent[node] + 1] += 1

@@ -44,13 +44,11 @@ fi
 if at 7 "go on from the recogniser, with its segments cut at random words too, and without"; then
     loquela corpus recut "$data/killkan.tsv" --split train --model "$model" --out "$data/killkan.recut.tsv" --overwrite
     loquela corpus join cuts="$data/killkan.tsv" recut="$data/killkan.recut.tsv" --out "$data/killkan.both.tsv"
-    for arm in plain recut; do
-        manifest=$data/killkan.tsv
-        if [[ $arm == recut ]]; then manifest=$data/killkan.both.tsv; fi
-        python -m recipes.finetune_ctc conf/cuts.yaml manifest="$manifest" recogniser="$model" exp="exp/$arm"
-        python -m recipes.pack "exp/$arm" --lm "$model/lm" --card ../killkan/local/model_card.md --out "exp/$arm/packed"
+    for arm in plain=killkan recut=killkan.both; do
+        exp=exp/${arm%%=*}
+        python -m recipes.finetune_ctc conf/cuts.yaml manifest="$data/${arm#*=}.tsv" recogniser="$model" exp="$exp"
+        python -m recipes.pack "$exp" --lm "$model/lm" --card ../killkan/local/model_card.md --out "$exp/packed"
     done
-    unset manifest
 fi
 if at 8 "chapter 19 with both"; then
     evaluate cuts ch19 -- --arms exp/chosen.yaml --model exp/recut/packed --against exp/plain/packed

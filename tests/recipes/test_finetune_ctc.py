@@ -33,6 +33,19 @@ def test_a_small_model_learns_the_tones(trained: Path) -> None:
     assert list((trained / "tensorboard").iterdir())
 
 
+def test_training_goes_on_from_a_recogniser(tmp_path: Path, trained: Path, tone_corpus: Path) -> None:
+    # Its labels and its output layer, whatever the configuration says of new ones; nothing learned is lost.
+    best = finetune(
+        configure(
+            tmp_path, tone_corpus, f"recogniser={trained}", "tokenizer.unit=piece", "trainer.updates=1",
+            "trainer.lr=1e-9", "trainer.evaluate_every=1",
+        )
+    )  # fmt: skip
+    assert load_model(tmp_path / "exp" / "model").tokenizer.surfaces == ("", " ", *"abcdef")
+    rows = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
+    assert best["cer"] == pytest.approx(min(row["cer"] for row in rows), abs=0.02)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -95,6 +95,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--choose", type=Path)
     args = parser.parse_args()
+    if args.against and not args.model:
+        parser.error("--against compares with --model. Give both.")
 
     by_audio: dict[Path, list[Utterance]] = {}
     for row in read_manifest(args.manifest, split=args.split):
@@ -135,7 +137,7 @@ def run_arm(
 ) -> Outcome:
     """Cut every recording, recognise it if there is a model, and measure."""
     total = Outcome([], Matches(), Matches(), WordsHit(), Coverage(), 0.0, 0.0, 0.0, {}, {})
-    heard: tuple[dict[str, dict[str, str]], ...] = ({}, {})
+    configs: dict[Path, TranscribeConfig] = {}
     for audio, rows in by_audio.items():
         reference = [Segment(row.offset_s, row.offset_s + row.duration_s) for row in rows]
         began = time.perf_counter()
@@ -157,18 +159,32 @@ def run_arm(
         total.far += match_boundaries(reference, segments, tolerance_s=0.5)
         total.words += hit_words(words.get(audio, []), segments)
         total.coverage += covered(reference, segments)
-        for transcriber, texts in zip(transcribers, heard, strict=True):
-            if transcriber:
-                began = time.perf_counter()
-                for name, text in recognised(transcriber, config, audio).items():
-                    texts.setdefault(name, {})[audio.stem] = text
-                total.heard_s += time.perf_counter() - began if texts is heard[0] else 0.0
-    references = {audio.stem: [(row.id, row.text) for row in rows] for audio, rows in by_audio.items()}
-    for transcriber, texts, scores in zip(transcribers, heard, (total.scores, total.others), strict=True):
-        if transcriber:
-            policy = transcriber.model.tokenizer.policy
-            scores |= {name: score_recordings(references, text, policy) for name, text in texts.items()}
+        configs[audio] = config
+    transcriber, other = transcribers
+    if transcriber:
+        began = time.perf_counter()
+        heard = {audio: recognised(transcriber, config, audio) for audio, config in configs.items()}
+        total.heard_s = time.perf_counter() - began
+        total.scores = scored(heard, by_audio, transcriber)
+    if other:
+        heard = {audio: recognised(other, config, audio) for audio, config in configs.items()}
+        total.others = scored(heard, by_audio, other)
     return total
+
+
+def scored(
+    heard: Mapping[Path, Mapping[str, str]],
+    by_audio: Mapping[Path, Sequence[Utterance]],
+    transcriber: Transcriber,
+) -> dict[str, CorpusScore]:
+    """Scores by decoder of what `recognised` gave for each recording."""
+    references = {audio.stem: [(row.id, row.text) for row in rows] for audio, rows in by_audio.items()}
+    texts: dict[str, dict[str, str]] = {}
+    for audio, by_decoder in heard.items():
+        for name, text in by_decoder.items():
+            texts.setdefault(name, {})[audio.stem] = text
+    policy = transcriber.model.tokenizer.policy
+    return {name: score_recordings(references, own, policy) for name, own in texts.items()}
 
 
 def recognised(transcriber: Transcriber, config: TranscribeConfig, audio: Path) -> dict[str, str]:
