@@ -23,7 +23,7 @@ PLACES = {
         "lm/tables.py",
         "asr/decode/engine.py",
         "asr/decode/lexicon.py",
-        "asr/align/engine.py",
+        "asr/best_path.py",
     ),
     "pyctcdecode": ("asr/decode/others.py",),
     "flashlight": ("asr/decode/others.py",),

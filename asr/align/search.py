@@ -31,8 +31,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.align.engine import advance, advance_marked, pass_over, trace
 from asr.align.spool import Spool
+from asr.best_path import advance, advance_marked, pass_over, trace
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]

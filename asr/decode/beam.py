@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -32,10 +32,7 @@ from asr.decode.hypothesis import (
     written_words,
 )
 from asr.decode.lexicon import Models
-from asr.decode.times import align_all, word_frames, words_of_labels
-
-TOLD_TOGETHER = 16
-"""Utterances whose words are placed in time at once: enough for numpy, and a bound on its memory."""
+from asr.decode.times import align_labels, word_frames, words_of_labels
 
 
 class BeamDecoder:
@@ -82,37 +79,20 @@ class BeamDecoder:
         for each in emissions:
             check_emissions(each, len(self._surfaces))
         found = self._search(emissions)
-        told: list[list[Hypothesis]] = []
-        for low in range(0, len(found), TOLD_TOGETHER):
-            high = low + TOLD_TOGETHER
-            told += self._tell(emissions[low:high], found[low:high])
-        return told
+        return [self._hypotheses(each, texts) for each, texts in zip(emissions, found, strict=True)]
 
-    def _tell(
-        self, emissions: Sequence[FloatArray], found: Sequence[list[Finished]]
-    ) -> list[list[Hypothesis]]:
-        nbest = [texts[: self._config.num_hypotheses] for texts in found]
-        spoken = [each for each, texts in zip(emissions, nbest, strict=True) for _ in texts]
-        rows = [text.labels for texts in nbest for text in texts]
-        frames = iter(align_all(spoken, rows, self._blank))
-        return [
-            self._hypotheses(each, texts, list(islice(frames, len(best))))
-            for each, texts, best in zip(emissions, found, nbest, strict=True)
-        ]
-
-    def _hypotheses(
-        self, emissions: FloatArray, finished: list[Finished], alignments: list[npt.NDArray[np.int64]]
-    ) -> list[Hypothesis]:
+    def _hypotheses(self, emissions: FloatArray, finished: list[Finished]) -> list[Hypothesis]:
         posteriors = hypothesis_posteriors([text.score for text in finished])
         spoken = [
             (written_words(map(self._surfaces.__getitem__, text.labels)), posterior)
             for text, posterior in zip(finished, posteriors, strict=True)
         ]
         hypotheses = []
-        for place, (text, frames) in enumerate(zip(finished, alignments, strict=False)):
+        for place, text in enumerate(finished[: self._config.num_hypotheses]):
             others = spoken[:place] + spoken[place + 1 :]
             shares = word_posteriors(spoken[place][0], others, posteriors[place])
             words = words_of_labels(text.labels, self._surfaces)
+            frames = align_labels(emissions, text.labels, self._blank)
             hypotheses.append(self._hypothesis(emissions, text, words, frames, shares, posteriors[place]))
         return hypotheses
 

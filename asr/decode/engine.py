@@ -48,6 +48,7 @@ from lm.tables import NgramTables, States, begin, more_states, new_states, score
 IMPOSSIBLE = -math.inf
 SPACE = 0
 """Number of the space among the characters that labels write."""
+FEWEST_SLOTS = 1024
 VALUE = (1 << 32) - 1
 """Lower half of an entry of a hash table."""
 NOWHERE = -1
@@ -71,6 +72,9 @@ class Labels(NamedTuple):
     longest: int
     """Most characters of a label."""
     num_chars: int
+    distinct: bool
+    """No two write the same last character, and the blank alone writes none: a text with an open word has one
+    prefix and is reached from one."""
 
 
 class Lexicon(NamedTuple):
@@ -149,20 +153,22 @@ class Tree(NamedTuple):
     # characters have none: a search without hotwords, which never comes here, must not pay for them.
     node: NDArray[np.int32]
     gain: NDArray[np.float64]
-    # Of each prefix: the one it goes on from, its last label, its text.
+    newest: NDArray[np.int32]
+    """Prefix of each text that was met last, or -1."""
+    # Of each prefix: the one it goes on from, its last label, its text, and another of the same text or -1.
     previous: NDArray[np.int32]
     label: NDArray[np.int32]
     text: NDArray[np.int32]
+    same: NDArray[np.int32]
     value: NDArray[np.float64]
     """What each prefix is worth, (prefixes, 8)."""
     clock: NDArray[np.int64]
     """Searches that have used these arrays, (1,); this one's number marks its entries in the tables."""
-    # Hash tables of keys and values, (slots, 2); a value's upper half says which search wrote it, so that
-    # nothing needs to be cleared.
+    # Hash tables of keys and values. A value's upper half says which search wrote it, so that nothing needs to be
+    # cleared. A search begins with a small table and goes on in one of twice as many slots when it is half full:
+    # what is looked up at random should lie close together. The table of n slots is the rows from n to 2 n.
     texts: NDArray[np.int64]
     """(text, character) -> text."""
-    spellings: NDArray[np.int64]
-    """(text, label) -> prefix."""
     nexts: NDArray[np.int64]
     """(prefix, label) -> prefix."""
 
@@ -177,21 +183,25 @@ class Workspace(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def _empty(texts: int, prefixes: int) -> Tree:
-    slots, more = 1024, 1024
-    while slots < 2 * texts:
-        slots *= 2
-    while more < 2 * prefixes:
-        more *= 2
     value = np.full((prefixes, 8), -np.inf, np.float64)
     return Tree(
         np.full(texts, -1, np.int32), np.zeros(texts, np.int32), np.zeros(texts, np.int32),
         np.zeros(texts, np.bool_), np.zeros(texts, np.int32), np.zeros(texts, np.int32),
         np.zeros(texts, np.float64), np.zeros(texts, np.float64), np.zeros(texts, np.float64),
-        np.zeros(texts, np.int32), np.zeros(texts, np.float64),
+        np.zeros(texts, np.int32), np.zeros(texts, np.float64), np.full(texts, -1, np.int32),
         np.full(prefixes, -1, np.int32), np.full(prefixes, -1, np.int32), np.zeros(prefixes, np.int32),
-        value, np.zeros(1, np.int64),
-        np.zeros((slots, 2), np.int64), np.zeros((more, 2), np.int64), np.zeros((more, 2), np.int64),
+        np.full(prefixes, -1, np.int32), value, np.zeros(1, np.int64),
+        np.zeros((2 * _slots_for(texts), 2), np.int64), np.zeros((2 * _slots_for(prefixes), 2), np.int64),
     )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def _slots_for(entries: int) -> int:
+    """Slots of a table that is at most half full."""
+    slots = FEWEST_SLOTS
+    while slots < 2 * entries:
+        slots *= 2
+    return slots
 
 
 @njit(nogil=True, cache=True)
@@ -210,15 +220,17 @@ def _clear(tree: Tree) -> None:
     tree.char[0] = tree.place[0] = tree.history[0] = tree.spelt[0] = tree.node[0] = tree.text[0] = 0
     tree.open[0] = False
     tree.score[0] = tree.spelling[0] = tree.gain[0] = tree.bias[0] = 0.0
+    tree.newest[0] = tree.same[0] = -1
     for column in range(8):
         tree.value[0, column] = -np.inf
     tree.value[0, ENDS_BLANK] = tree.value[0, TOTAL] = tree.value[0, RANK] = tree.value[0, BIAS] = 0.0
 
 
 @njit(nogil=True, cache=True)
-def _larger(tree: Tree, num_texts: int, num_prefixes: int, texts: int, prefixes: int) -> Tree:
+def _larger(tree: Tree, counts: NDArray[np.int64], texts: int, prefixes: int) -> Tree:
     """The same tree with room for more."""
     new = _empty(texts, prefixes)
+    num_texts, num_prefixes = counts[0], counts[1]
     # Plain loops: assigning slices would compile five seconds of checks of their shapes.
     for text in range(num_texts):
         new.parent[text] = tree.parent[text]
@@ -232,37 +244,42 @@ def _larger(tree: Tree, num_texts: int, num_prefixes: int, texts: int, prefixes:
         new.spelling[text] = tree.spelling[text]
         new.gain[text] = tree.gain[text]
         new.bias[text] = tree.bias[text]
+        new.newest[text] = tree.newest[text]
     for prefix in range(num_prefixes):
         new.previous[prefix] = tree.previous[prefix]
         new.label[prefix] = tree.label[prefix]
         new.text[prefix] = tree.text[prefix]
+        new.same[prefix] = tree.same[prefix]
         for column in range(8):
             new.value[prefix, column] = tree.value[prefix, column]
-    clock = tree.clock[0]
-    new.clock[0] = clock
-    _rehash(tree.texts, new.texts, clock)
-    _rehash(tree.spellings, new.spellings, clock)
-    _rehash(tree.nexts, new.nexts, clock)
+    new.clock[0] = tree.clock[0]
+    for at in range(counts[5], 2 * counts[5]):
+        new.texts[at, 0], new.texts[at, 1] = tree.texts[at, 0], tree.texts[at, 1]
+    for at in range(counts[6], 2 * counts[6]):
+        new.nexts[at, 0], new.nexts[at, 1] = tree.nexts[at, 0], tree.nexts[at, 1]
     return new
 
 
 @njit(nogil=True, cache=True)
-def _rehash(table: NDArray[np.int64], larger: NDArray[np.int64], clock: int) -> None:
-    for old in range(len(table)):
-        if table[old, 1] >> 32 == clock:
-            at = _slot(larger, table[old, 0], clock)
-            larger[at, 0] = table[old, 0]
-            larger[at, 1] = table[old, 1]
+def _room(table: NDArray[np.int64], slots: int, entries: int, clock: int) -> int:
+    """Slots with room for so many entries, to which those of this search were taken over."""
+    more = max(slots, _slots_for(entries))
+    if more > slots:
+        for old in range(slots, 2 * slots):
+            if table[old, 1] >> 32 == clock:
+                at = _slot(table, more, table[old, 0], clock)
+                table[at, 0], table[at, 1] = table[old, 0], table[old, 1]
+    return more
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _slot(table: NDArray[np.int64], key: int, clock: int) -> int:
+def _slot(table: NDArray[np.int64], slots: int, key: int, clock: int) -> int:
     """Where this search's entry of a key is, or the free slot where it belongs."""
-    mask = len(table) - 1
+    mask = slots - 1
     mixed = np.uint64(key) * np.uint64(11400714819323198485)
-    at = np.int64(mixed >> np.uint64(33)) & mask
+    at = slots + (np.int64(mixed >> np.uint64(33)) & mask)
     while table[at, 1] >> 32 == clock and table[at, 0] != key:
-        at = (at + 1) & mask
+        at = slots + ((at + 1) & mask)
     return at
 
 
@@ -302,7 +319,7 @@ def _write(
 ) -> int:  # fmt: skip
     """The text with one character more; ``counts`` are of texts, prefixes and the two models' histories."""
     key = text * num_chars + char + 1
-    at = _slot(tree.texts, key, clock)
+    at = _slot(tree.texts, counts[5], key, clock)
     if tree.texts[at, 1] >> 32 == clock:
         return tree.texts[at, 1] & VALUE
     new = counts[0]
@@ -310,6 +327,7 @@ def _write(
     tree.texts[at, 0], tree.texts[at, 1] = key, clock << 32 | new
     tree.parent[new] = text
     tree.char[new] = char
+    tree.newest[new] = -1
     log_prob = settings.uniform
     total = tree.score[text]
     if settings.has_char:
@@ -345,6 +363,19 @@ def _write(
         estimate += settings.lm_weight * worth
     tree.bias[new] = total + estimate
     return new
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _loss(tree: Tree, lexicon: Lexicon, labels: Labels, label: int, text: int, settings: Settings) -> float:
+    """What an open word's estimate loses at least with a label that does not close it; never above 0."""
+    at = labels.at[label]
+    if not settings.has_word or at == labels.at[label + 1]:
+        return 0.0
+    worth = settings.unknown + settings.unknown_offset + settings.spelling_weight * tree.spelling[text]
+    place = _step(lexicon, np.int64(tree.place[text]), np.int64(labels.chars[at]))
+    if place >= 0 and lexicon.best[place] > worth:
+        worth = lexicon.best[place]
+    return tree.score[text] + settings.word_bonus + settings.lm_weight * worth - tree.bias[text]
 
 
 @njit(nogil=True, cache=True)
@@ -452,8 +483,10 @@ def search(
     clock = tree.clock[0]
     word_states.slots[:] = -1
     char_states.slots[:] = -1
-    counts = np.zeros(5, np.int64)  # texts, prefixes, histories of words, of characters; ways to prefixes
+    # Texts, prefixes, histories of words, of characters; ways to prefixes; slots for texts, for ways.
+    counts = np.zeros(7, np.int64)
     counts[0] = counts[1] = 1
+    counts[5] = counts[6] = FEWEST_SLOTS
     if settings.has_word:
         tree.history[0] = begin(word_tables, word_states, 0)
         counts[2] = 1
@@ -463,6 +496,10 @@ def search(
     tree.node[0] = hotwords.start
     beam, touched, ranks = np.zeros(1024, np.int32), np.zeros(1024, np.int32), np.zeros(1024, np.float64)
     tried = np.zeros(min(settings.max_labels, num_labels), np.int32)
+    within = np.ones(num_labels, np.bool_)  # labels that close no word
+    for label in range(num_labels):
+        for place in range(labels.at[label], labels.at[label + 1]):
+            within[label] &= labels.chars[place] != SPACE
     size, silent, best = np.int64(1), 0.0, 0.0
     waited = False  # the last frame had nothing to try: whatever comes next comes after a blank
 
@@ -511,10 +548,12 @@ def search(
         new_texts = new_prefixes * labels.longest
         ways = max(counts[1], counts[4]) + new_prefixes
         if counts[0] + new_texts > len(tree.parent) or ways > len(tree.label):
-            tree = _larger(tree, counts[0], counts[1], 2 * (counts[0] + new_texts), 2 * ways)
+            tree = _larger(tree, counts, 2 * (counts[0] + new_texts), 2 * ways)
             value, label_of, text_of, nexts, is_open = (
                 tree.value, tree.label, tree.text, tree.nexts, tree.open
             )  # fmt: skip
+        counts[5] = _room(tree.texts, counts[5], counts[0] + new_texts, clock)
+        counts[6] = _room(nexts, counts[6], ways, clock)
         if size + new_prefixes > len(touched):
             larger = np.zeros(2 * (size + new_prefixes), np.int32)
             for index in range(size):
@@ -534,6 +573,18 @@ def search(
             value[prefix, NEXT_BLANK] = value[prefix, TOTAL] + stay
             last = label_of[prefix]
             value[prefix, NEXT_LABEL] = value[prefix, ENDS_LABEL] + row[last] if last >= 0 else -np.inf
+        # Nor one that comes to less than the beam, as it stands, will take: to less than its last, where it is full, or
+        # too far from its best. Where several paths may meet, all are needed to know.
+        floor = -np.inf
+        if labels.distinct:
+            reachable, worst = -np.inf, np.inf
+            for index in range(size):
+                prefix = beam[index]
+                stays = max(value[prefix, NEXT_BLANK], value[prefix, NEXT_LABEL]) + value[prefix, BIAS]
+                reachable, worst = max(reachable, stays), min(worst, stays)
+            floor = reachable - settings.beam_threshold - settings.hotword_step
+            if size >= settings.beam_width:
+                floor = max(floor, worst - settings.hotword_step)
         num_touched = size
         for index in range(size):
             prefix = np.int64(beam[index])
@@ -544,16 +595,27 @@ def search(
                 log_prob = float(row[label])
                 if rank + log_prob < cutoff:
                     break
+                alone = within[label] and is_open[text_of[prefix]]
                 # A label repeated without a blank between is the same label, not a second one.
                 reached = log_prob + value[prefix, ENDS_BLANK if label == last else TOTAL]
                 if reached == -np.inf:
                     continue
                 key = prefix * width + label + 1
-                at = _slot(nexts, key, clock)
+                at = _slot(nexts, counts[6], key, clock)
                 if nexts[at, 1] >> 32 == clock:
                     child = nexts[at, 1] & VALUE
                     if child == VALUE:  # leaves a closed vocabulary
                         continue
+                    if alone and value[child, FRAME] != t and reached + value[child, BIAS] < floor:
+                        continue
+                elif (
+                    alone
+                    and reached
+                    + value[prefix, BIAS]
+                    + _loss(tree, lexicon, labels, label, text_of[prefix], settings)
+                    < floor
+                ):
+                    continue
                 else:
                     before = text = np.int64(text_of[prefix])
                     if settings.closed:
@@ -572,14 +634,14 @@ def search(
                         )  # fmt: skip
                     if settings.closed:
                         tree.place[text] = entered
-                    spelled = text * width + label + 1
-                    where = _slot(tree.spellings, spelled, clock)
-                    if tree.spellings[where, 1] >> 32 == clock:
-                        child = tree.spellings[where, 1] & VALUE
-                    else:
+                    child = np.int64(tree.newest[text])
+                    while child >= 0 and label_of[child] != label:
+                        child = np.int64(tree.same[child])
+                    if child < 0:
                         child = counts[1]
                         counts[1] += 1
-                        tree.spellings[where, 0], tree.spellings[where, 1] = spelled, clock << 32 | child
+                        tree.same[child] = tree.newest[text]
+                        tree.newest[text] = child
                         for column in range(BIAS):
                             value[child, column] = -np.inf
                         value[child, BIAS] = tree.bias[text]

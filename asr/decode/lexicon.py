@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,12 +40,14 @@ class Models:
         characters = [" ", *sorted(set("".join(surfaces)) - {" "})]
         assert characters[SPACE] == " "
         self.numbers = {char: number for number, char in enumerate(characters)}
+        ends = Counter(surface[-1:] for surface in surfaces)
         self.labels = Labels(
             blank=blank,
             at=np.cumsum([0, *map(len, surfaces)]).astype(np.int64),
             chars=np.array([self.numbers[char] for surface in surfaces for char in surface] or [0], np.int32),
             longest=max(1, *map(len, surfaces)),
             num_chars=len(characters),
+            distinct=max(ends.values()) == 1,
         )
         closed = not config.open_vocabulary
         word = model.word if model and (config.lm_weight or closed) else None

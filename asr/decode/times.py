@@ -8,12 +8,17 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from asr.best_path import advance_marked, trace
 from asr.decode.hypothesis import FloatArray
 
 MAX_STRETCH_FRAMES = 2
 """A word grows into the gap on either side by at most this. CTC puts a label's one frame somewhere
 inside its sound, so the sound begins before the first label and ends after the last; a longer gap is a
 pause, which belongs to no word."""
+IMPOSSIBLE = -1e4
+"""Log-probability of a label that has none, beside the frame's best."""
+NO_LINES = np.zeros(1, dtype=np.int32), np.zeros(0, dtype=np.float32)
+"""All labels are said: `asr.best_path` passes over none."""
 
 
 def align_labels(emissions: FloatArray, labels: Sequence[int], blank: int) -> npt.NDArray[np.int64]:
@@ -27,84 +32,33 @@ def align_labels(emissions: FloatArray, labels: Sequence[int], blank: int) -> np
     Raises:
         ValueError: there are fewer frames than labels and repeats need.
     """
-    return align_all([emissions], [labels], blank)[0]
-
-
-def align_all(
-    emissions: Sequence[FloatArray], rows: Sequence[Sequence[int]], blank: int
-) -> list[npt.NDArray[np.int64]]:
-    """`align_labels` for many rows of labels at once: numpy's calls, not its sums, are what takes time.
-
-    Args:
-        emissions: natural-log probabilities of each row's utterance, (T, C); rows may share one.
-        rows: K rows of labels without blanks.
-    Raises:
-        ValueError: there are fewer frames than a row needs.
-    """
-    num_frames = np.array([len(each) for each in emissions])
-    for labels, frames in zip(rows, num_frames.tolist(), strict=True):
-        needed = len(labels) + sum(one == other for one, other in pairwise(labels))
-        if frames < needed:
-            raise ValueError(
-                f"`emissions` has {frames} frames; {len(labels)} labels with their repeats need {needed}."
-            )
-    lengths = np.array([len(labels) for labels in rows])
-    longest = lengths.max(initial=0)
-    if longest == 0:
-        return [np.zeros((0, 2), dtype=np.int64) for _ in rows]
-    # States of a row: blank, label, blank, label, ..., blank. Rows end in states that lead nowhere.
-    states = np.full((len(rows), 2 * longest + 1), blank)  # (K, S)
-    for row, labels in zip(states, rows, strict=True):
-        row[1 : 2 * len(labels) : 2] = labels
-    # A label may follow the label before it directly unless the two are the same.
-    penalty = np.zeros(states.shape)
-    penalty[:, ::2] = penalty[:, 1] = -np.inf
-    penalty[:, 3::2][states[:, 3::2] == states[:, 1:-2:2]] = -np.inf
-    # A floor instead of -inf: paths through an impossible label are bad, but still one is the best.
-    utterances = list({id(each): each for each in emissions}.values())
-    floored = np.zeros((num_frames.max(), len(utterances), utterances[0].shape[1]))  # (T, U, C)
-    for place, each in enumerate(utterances):
-        np.maximum(each, -1e9, out=floored[: len(each), place])
-    place_of = {id(each): place for place, each in enumerate(utterances)}
-    # From states to where they are in a frame of all utterances.
-    states += np.array([place_of[id(each)] * floored.shape[2] for each in emissions])[:, None]
-    last_frames: dict[int, list[int]] = {}
-    for place, frames in enumerate(num_frames.tolist()):
-        last_frames.setdefault(frames - 1, []).append(place)
-    came_from = np.zeros((len(floored), *states.shape), dtype=np.int8)  # how many states back
-    best = np.full(states.shape, -np.inf)
-    best[:, :2] = floored[0].take(states[:, :2])
-    ends = best.copy()
-    one_back, two_back = np.full_like(best, -np.inf), np.full_like(best, -np.inf)
-    for t in range(1, len(floored)):
-        one_back[:, 1:] = best[:, :-1]
-        np.add(best[:, :-2], penalty[:, 2:], out=two_back[:, 2:])
-        better = one_back > best
-        np.maximum(best, one_back, out=best)
-        came_from[t] = np.where(two_back > best, 2, better)
-        np.maximum(best, two_back, out=best)
-        best += floored[t].take(states)
-        if t in last_frames:
-            ends[last_frames[t]] = best[last_frames[t]]
-    for place, frames in enumerate(num_frames):
-        came_from[frames:, place] = 0  # an utterance that is over waits for the others
-    # Back from the last label or the blank after it.
-    every_row = np.arange(len(rows))
-    state = 2 * lengths
-    before = np.maximum(state - 1, 0)
-    state = np.where(ends[every_row, before] >= ends[every_row, state], before, state)
-    path = np.empty((len(floored), len(rows)), dtype=np.int64)
-    for t in range(len(floored) - 1, -1, -1):
-        path[t] = state
-        state = state - came_from[t, every_row, state]
-    return [_stays(path[:frames, place], lengths[place]) for place, frames in enumerate(num_frames)]
-
-
-def _stays(path: npt.NDArray[np.int64], num_labels: int) -> npt.NDArray[np.int64]:
-    """First frame and one past the last frame of each label on a path of states, which never goes back, (L, 2)."""
-    states = 2 * np.arange(num_labels) + 1
-    sides = [np.searchsorted(path, states, "left"), np.searchsorted(path, states, "right")]
-    return np.stack(sides, axis=1)
+    num_labels = len(labels)
+    needed = num_labels + sum(one == other for one, other in pairwise(labels))
+    if len(emissions) < needed:
+        raise ValueError(
+            f"`emissions` has {len(emissions)} frames; {num_labels} labels with their repeats need {needed}."
+        )
+    frames = np.zeros((num_labels, 2), dtype=np.int64)
+    if num_labels == 0:
+        return frames
+    columns = np.array(labels, dtype=np.int32)
+    rests = np.full(num_labels + 1, blank, dtype=np.int32)
+    direct = np.zeros(num_labels, dtype=np.float32)
+    direct[1:][columns[1:] == columns[:-1]] = -np.inf
+    # Less each frame's best, so that nothing is lost to float32; and a floor instead of -inf: paths through an
+    # impossible label are bad, but still one is the best.
+    tops = np.maximum(emissions.max(axis=1, keepdims=True), IMPOSSIBLE)
+    relative = np.maximum(emissions - tops, IMPOSSIBLE, dtype=np.float32)
+    at_rest, at_label = (np.full(num_labels + 1, -np.inf, dtype=np.float32) for _ in range(2))
+    at_rest[0] = 0.0
+    from_rest, from_label = (
+        np.empty((len(emissions), places), dtype=np.uint8) for places in (num_labels + 1, num_labels)
+    )
+    bounds, costs = NO_LINES
+    advance_marked(relative, columns, rests, direct, bounds, costs, at_rest, at_label, from_rest, from_label)
+    in_label = bool(at_label[-1] >= at_rest[-1])
+    trace(from_rest, from_label, bounds, 0, 0, num_labels - in_label, in_label, frames)
+    return frames
 
 
 def words_of_labels(labels: Sequence[int], surfaces: Sequence[str]) -> list[tuple[str, int, int]]:

@@ -1,4 +1,6 @@
-"""The steps of the alignment that are done for every frame and label, compiled.
+"""The best path of labels through emissions (Viterbi), compiled: what is done for every frame and label.
+
+`asr.align` places the lines of a transcript with it, `asr.decode.times` the words of a hypothesis: no lines, then.
 
 Places. Between N labels lie N + 1 rests, numbered as the label after them: rest i, label i, rest i + 1. A rest is
 a blank inside a line; where two lines meet it is a gap, which is also what the transcript leaves out. A path
