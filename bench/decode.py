@@ -49,17 +49,18 @@ WIDE_FRAMES = 2_000
 """Frames of test that it searches: pyctcdecode takes minutes for them."""
 THREADS = 2
 LETTERS = "abcdefghijklmnopqrstuvwxyzáéíóú"[:30]
+TORCH, CLOSED = "loquela torch", "loquela closed"
 PROTOCOL = f"""Simulated task: a lexicon of pseudo-words spelled by a random bigram of {len(LETTERS)} letters, a text of
 random sentences with a Zipf law and word pairs that attract one another, a word 3-gram of it built by
 `loquela lm build`; emissions of 500 frames for sentences of the same source, one or two frames a letter,
 blanks between, noise and confusions that leave greedy decoding about half of the words. One thread, one
-process, beam {BEAM} and the same model file for all; each system's weights (LM weight, word bonus, and
-thresholds among its usual ones) are chosen on the same dev utterances by WER; decoding of test is timed,
-building is not. Search errors: utterances, of the first in test with {WIDE_FRAMES} frames together, for
-which a beam of {WIDE} finds another text with a better score under the system's own weights. WER minus
+process, beam {BEAM} and the same model file for all; each system's weights (LM weight, word bonus, what unknown
+words cost, and thresholds among its usual ones) are chosen on the same dev utterances by WER; decoding of test is
+timed, building is not. flashlight-text writes words of the model alone, "{CLOSED}" does so too, the others write any
+word. Search errors: utterances, of the first in test with {WIDE_FRAMES} frames together, for which a beam of {WIDE}
+finds another text with a better score under the system's own weights. WER minus
 loquela's by paired bootstrap. "loquela torch" is the engine torch with loquela's settings, all test
 utterances in one batch, on the CPU."""
-TORCH = "loquela torch"
 GPU_PROTOCOL = """Test emissions, repeated to {utterances} utterances, and as many waveforms of noise of 10 s. A wav2vec
 2.0 of 24 layers of width 1,024 with random weights encodes the waveforms in bfloat16, 32 at once; then the emissions
 are decoded greedily, or by the engine torch in one batch. Share: wall clock with the first by that with the second."""
@@ -169,9 +170,7 @@ def corpus(exp: Path, manifest: Path) -> Task:
         seconds = 3600 * total_hours(rows)
     lm = LanguageModel.load(exp / "lm" if (exp / "lm").is_dir() else exp / "packed" / "lm")
     surfaces, blank = model.tokenizer.surfaces, model.tokenizer.blank
-    return Task(
-        exp.parent.parent.name, surfaces, blank, lm.only("word"), *found["dev"], *found["test"], seconds
-    )
+    return Task(manifest.stem, surfaces, blank, lm.only("word"), *found["dev"], *found["test"], seconds)
 
 
 Make = Callable[[Task, BeamSearchConfig], Decoder]
@@ -191,19 +190,26 @@ def flashlight(task: Task, config: BeamSearchConfig) -> Decoder:
     return FlashlightDecoder(task.surfaces, task.blank, task.model.word.path, task.model.vocabulary, config)
 
 
+THRESHOLDS = [
+    {"label_threshold": label, "beam_threshold": beam}
+    for label, beam in itertools.product((5.0, 4.0, 3.0), (10.0, 7.0, 5.0))
+]
 SYSTEMS: dict[str, tuple[Make, list[dict[str, Any]]]] = {
     "loquela": (
         loquela,
         [
-            {"label_threshold": label, "beam_threshold": beam, "unknown_offset": unknown}
-            for label, beam, unknown in itertools.product((5.0, 4.0, 3.0), (10.0, 7.0, 5.0), (-10.0, -3.0))
+            {"unknown_offset": offset, "spelling_weight": spelling, **thresholds}
+            for spelling, offset in itertools.product((0.5, 0.25), (-10.0, -5.0, -3.0))
+            for thresholds in THRESHOLDS
         ],
     ),
+    CLOSED: (loquela, [{"open_vocabulary": False, **thresholds} for thresholds in THRESHOLDS]),
     "pyctcdecode": (
         pyctcdecode,
         [
-            {"label_threshold": label, "beam_threshold": beam, "unknown_offset": -10.0}
-            for label, beam in itertools.product((5.0, 4.0, 3.0), (10.0, 7.0, 5.0))
+            {"unknown_offset": offset, **thresholds}
+            for offset in (-10.0, -5.0, -3.0)
+            for thresholds in THRESHOLDS
         ],
     ),
     "flashlight": (
@@ -230,7 +236,7 @@ def scored(texts: Sequence[str], said: Sequence[str]) -> CorpusScore:
 
 
 def tuned(task: Task, make: Make, choices: Sequence[dict[str, Any]]) -> BeamSearchConfig:
-    """The settings with the lowest WER on dev: weights first, then the rest, the quicker of equals."""
+    """The settings with the lowest WER on dev: weights, the rest, weights again; the quicker of equals."""
     found: list[tuple[float, float, BeamSearchConfig]] = []
 
     def attempt(config: BeamSearchConfig) -> None:
@@ -239,13 +245,19 @@ def tuned(task: Task, make: Make, choices: Sequence[dict[str, Any]]) -> BeamSear
         rate = scored(texts_of(decoder, task.dev), task.dev_texts).counts("wer").rate
         found.append((round(rate, 3), time.process_time() - began, config))
 
-    start = BeamSearchConfig(beam_width=BEAM, char_weight=0.0, spelling_weight=0.5, **choices[0])
+    def best() -> BeamSearchConfig:
+        return min(found, key=lambda each: each[:2])[2]
+
+    start = BeamSearchConfig(beam_width=BEAM, char_weight=0.0, **choices[0])
     for weight, bonus in WEIGHTS:
         attempt(replace(start, lm_weight=weight, word_bonus=bonus))
-    best = min(found, key=lambda each: each[:2])[2]
+    start = best()
     for choice in choices[1:]:
-        attempt(replace(best, **choice))
-    return min(found, key=lambda each: each[:2])[2]
+        attempt(replace(start, **choice))
+    start = best()
+    for weight, bonus in WEIGHTS:
+        attempt(replace(start, lm_weight=weight, word_bonus=bonus))
+    return best()
 
 
 def measure(task: Task, wide_frames: int = WIDE_FRAMES) -> dict[str, Any]:
@@ -302,7 +314,8 @@ def measure(task: Task, wide_frames: int = WIDE_FRAMES) -> dict[str, Any]:
             [
                 name, f"{speed[name]:.0f}", f"{speed['loquela'] / speed[name]:.1f}", f"{100 * wer[name]:.2f}",
                 f"{100 * against.interval.low:+.2f} to {100 * against.interval.high:+.2f}", errors[name],
-                f"lm {config.lm_weight:g} bonus {config.word_bonus:g} "
+                f"lm {config.lm_weight:g} bonus {config.word_bonus:g} unknown {config.unknown_offset:g} "
+                f"{config.spelling_weight:g} "
                 f"labels {config.label_threshold:g}/{config.max_labels} beam {config.beam_threshold:g}",
             ]
         )  # fmt: skip

@@ -84,18 +84,19 @@ class Models:
             (weight / (len(phrase) + 1) for phrase, weight in config.hotwords.items()), default=0.0
         )
         size = max(2, len(model.characters) + 1) if model and model.characters else ALPHABET_SIZE
+        # A whole number of Python's would have the search compiled anew.
         self.settings = Settings(
-            lm_weight=config.lm_weight,
-            char_weight=config.char_weight,
-            word_bonus=config.word_bonus,
-            unknown_offset=config.unknown_offset,
-            spelling_weight=config.spelling_weight,
+            lm_weight=float(config.lm_weight),
+            char_weight=float(config.char_weight),
+            word_bonus=float(config.word_bonus),
+            unknown_offset=float(config.unknown_offset),
+            spelling_weight=float(config.spelling_weight),
             uniform=-math.log(size),
             unknown=float(alone[UNKNOWN]),
             score_end=config.score_end,
             beam_width=config.beam_width,
-            beam_threshold=config.beam_threshold,
-            label_threshold=config.label_threshold,
+            beam_threshold=float(config.beam_threshold),
+            label_threshold=float(config.label_threshold),
             max_labels=config.max_labels,
             hotword_step=max(0.0, steepest) * self.labels.longest,
             has_word=word is not None,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from asr.decode import BeamDecoder, BeamSearchConfig, GreedyDecoder, build_decoder, plain_text
+from asr.decode.engine import search
 from asr.decode.fusion import components
 from lm.errors import InputError
 from tests.asr.decode.toy import (
@@ -153,6 +154,15 @@ def test_the_same_decoder_gives_the_same_result_again() -> None:
     decoder = BeamDecoder(LETTERS, 0, toy_model("both"), BeamSearchConfig(num_hypotheses=5))
     first = [decoder.decode(random_emissions(20, 4, seed)) for seed in range(3)]
     assert [decoder.decode(random_emissions(20, 4, seed)) for seed in range(3)] == first
+
+
+def test_whole_numbers_in_a_configuration_do_not_compile_the_search_anew() -> None:
+    emissions = random_emissions(4, 4, seed=1)
+    models = toy_model("word")
+    BeamDecoder(LETTERS, 0, models, BeamSearchConfig(word_bonus=2.0, lm_weight=1.0)).decode(emissions)
+    compiled = len(search.signatures)
+    BeamDecoder(LETTERS, 0, models, BeamSearchConfig(word_bonus=2, lm_weight=1)).decode(emissions)
+    assert len(search.signatures) == compiled
 
 
 def test_padding_is_refused_by_shape_and_nan_by_value() -> None:
