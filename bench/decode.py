@@ -199,7 +199,7 @@ SYSTEMS: dict[str, tuple[Make, list[dict[str, Any]]]] = {
         loquela,
         [
             {"unknown_offset": offset, "spelling_weight": spelling, **thresholds}
-            for spelling, offset in itertools.product((0.5, 0.25), (-10.0, -5.0, -3.0))
+            for spelling, offset in itertools.product((1.0, 0.5), (-6.0, -3.0, 0.0))
             for thresholds in THRESHOLDS
         ],
     ),
@@ -208,7 +208,7 @@ SYSTEMS: dict[str, tuple[Make, list[dict[str, Any]]]] = {
         pyctcdecode,
         [
             {"unknown_offset": offset, **thresholds}
-            for offset in (-10.0, -5.0, -3.0)
+            for offset in (-23.0, -12.0, -7.0)  # natural log, as everywhere here: 10, 5 and 3 in its own
             for thresholds in THRESHOLDS
         ],
     ),

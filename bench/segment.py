@@ -1,12 +1,15 @@
 """How fast recordings are cut, and in how much memory: ``python -m bench.segment [--quick]``.
 
 Every segmenter of the toolkit on recordings that are made as they are read: the demo's minute and a half of synthetic
-speech, again and again, its level and its pauses changed from turn to turn.
+speech, again and again, its level and its pauses changed from turn to turn. Then the whole path, from a file of such
+a recording to ELAN's.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,13 +23,16 @@ from asr.frames import SAMPLE_RATE
 from asr.segment import SEGMENTERS, build_segmenter, settings_for
 from bench import common
 
-TALK = Path(__file__).parents[1] / "egs/mini/demo/talk.ogg"
+MINI = Path(__file__).parents[1] / "egs/mini"
+TALK = MINI / "demo/talk.ogg"
+WHOLE_PATH = "whole path"
 HOURS = (1.0, 3.0, 10.0)
 QUICK_HOURS = (0.1, 0.3)
 PROTOCOL = """
 Each run is a process of its own, one thread, fed chunks of ten seconds as a file would give them; nothing is written.
 Speed is audio over wall clock without the reading. Memory is what the peak of the process grows by after a first half
-minute, for which models are loaded.
+minute, for which models are loaded. The whole path: a flac file, the default segmenter, egs/mini's model with its
+language models, an eaf file; after the demo's recording, which is transcribed first.
 """
 
 
@@ -49,8 +55,9 @@ def main() -> int:
     machine = common.start("Cutting recordings", PROTOCOL)
     figures: dict[str, dict[str, dict[str, float]]] = {}
     rows: list[list[object]] = []
-    for name in SEGMENTERS:
-        runs = {length: common.alone(measured, name, length) for length in hours}
+    for name in (*SEGMENTERS, WHOLE_PATH):
+        task = transcribed if name == WHOLE_PATH else functools.partial(measured, name)
+        runs = {length: common.alone(task, length) for length in hours}
         figures[name] = {
             f"{length:g} h": {
                 "audio_hours_per_second": length / run.seconds,
@@ -69,6 +76,7 @@ def main() -> int:
                 f"{max(run.longest_s for run in runs.values()):.1f}",
             ]
         )
+        print(*rows[-1], flush=True)
     header = [
         "segmenter",
         *(f"hours/s, {each:g} h" for each in hours),
@@ -102,6 +110,30 @@ def measured(name: str, hours: float) -> Run:
     lengths = [segment.duration for segment, _ in segmenter(read())]
     took = time.perf_counter() - began - reading
     return Run(took, common.memory_mib() - before, len(lengths), max(lengths, default=0.0))
+
+
+def transcribed(hours: float) -> Run:
+    """From a file of so many hours to a transcript in another file."""
+    import soundfile
+    import torch
+
+    from asr.transcribe import Transcriber
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "long.flac")
+        with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1) as file:
+            for chunk in recording(load(TALK), hours):
+                file.write(chunk)
+        transcriber = Transcriber.load(MINI / "model")
+        transcriber.transcribe(TALK)
+        before = common.memory_mib()
+        began = time.perf_counter()
+        transcript = transcriber.transcribe(path)
+        transcript.save(path.with_suffix(".eaf"))
+        took = time.perf_counter() - began
+    lengths = [segment.end - segment.start for segment in transcript.segments]
+    return Run(took, common.memory_mib() - before, len(lengths), max(lengths))
 
 
 def recording(talk: NDArray[np.float32], hours: float, chunk_s: int = 10) -> Iterator[NDArray[np.float32]]:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from lm.corpus import SPACE, SPECIALS, SentenceSet, read_sentences
 from lm.errors import InputError
 from lm.ngram import NgramModel, State
+from lm.spelling import spelling_model
 
 FORMAT = 1
 """Version of the folder; a reader refuses a later one."""
@@ -72,6 +73,11 @@ class LanguageModel:
     def characters(self) -> frozenset[str]:
         """The alphabet without the space."""
         return frozenset(self.alphabet) - {" "}
+
+    @property
+    def speller(self) -> NgramModel | None:
+        """Spells words that the word model does not know: the character model, or one of the vocabulary's letters."""
+        return self.character or (spelling_model(self.vocabulary) if self.vocabulary else None)
 
     def only(self, units: Units) -> LanguageModel:
         """This language model with only the word or only the character model.

@@ -24,7 +24,8 @@ class BeamSearchConfig:
 
         log p(<unk> | history) + unknown_offset + spelling_weight * log p(spelling of w)
 
-    spelled by the character model, or by equally likely characters where there is none. H sums the
+    spelled by the character model; where there is none, by one of the letters of the word model's vocabulary
+    (`lm.spelling`), or by equally likely characters if its words are not known either. H sums the
     weights of the hotwords, once for each place where one stands as whole words. `asr.decode.engine`
     says how an unfinished text is ranked.
     """
@@ -38,8 +39,8 @@ class BeamSearchConfig:
     word_bonus: float = 3.5
     """Added for each word, natural log, to repay what the models take for it; 1.5 in pyctcdecode."""
     unknown_offset: float = -3.0
-    """Added to W for each unseen word, natural log; may be positive. -10 in pyctcdecode, which has no
-    spelling model to tell a likely new word from noise."""
+    """Added to W for each unseen word, natural log; may be positive. -23 (-10 in log10) in
+    pyctcdecode, which has no spelling model to tell a likely new word from noise."""
     spelling_weight: float = 0.5
     """Scale of an unseen word's spelling inside W. The CTC model judges spelling too, hence below 1."""
     score_end: bool = True

@@ -52,6 +52,11 @@ class LanguageModel(Protocol):
         ...
 
     @property
+    def speller(self) -> Ngram | None:
+        """What spells unseen words: the character model, or another where there is none; None: all letters alike."""
+        ...
+
+    @property
     def vocabulary(self) -> tuple[str, ...]:
         """Words of the word model, to judge a half-written word by what it can become; may be empty."""
         ...
@@ -119,22 +124,23 @@ def components(model: LanguageModel, text: str, *, score_end: bool = True) -> Co
 def _spellings(model: LanguageModel, words: list[str], score_end: bool) -> list[float]:
     """Log-probability of each word's letters and of what follows them."""
     spelled = []
-    if not model.character:
+    speller = model.speller
+    if not speller:
         size = max(2, len(model.characters) + 1) if model.characters else 30
         for place, word in enumerate(words):
             tokens = len(word) + (place + 1 < len(words) or score_end)
             spelled.append(-math.log(size) * tokens)
         return spelled
-    state = model.character.start()
+    state = speller.start()
     for place, word in enumerate(words):
         total = 0.0
         for char in word:
-            state, logp = model.character.score(state, char)
+            state, logp = speller.score(state, char)
             total += logp
         if place + 1 < len(words):
-            state, logp = model.character.score(state, BOUNDARY)
+            state, logp = speller.score(state, BOUNDARY)
             total += logp
         elif score_end:
-            total += model.character.end(state)
+            total += speller.end(state)
         spelled.append(total)
     return spelled

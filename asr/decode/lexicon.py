@@ -56,9 +56,13 @@ class Models:
                 "decoding option open_vocabulary is false, but there are no words to choose from. "
                 "Give a language model with words, or hotwords."
             )
-        # The character model also spells unseen words, so it may be needed at char_weight 0.
-        wanted = config.char_weight > 0 or (word is not None and config.spelling_weight > 0)
-        character = model.character if model and wanted else None
+        # The character model also spells unseen words, so it may be needed at char_weight 0; what stands in for it
+        # does nothing else.
+        spells = word is not None and config.spelling_weight > 0
+        character = model.character if model and (config.char_weight > 0 or spells) else None
+        char_weight = config.char_weight if character else 0.0
+        if model and spells and not character and not closed:
+            character = model.speller
         self.word: NgramTables = no_tables()
         known: dict[str, int] = {}
         alone: NDArray[np.float64] = np.zeros(1)
@@ -87,7 +91,7 @@ class Models:
         # A whole number of Python's would have the search compiled anew.
         self.settings = Settings(
             lm_weight=float(config.lm_weight),
-            char_weight=float(config.char_weight),
+            char_weight=float(char_weight),
             word_bonus=float(config.word_bonus),
             unknown_offset=float(config.unknown_offset),
             spelling_weight=float(config.spelling_weight),

@@ -20,6 +20,7 @@ from asr.decode.fusion import RESERVED
 from asr.decode.hypothesis import FloatArray, Hypothesis, WordSpan, check_emissions, check_surfaces
 from asr.decode.times import align_labels, word_frames, words_of_labels
 from lm.errors import InputError
+from lm.tables import LN10
 
 
 class PyctcDecoder:
@@ -68,7 +69,7 @@ class PyctcDecoder:
             unigrams=[word for word in words if word not in RESERVED] if model else None,
             alpha=config.lm_weight,
             beta=config.word_bonus,
-            unk_score_offset=config.unknown_offset,
+            unk_score_offset=config.unknown_offset / LN10,  # it adds it to what kenlm says
             lm_score_boundary=config.score_end,
         )
 

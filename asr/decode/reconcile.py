@@ -22,6 +22,7 @@ from asr.decode.alphabet import LOOK_ALIKES, name_of
 from asr.decode.fusion import BOUNDARY, RESERVED, LanguageModel, Ngram
 from asr.lookalikes import APOSTROPHES, LETTERS
 from lm.errors import InputError
+from lm.spelling import spelling_model
 from lm.tables import NgramTables
 
 Key = TypeVar("Key")
@@ -151,6 +152,11 @@ class Reconciled:
     def vocabulary(self) -> tuple[str, ...]:
         """Words of the word model as the acoustic model writes them."""
         return tuple(sorted({written for word in self.words if (written := self.spelling(word))}))
+
+    @property
+    def speller(self) -> Ngram | None:
+        """See `LanguageModel.speller`."""
+        return self.character or (spelling_model(self.vocabulary) if self.vocabulary else None)
 
 
 class RenamedNgram:

@@ -43,6 +43,11 @@ class ToyModel:
     vocabulary: tuple[str, ...] = ()
     characters: frozenset[str] = frozenset("ab")
 
+    @property
+    def speller(self) -> ToyNgram | None:
+        """All letters alike where there is no character model."""
+        return self.character
+
 
 class ToyNgram:
     """A bigram model with made-up numbers for pairs and a fixed price for whatever it has not seen."""
