@@ -220,7 +220,9 @@ SYSTEMS: dict[str, tuple[Make, list[dict[str, Any]]]] = {
         ],
     ),
 }
-WEIGHTS = [(weight, bonus) for weight in (0.5, 1.0, 1.5) for bonus in (0.0, 1.5, 3.0)]
+WEIGHTS = [
+    {"lm_weight": weight, "word_bonus": bonus} for weight in (0.5, 1.0, 1.5) for bonus in (0.0, 1.5, 3.0)
+]
 
 
 def texts_of(decoder: Decoder, emissions: Sequence[FloatArray]) -> list[str]:
@@ -245,19 +247,13 @@ def tuned(task: Task, make: Make, choices: Sequence[dict[str, Any]]) -> BeamSear
         rate = scored(texts_of(decoder, task.dev), task.dev_texts).counts("wer").rate
         found.append((round(rate, 3), time.process_time() - began, config))
 
-    def best() -> BeamSearchConfig:
-        return min(found, key=lambda each: each[:2])[2]
-
-    start = BeamSearchConfig(beam_width=BEAM, char_weight=0.0, **choices[0])
-    for weight, bonus in WEIGHTS:
-        attempt(replace(start, lm_weight=weight, word_bonus=bonus))
-    start = best()
-    for choice in choices[1:]:
-        attempt(replace(start, **choice))
-    start = best()
-    for weight, bonus in WEIGHTS:
-        attempt(replace(start, lm_weight=weight, word_bonus=bonus))
-    return best()
+    best = BeamSearchConfig(beam_width=BEAM, char_weight=0.0, **choices[0])
+    for changes in (WEIGHTS, choices[1:], WEIGHTS):
+        start = best
+        for change in changes:
+            attempt(replace(start, **change))
+        best = min(found, key=lambda each: each[:2])[2]
+    return best
 
 
 def measure(task: Task, wide_frames: int = WIDE_FRAMES) -> dict[str, Any]:

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.align.spool import Spool
-from asr.best_path import advance, advance_marked, pass_over, trace
+from asr.best_path import advance, pass_over, trace
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
@@ -172,14 +172,14 @@ def _search(emissions: Rows, lines: Sequence[IntArray], costs: FloatArray, confi
     at_label = at_rest.copy()  # behind a place that is never reached
     at_rest[0] = 0.0
     window = chain.window(0, width)
-    pass_over(at_rest, window.bounds, window.costs)
+    pass_over(at_rest, window.bounds, window.costs, None)
     blocks: list[_Block] = []
     total, low = 0.0, 0
     with Spool(2 * (width + 1)) as scores:
         for first, last in _spans(len(emissions), config.block_frames):
             scores.append(np.concatenate([at_rest, at_label])[None])
             rows, shares = _relative(emissions, first, last)
-            advance(rows, *window.arrays, at_rest, at_label)
+            advance(rows, *window.arrays, at_rest, at_label, None, None)
             top = max(at_rest.max(), at_label.max())
             blocks.append(_Block(first, last, low, top))
             at_rest -= top
@@ -285,7 +285,7 @@ def _trace_back(
             at_label[0] = -np.inf
             from_rest = np.zeros((len(rows), len(at_rest)), dtype=np.uint8)
             from_label = np.zeros((len(rows), len(at_rest) - 1), dtype=np.uint8)
-            advance_marked(rows, *window.arrays, at_rest, at_label, from_rest, from_label)
+            advance(rows, *window.arrays, at_rest, at_label, from_rest, from_label)
             found = at_label[place - first + 1] if is_label else at_rest[place - first]
             if first == block.first_label or found - block.top == wanted:
                 break

@@ -48,7 +48,11 @@ from lm.tables import NgramTables, States, begin, more_states, new_states, score
 IMPOSSIBLE = -math.inf
 SPACE = 0
 """Number of the space among the characters that labels write."""
+TEXTS, PREFIXES, WORD_STATES, CHAR_STATES, WAYS, TEXT_SLOTS, WAY_SLOTS = range(7)
+"""What a search counts: texts, prefixes, the models' histories, ways from prefix to prefix; and the slots of the
+tables of texts and ways."""
 FEWEST_SLOTS = 1024
+"""That a table has; a power of two, as every number of slots."""
 VALUE = (1 << 32) - 1
 """Lower half of an entry of a hash table."""
 NOWHERE = -1
@@ -230,7 +234,7 @@ def _clear(tree: Tree) -> None:
 def _larger(tree: Tree, counts: NDArray[np.int64], texts: int, prefixes: int) -> Tree:
     """The same tree with room for more."""
     new = _empty(texts, prefixes)
-    num_texts, num_prefixes = counts[0], counts[1]
+    num_texts, num_prefixes = counts[TEXTS], counts[PREFIXES]
     # Plain loops: assigning slices would compile five seconds of checks of their shapes.
     for text in range(num_texts):
         new.parent[text] = tree.parent[text]
@@ -253,9 +257,9 @@ def _larger(tree: Tree, counts: NDArray[np.int64], texts: int, prefixes: int) ->
         for column in range(8):
             new.value[prefix, column] = tree.value[prefix, column]
     new.clock[0] = tree.clock[0]
-    for at in range(counts[5], 2 * counts[5]):
+    for at in range(counts[TEXT_SLOTS], 2 * counts[TEXT_SLOTS]):
         new.texts[at, 0], new.texts[at, 1] = tree.texts[at, 0], tree.texts[at, 1]
-    for at in range(counts[6], 2 * counts[6]):
+    for at in range(counts[WAY_SLOTS], 2 * counts[WAY_SLOTS]):
         new.nexts[at, 0], new.nexts[at, 1] = tree.nexts[at, 0], tree.nexts[at, 1]
     return new
 
@@ -319,11 +323,11 @@ def _write(
 ) -> int:  # fmt: skip
     """The text with one character more; ``counts`` are of texts, prefixes and the two models' histories."""
     key = text * num_chars + char + 1
-    at = _slot(tree.texts, counts[5], key, clock)
+    at = _slot(tree.texts, counts[TEXT_SLOTS], key, clock)
     if tree.texts[at, 1] >> 32 == clock:
         return tree.texts[at, 1] & VALUE
-    new = counts[0]
-    counts[0] += 1
+    new = counts[TEXTS]
+    counts[TEXTS] += 1
     tree.texts[at, 0], tree.texts[at, 1] = key, clock << 32 | new
     tree.parent[new] = text
     tree.char[new] = char
@@ -332,9 +336,13 @@ def _write(
     total = tree.score[text]
     if settings.has_char:
         after, log_prob = score(
-            char_tables, char_states, counts[3], np.int64(tree.spelt[text]), np.int64(char_number[char])
+            char_tables,
+            char_states,
+            counts[CHAR_STATES],
+            np.int64(tree.spelt[text]),
+            np.int64(char_number[char]),
         )
-        counts[3] += after == counts[3]
+        counts[CHAR_STATES] += after == counts[CHAR_STATES]
         tree.spelt[new] = after
         total += settings.char_weight * log_prob
     tree.open[new] = char != SPACE
@@ -342,9 +350,16 @@ def _write(
     tree.spelling[new] = 0.0
     if char == SPACE:
         after, closed = _close(
-            tree, lexicon, word_tables, word_states, counts[2], settings, text, tree.spelling[text] + log_prob
+            tree,
+            lexicon,
+            word_tables,
+            word_states,
+            counts[WORD_STATES],
+            settings,
+            text,
+            tree.spelling[text] + log_prob,
         )
-        counts[2] += settings.has_word and after == counts[2]
+        counts[WORD_STATES] += settings.has_word and after == counts[WORD_STATES]
         tree.history[new] = after
         tree.score[new] = tree.bias[new] = total + closed
         return new
@@ -483,16 +498,15 @@ def search(
     clock = tree.clock[0]
     word_states.slots[:] = -1
     char_states.slots[:] = -1
-    # Texts, prefixes, histories of words, of characters; ways to prefixes; slots for texts, for ways.
     counts = np.zeros(7, np.int64)
-    counts[0] = counts[1] = 1
-    counts[5] = counts[6] = FEWEST_SLOTS
+    counts[TEXTS] = counts[PREFIXES] = 1
+    counts[TEXT_SLOTS] = counts[WAY_SLOTS] = FEWEST_SLOTS
     if settings.has_word:
         tree.history[0] = begin(word_tables, word_states, 0)
-        counts[2] = 1
+        counts[WORD_STATES] = 1
     if settings.has_char:
         tree.spelt[0] = begin(char_tables, char_states, 0)
-        counts[3] = 1
+        counts[CHAR_STATES] = 1
     tree.node[0] = hotwords.start
     beam, touched, ranks = np.zeros(1024, np.int32), np.zeros(1024, np.int32), np.zeros(1024, np.float64)
     tried = np.zeros(min(settings.max_labels, num_labels), np.int32)
@@ -546,26 +560,27 @@ def search(
         # Room for whatever this frame can add.
         new_prefixes = size * num_tried
         new_texts = new_prefixes * labels.longest
-        ways = max(counts[1], counts[4]) + new_prefixes
-        if counts[0] + new_texts > len(tree.parent) or ways > len(tree.label):
-            tree = _larger(tree, counts, 2 * (counts[0] + new_texts), 2 * ways)
+        ways = max(counts[PREFIXES], counts[WAYS]) + new_prefixes
+        if counts[TEXTS] + new_texts > len(tree.parent) or ways > len(tree.label):
+            tree = _larger(tree, counts, 2 * (counts[TEXTS] + new_texts), 2 * ways)
             value, label_of, text_of, nexts, is_open = (
                 tree.value, tree.label, tree.text, tree.nexts, tree.open
             )  # fmt: skip
-        counts[5] = _room(tree.texts, counts[5], counts[0] + new_texts, clock)
-        counts[6] = _room(nexts, counts[6], ways, clock)
+        counts[TEXT_SLOTS] = _room(tree.texts, counts[TEXT_SLOTS], counts[TEXTS] + new_texts, clock)
+        counts[WAY_SLOTS] = _room(nexts, counts[WAY_SLOTS], ways, clock)
         if size + new_prefixes > len(touched):
             larger = np.zeros(2 * (size + new_prefixes), np.int32)
             for index in range(size):
                 larger[index] = beam[index]
             beam, touched, ranks = larger, np.zeros(len(larger), np.int32), np.zeros(len(larger), np.float64)
-        if settings.has_word and counts[2] + new_texts >= len(word_states.length):
-            word_states = more_states(word_states, counts[2], 2 * (counts[2] + new_texts))
-        if settings.has_char and counts[3] + new_texts >= len(char_states.length):
-            char_states = more_states(char_states, counts[3], 2 * (counts[3] + new_texts))
+        if settings.has_word and counts[WORD_STATES] + new_texts >= len(word_states.length):
+            word_states = more_states(word_states, counts[WORD_STATES], 2 * (counts[WORD_STATES] + new_texts))
+        if settings.has_char and counts[CHAR_STATES] + new_texts >= len(char_states.length):
+            char_states = more_states(char_states, counts[CHAR_STATES], 2 * (counts[CHAR_STATES] + new_texts))
 
         # No extension is worth making that starts below what the best prefix reaches anyhow.
         cutoff = best + max(stay, float(row[tried[0]])) - settings.beam_threshold - settings.hotword_step
+        reachable, worst = -np.inf, np.inf
         for index in range(size):
             prefix = beam[index]
             touched[index] = prefix
@@ -573,18 +588,16 @@ def search(
             value[prefix, NEXT_BLANK] = value[prefix, TOTAL] + stay
             last = label_of[prefix]
             value[prefix, NEXT_LABEL] = value[prefix, ENDS_LABEL] + row[last] if last >= 0 else -np.inf
+            stays = max(value[prefix, NEXT_BLANK], value[prefix, NEXT_LABEL]) + value[prefix, BIAS]
+            reachable, worst = max(reachable, stays), min(worst, stays)
         # Nor one that comes to less than the beam, as it stands, will take: to less than its last, where it is full, or
         # too far from its best. Where several paths may meet, all are needed to know.
         floor = -np.inf
         if labels.distinct:
-            reachable, worst = -np.inf, np.inf
-            for index in range(size):
-                prefix = beam[index]
-                stays = max(value[prefix, NEXT_BLANK], value[prefix, NEXT_LABEL]) + value[prefix, BIAS]
-                reachable, worst = max(reachable, stays), min(worst, stays)
-            floor = reachable - settings.beam_threshold - settings.hotword_step
+            floor = reachable - settings.beam_threshold
             if size >= settings.beam_width:
-                floor = max(floor, worst - settings.hotword_step)
+                floor = max(floor, worst)
+            floor -= settings.hotword_step
         num_touched = size
         for index in range(size):
             prefix = np.int64(beam[index])
@@ -601,7 +614,7 @@ def search(
                 if reached == -np.inf:
                     continue
                 key = prefix * width + label + 1
-                at = _slot(nexts, counts[6], key, clock)
+                at = _slot(nexts, counts[WAY_SLOTS], key, clock)
                 if nexts[at, 1] >> 32 == clock:
                     child = nexts[at, 1] & VALUE
                     if child == VALUE:  # leaves a closed vocabulary
@@ -622,7 +635,7 @@ def search(
                         entered = _walk(lexicon, labels, label, np.int64(tree.place[text]), is_open[text])
                         if entered < 0:
                             nexts[at, 0], nexts[at, 1] = key, clock << 32 | VALUE
-                            counts[4] += 1
+                            counts[WAYS] += 1
                             continue
                     for place in range(labels.at[label], labels.at[label + 1]):
                         char = np.int64(labels.chars[place])
@@ -638,8 +651,8 @@ def search(
                     while child >= 0 and label_of[child] != label:
                         child = np.int64(tree.same[child])
                     if child < 0:
-                        child = counts[1]
-                        counts[1] += 1
+                        child = counts[PREFIXES]
+                        counts[PREFIXES] += 1
                         tree.same[child] = tree.newest[text]
                         tree.newest[text] = child
                         for column in range(BIAS):
@@ -654,7 +667,7 @@ def search(
                         label_of[child] = label
                         text_of[child] = text
                     nexts[at, 0], nexts[at, 1] = key, clock << 32 | child
-                    counts[4] += 1
+                    counts[WAYS] += 1
                 if value[child, FRAME] != t:
                     value[child, FRAME] = t
                     value[child, NEXT_BLANK] = -np.inf
@@ -748,10 +761,10 @@ def _finish(
             spoken[found] = prefix
             sums[found] = totals[index]
             found += 1
-    if settings.has_word and counts[2] + found + 2 > len(word_states.length):
-        word_states = more_states(word_states, counts[2], counts[2] + found + 64)
-    if settings.has_char and counts[3] + 2 > len(char_states.length):
-        char_states = more_states(char_states, counts[3], counts[3] + 64)
+    if settings.has_word and counts[WORD_STATES] + found + 2 > len(word_states.length):
+        word_states = more_states(word_states, counts[WORD_STATES], counts[WORD_STATES] + found + 64)
+    if settings.has_char and counts[CHAR_STATES] + 2 > len(char_states.length):
+        char_states = more_states(char_states, counts[CHAR_STATES], counts[CHAR_STATES] + 64)
     models, gains = np.zeros(found, np.float64), np.zeros(found, np.float64)
     length = 0
     for number in range(found):
@@ -760,18 +773,18 @@ def _finish(
         if settings.score_end:
             end = settings.uniform
             if settings.has_char:
-                end = sentence_end(char_tables, char_states, counts[3], np.int64(tree.spelt[text]))
+                end = sentence_end(char_tables, char_states, counts[CHAR_STATES], np.int64(tree.spelt[text]))
                 total += settings.char_weight * end
             spelling += end
         history = np.int64(tree.history[text])
         if tree.open[text]:
             history, closed = _close(
-                tree, lexicon, word_tables, word_states, counts[2], settings, text, spelling
+                tree, lexicon, word_tables, word_states, counts[WORD_STATES], settings, text, spelling
             )
-            counts[2] += settings.has_word and history == counts[2]
+            counts[WORD_STATES] += settings.has_word and history == counts[WORD_STATES]
             total += closed
         if settings.has_word and settings.score_end:
-            total += settings.lm_weight * sentence_end(word_tables, word_states, counts[2], history)
+            total += settings.lm_weight * sentence_end(word_tables, word_states, counts[WORD_STATES], history)
         models[number] = total
         gains[number] = tree.gain[text]
         if tree.open[text]:  # the end is a boundary too

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from asr.best_path import advance_marked, trace
+from asr.best_path import advance, trace
 from asr.decode.hypothesis import FloatArray
 
 MAX_STRETCH_FRAMES = 2
@@ -55,7 +55,7 @@ def align_labels(emissions: FloatArray, labels: Sequence[int], blank: int) -> np
         np.empty((len(emissions), places), dtype=np.uint8) for places in (num_labels + 1, num_labels)
     )
     bounds, costs = NO_LINES
-    advance_marked(relative, columns, rests, direct, bounds, costs, at_rest, at_label, from_rest, from_label)
+    advance(relative, columns, rests, direct, bounds, costs, at_rest, at_label, from_rest, from_label)
     in_label = bool(at_label[-1] >= at_rest[-1])
     trace(from_rest, from_label, bounds, 0, 0, num_labels - in_label, in_label, frames)
     return frames

@@ -11,7 +11,7 @@ from asr.cli import guarded
 from asr.manifest import read_manifest
 from asr.score import score_corpus
 from st import Translator
-from st.resegment import resegment
+from st.resegment import resegment_recordings
 from st.score import score_translations
 
 MINI = Path(__file__).parents[1]
@@ -40,15 +40,12 @@ def main() -> int:
     words, characters = score.counts("wer"), score.counts("cer")
     print(f"\nWER {words.rate:.1%} ({words.errors} of {words.length} words), CER {characters.rate:.1%}")
     print(f"text policy: {policy.describe()}")
-    pieces = resegment(
-        [row.translation for row in rows], [segment.translation for segment in transcript.segments]
-    )
-    translations = score_translations(
-        {row.id: row.translation for row in rows},
-        {row.id: piece for row, piece in zip(rows, pieces, strict=True)},
-    )
+    references = {row.id: row.translation for row in rows}
+    translated = "\n".join(segment.translation for segment in transcript.segments)
+    pieces = resegment_recordings({"talk": list(references.items())}, {"talk": translated})
+    translations = score_translations(references, pieces)
     print(
-        f"BLEU {translations.score('bleu'):.1f}, chrF {translations.score('chrf'):.1f}, of {len(rows)} utterances"
+        f"BLEU {translations.score('bleu'):.1f}, chrF++ {translations.score('chrf'):.1f}, of {len(rows)} utterances"
     )
     duration = measure(RECORDING)
     print(
