@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Word:
     """One word with its place in the recording."""
 
@@ -19,7 +19,7 @@ class Word:
     """Probability that the word is right, 0 to 1, as the decoder estimates it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TranscriptSegment:
     """One stretch of speech, its text, and the words in it."""
 
@@ -36,7 +36,7 @@ class TranscriptSegment:
     """What was said, in ``Transcript.translation_language``; "" where none is available."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Gap:
     """A stretch of the recording that carries no text, and why."""
 
@@ -46,7 +46,7 @@ class Gap:
     """"silence", or what failed."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Transcript:
     """The transcript of one recording. Every second is in a segment or in a gap."""
 

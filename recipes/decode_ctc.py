@@ -106,7 +106,7 @@ def main() -> int:
     # One table, in the manifest's order, whole or not at all.
     lines = ["id\ttext\tconfidence\tscore\tword_confidences\talternatives"]
     lines += ["\t".join([each.id, *rows[each.id]]) for each in utterances if each.id in rows]
-    write_whole(args.out, ("\n".join(lines) + "\n").encode(), overwrite=True)
+    write_whole(args.out, (f"{line}\n".encode() for line in lines), overwrite=True)
     print(
         f"{len(rows)} utterances, {total_hours(utterances):.3f} h in {seconds:.1f} s -> {args.out}",
         file=sys.stderr,

@@ -83,7 +83,7 @@ def main() -> int:
             lines.append(
                 "\t".join([utterance.id, model.tokenizer.decode(best.labels), f"{best.score:.4f}", further])
             )
-    write_whole(args.out, ("\n".join(lines) + "\n").encode(), overwrite=True)
+    write_whole(args.out, (f"{line}\n".encode() for line in lines), overwrite=True)
     seconds = time.monotonic() - started
     print(
         f"{len(found)} utterances, {total_hours(utterances):.3f} h in {seconds:.1f} s -> {args.out}",

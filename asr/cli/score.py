@@ -222,4 +222,4 @@ def _write_alignments(score: CorpusScore, path: Path, overwrite: bool) -> None:
     from asr.score import format_alignment
 
     blocks = [score.signature("wer"), *(format_alignment(utterance) for utterance in score.utterances)]
-    write_whole(path, ("\n\n".join(blocks) + "\n").encode(), overwrite=overwrite)
+    write_whole(path, [("\n\n".join(blocks) + "\n").encode()], overwrite=overwrite)

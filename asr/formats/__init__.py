@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from asr.formats.eaf import transcript_from_eaf, write_eaf
@@ -17,7 +17,7 @@ from asr.names import shown
 from asr.transcript import Transcript
 from lm.errors import InputError
 
-WRITERS: dict[str, Callable[[Transcript], str]] = {
+WRITERS: dict[str, Callable[[Transcript], Iterator[str]]] = {
     "txt": write_txt,
     "json": write_json,
     "srt": write_srt,
@@ -28,7 +28,7 @@ WRITERS: dict[str, Callable[[Transcript], str]] = {
     "TextGrid": write_textgrid,
     "eaf": write_eaf,
 }
-"""The text of a file in each format; the name of a format is also the file's ending."""
+"""The text of a file in each format, piece by piece; the name of a format is also the file's ending."""
 
 READERS: dict[str, Callable[[Path], Transcript]] = {
     "txt": read_txt,
@@ -73,7 +73,7 @@ def write_transcript(transcript: Transcript, path: str | Path, *, overwrite: boo
     name = _format_of(path)
     # only the link to the recording depends on where the file lies
     text = write_eaf(transcript, path.parent) if name == "eaf" else WRITERS[name](transcript)
-    return write_whole(path, text.encode(), overwrite=overwrite)
+    return write_whole(path, (piece.encode() for piece in text), overwrite=overwrite)
 
 
 def read_transcript(path: str | Path) -> Transcript:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from asr.names import shown
@@ -36,9 +37,11 @@ def read_text(path: Path) -> str:
         ) from error
 
 
-def write_whole(path: Path, data: bytes, *, overwrite: bool) -> Path:
+def write_whole(path: Path, pieces: Iterable[bytes], *, overwrite: bool) -> Path:
     """Write a file whole or not at all, making its folder.
 
+    Args:
+        pieces: what is to be in it, one after the other; they are never held together.
     Raises:
         InputError: the file exists and may not be replaced, or its folder cannot be written.
     """
@@ -52,7 +55,8 @@ def write_whole(path: Path, data: bytes, *, overwrite: bool) -> Path:
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.write_bytes(data)
+            with partial.open("wb") as stream:
+                stream.writelines(pieces)
             os.replace(partial, path)
         finally:  # after an error or Ctrl-C; gone already when all went well
             with contextlib.suppress(OSError):

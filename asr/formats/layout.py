@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from asr.formats.clean import milliseconds, one_line
@@ -22,7 +22,43 @@ class Box:
     """Of an utterance that has one."""
 
 
-def lay_out(transcript: Transcript) -> dict[str, tuple[Box, ...]]:
+class Utterances:
+    """A speaker's utterances by time, each laid out when its turn comes: those of hours are never held at once."""
+
+    def __init__(self, segments: Sequence[TranscriptSegment], limit: int) -> None:
+        spans = []
+        for segment in segments:
+            start, end = milliseconds(segment.start), milliseconds(segment.end)
+            spans.append((start, min(end, limit) if start < limit else end))
+        room = [max(1, len(segment.words)) for segment in segments]
+        self._segments = segments
+        self._places = _without_overlap(spans, room, low=0, high=None)
+        self.end = self._places[-1][1] if self._places else 0
+        """Where the last one ends."""
+        self.num_words = sum(len(segment.words) for segment in segments)
+        self.num_translated = sum(bool(one_line(segment.translation)) for segment in segments)
+
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    def __iter__(self) -> Iterator[Box]:
+        for segment, (start, end) in zip(self._segments, self._places, strict=True):
+            yield Box(
+                start=start,
+                end=end,
+                text=one_line(segment.text),
+                confidence=segment.confidence,
+                words=_words(segment, start, end),
+                translation=one_line(segment.translation),
+            )
+
+    def words(self) -> Iterator[Box]:
+        """The words of all."""
+        for utterance in self:
+            yield from utterance.words
+
+
+def lay_out(transcript: Transcript) -> dict[str, Utterances]:
     """The utterances of each speaker, by time, such that a tier can hold them.
 
     ELAN and Praat allow neither overlap nor empty intervals in a tier. Starts are kept where
@@ -34,32 +70,12 @@ def lay_out(transcript: Transcript) -> dict[str, tuple[Box, ...]]:
     speakers: dict[str, list[TranscriptSegment]] = {}
     for segment in sorted(transcript.segments, key=lambda each: each.start):
         speakers.setdefault(one_line(segment.speaker), []).append(segment)
-    return {speaker: _utterances(segments, limit) for speaker, segments in speakers.items()} or {"": ()}
+    return {speaker: Utterances(segments, limit) for speaker, segments in (speakers or {"": []}).items()}
 
 
-def is_translated(layout: Mapping[str, Sequence[Box]]) -> bool:
+def is_translated(layout: Mapping[str, Utterances]) -> bool:
     """Whether any utterance of any speaker has a translation; then every speaker has a tier for them."""
-    return any(box.translation for utterances in layout.values() for box in utterances)
-
-
-def _utterances(segments: Sequence[TranscriptSegment], limit: int) -> tuple[Box, ...]:
-    spans = []
-    for segment in segments:
-        start, end = milliseconds(segment.start), milliseconds(segment.end)
-        spans.append((start, min(end, limit) if start < limit else end))
-    room = [max(1, len(segment.words)) for segment in segments]
-    places = _without_overlap(spans, room, low=0, high=None)
-    return tuple(
-        Box(
-            start=start,
-            end=end,
-            text=one_line(segment.text),
-            confidence=segment.confidence,
-            words=_words(segment, start, end),
-            translation=one_line(segment.translation),
-        )
-        for segment, (start, end) in zip(segments, places, strict=True)
-    )
+    return any(utterances.num_translated for utterances in layout.values())
 
 
 def _words(segment: TranscriptSegment, start: int, end: int) -> tuple[Box, ...]:

@@ -19,7 +19,7 @@ _COMMAND = re.compile("_*(?:@|<ALT_BEGIN>|<ALT>|<ALT_END>)")
 """Words that sclite takes as commands, and those that our escape of them would be confused with."""
 
 
-def write_ctm(transcript: Transcript) -> str:
+def write_ctm(transcript: Transcript) -> Iterator[str]:
     """One word per line: ``file channel begin duration word confidence``, by begin time.
 
     A word with spaces inside becomes several that share its time by their letters; so do the
@@ -35,10 +35,9 @@ def write_ctm(transcript: Transcript) -> str:
             rows += list(_tokens(word))
     rows.sort(key=lambda row: row[0])
     name = _column(transcript.recording, "recording")
-    return "".join(
-        f"{name} {CHANNEL} {decimal_seconds(start)} {decimal_seconds(end - start)} {token} {confidence:.4f}\n"
-        for start, end, token, confidence in rows
-    )
+    for start, end, token, confidence in rows:
+        begin, duration = decimal_seconds(start), decimal_seconds(end - start)
+        yield f"{name} {CHANNEL} {begin} {duration} {token} {confidence:.4f}\n"
 
 
 def read_ctm(path: Path) -> Transcript:
@@ -79,7 +78,7 @@ def read_ctm(path: Path) -> Transcript:
     return Transcript(recording=name, audio=Path(name), duration=segment.end, segments=(segment,))
 
 
-def write_stm(transcript: Transcript) -> str:
+def write_stm(transcript: Transcript) -> Iterator[str]:
     """One segment per line: ``file channel speaker begin end <NA> text``, in the order of the CTM.
 
     The label is always written: without it a text that begins with ``<`` would be taken for one.
@@ -91,11 +90,9 @@ def write_stm(transcript: Transcript) -> str:
         rows.append((start, end, _column(segment.speaker, NO_SPEAKER), text))
     rows.sort(key=lambda row: row[0])
     name = _column(transcript.recording, "recording")
-    return "".join(
-        f"{name} {CHANNEL} {speaker} {decimal_seconds(start)} {decimal_seconds(end)} <NA> {text}".rstrip()
-        + "\n"
-        for start, end, speaker, text in rows
-    )
+    for start, end, speaker, text in rows:
+        line = f"{name} {CHANNEL} {speaker} {decimal_seconds(start)} {decimal_seconds(end)} <NA> {text}"
+        yield f"{line.rstrip()}\n"
 
 
 def read_stm(path: Path) -> Transcript:

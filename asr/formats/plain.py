@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from asr.formats.clean import one_line, span_ms
@@ -14,18 +15,19 @@ _TSV_HEADER = "start\tend\ttext"
 _TRANSLATED_HEADER = _TSV_HEADER + "\ttranslation"
 
 
-def write_txt(transcript: Transcript) -> str:
+def write_txt(transcript: Transcript) -> Iterator[str]:
     """One segment per line; segments with neither text nor translation are left out.
 
     Where some segment has a translation, each line is text, tab, translation; where the text is
     empty, the translation alone.
     """
-    rows = [(one_line(segment.text), one_line(segment.translation)) for segment in transcript.segments]
-    if any(translation.strip() for _, translation in rows):
-        lines = [f"{text}\t{translation}" if text.strip() else translation for text, translation in rows]
-    else:
-        lines = [text for text, _ in rows]
-    return "".join(line + "\n" for line in lines if line.strip())
+    translated = _is_translated(transcript)
+    for segment in transcript.segments:
+        text, translation = one_line(segment.text), one_line(segment.translation)
+        if translated:
+            text = f"{text}\t{translation}" if text.strip() else translation
+        if text.strip():
+            yield f"{text}\n"
 
 
 def read_txt(path: Path) -> Transcript:
@@ -45,22 +47,19 @@ def read_txt(path: Path) -> Transcript:
     return Transcript(recording=path.stem, audio=Path(path.stem), duration=0.0, segments=tuple(segments))
 
 
-def write_tsv(transcript: Transcript) -> str:
+def write_tsv(transcript: Transcript) -> Iterator[str]:
     """A header, then start and end in whole milliseconds and the text of every segment, tab-separated.
 
     Where some segment has a translation, a fourth column holds it. Where the text is empty, the
     translation is also the text, so that programs that know whisper's three columns show something.
     """
-    rows = []
+    translated = _is_translated(transcript)
+    yield f"{_TRANSLATED_HEADER if translated else _TSV_HEADER}\n"
     for segment in transcript.segments:
         start, end = span_ms(segment.start, segment.end)
         text, translation = one_line(segment.text), one_line(segment.translation)
-        rows.append((start, end, text or translation, translation))
-    if not any(translation for *_, translation in rows):
-        lines = [_TSV_HEADER, *(f"{start}\t{end}\t{text}" for start, end, text, _ in rows)]
-    else:
-        lines = [_TRANSLATED_HEADER, *("\t".join(map(str, row)) for row in rows)]
-    return "\n".join(lines) + "\n"
+        row = f"{start}\t{end}\t{text or translation}"
+        yield f"{row}\t{translation}\n" if translated else f"{row}\n"
 
 
 def read_tsv(path: Path) -> Transcript:
@@ -98,3 +97,7 @@ def read_tsv(path: Path) -> Transcript:
         )
     duration = max((segment.end for segment in segments), default=0.0)
     return Transcript(recording=path.stem, audio=Path(path.stem), duration=duration, segments=tuple(segments))
+
+
+def _is_translated(transcript: Transcript) -> bool:
+    return any(one_line(segment.translation).strip() for segment in transcript.segments)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,7 +31,7 @@ FORMAT = "loquela-transcript"
 FORMAT_VERSION = 1
 
 
-def write_json(transcript: Transcript) -> str:
+def write_json(transcript: Transcript) -> Iterator[str]:
     """The whole transcript as JSON, in letters as they are, indented."""
     members = {
         "format": FORMAT,
@@ -41,25 +42,41 @@ def write_json(transcript: Transcript) -> str:
         "language": transcript.language,
         "translation_language": transcript.translation_language,
         "details": transcript.details,
-        "segments": [
-            {
-                "start": segment.start,
-                "end": segment.end,
-                "text": segment.text,
-                "translation": segment.translation,
-                "confidence": segment.confidence,
-                "speaker": segment.speaker,
-                "alternatives": list(segment.alternatives),
-                "words": [
-                    {"text": word.text, "start": word.start, "end": word.end, "confidence": word.confidence}
-                    for word in segment.words
-                ],
-            }
-            for segment in transcript.segments
-        ],
-        "gaps": [{"start": gap.start, "end": gap.end, "reason": gap.reason} for gap in transcript.gaps],
     }
-    text = json.dumps(members, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    yield _dumped(members, "").removesuffix("\n}")
+    yield ',\n "segments": '
+    yield from _list(
+        {
+            "start": segment.start,
+            "end": segment.end,
+            "text": segment.text,
+            "translation": segment.translation,
+            "confidence": segment.confidence,
+            "speaker": segment.speaker,
+            "alternatives": list(segment.alternatives),
+            "words": [
+                {"text": word.text, "start": word.start, "end": word.end, "confidence": word.confidence}
+                for word in segment.words
+            ],
+        }
+        for segment in transcript.segments
+    )
+    yield ',\n "gaps": '
+    yield from _list({"start": gap.start, "end": gap.end, "reason": gap.reason} for gap in transcript.gaps)
+    yield "\n}\n"
+
+
+def _list(rows: Iterable[dict[str, object]]) -> Iterator[str]:
+    """A list that is a member of the outermost object, row by row."""
+    opening = "["
+    for row in rows:
+        yield f"{opening}\n  {_dumped(row, '  ')}"
+        opening = ","
+    yield "[]" if opening == "[" else "\n ]"
+
+
+def _dumped(value: object, indent: str) -> str:
+    text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False).replace("\n", "\n" + indent)
     # A file name that is not UTF-8 reaches us with lone surrogates; escaped they survive the file.
     return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 

@@ -24,23 +24,21 @@ _VOICE = re.compile(r"<v(?:\.[^\s>]*)?[ \t]+([^>]*)>")
 _TAG = re.compile(r"<[^>]*>")
 
 
-def write_srt(transcript: Transcript) -> str:
+def write_srt(transcript: Transcript) -> Iterator[str]:
     """SubRip: numbered cues. It has no escapes, so text and translation stand as they are, on a line each."""
-    blocks = []
     for number, cue in enumerate(make_cues(transcript), start=1):
         text = "\n".join(cue.lines)
-        blocks.append(f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{text}\n")
-    return "\n".join(blocks)
+        between = "\n" if number > 1 else ""
+        yield f"{between}{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{text}\n"
 
 
-def write_vtt(transcript: Transcript) -> str:
+def write_vtt(transcript: Transcript) -> Iterator[str]:
     """WebVTT: ``&``, ``<`` and ``>`` escaped (so no text can hold ``-->``), speakers as voice spans."""
-    blocks = ["WEBVTT\n"]
+    yield "WEBVTT\n"
     for cue in make_cues(transcript):
         voice = f"<v {html.escape(cue.speaker, quote=False)}>" if cue.speaker.strip() else ""
         text = html.escape("\n".join(cue.lines), quote=False)
-        blocks.append(f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{voice}{text}\n")
-    return "\n".join(blocks)
+        yield f"\n{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{voice}{text}\n"
 
 
 def read_srt(path: Path) -> Transcript:

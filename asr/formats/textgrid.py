@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from asr.formats.clean import decimal_seconds, milliseconds
 from asr.formats.files import read_bytes
-from asr.formats.layout import Box, is_translated, lay_out
+from asr.formats.layout import Box, Utterances, is_translated, lay_out
 from asr.formats.tiernames import (
     CONFIDENCE,
     TRANSLATION,
@@ -94,7 +94,7 @@ def read_textgrid(path: str | Path) -> TextGridDocument:
     return TextGridDocument(start=start, end=end, tiers=tiers)
 
 
-def write_textgrid(transcript: Transcript) -> str:
+def write_textgrid(transcript: Transcript) -> Iterator[str]:
     """Utterance and word tiers, each with a tier of confidences, per speaker.
 
     Where some utterance has a translation, a tier of them with the same boundaries follows each
@@ -104,32 +104,29 @@ def write_textgrid(transcript: Transcript) -> str:
     """
     layout = lay_out(transcript)
     translated = is_translated(layout)
-    tiers: list[tuple[str, list[tuple[Box, str]]]] = []
+    tiers: list[_Labels] = []
     for speaker, utterances in layout.items():
         suffix = speaker if len(layout) > 1 else ""
-        words = [word for utterance in utterances for word in utterance.words]
-        for kind, boxes in ((UTTERANCE, list(utterances)), (WORD, words)):
-            tiers.append((tier_name(kind, suffix), [(box, box.text) for box in boxes]))
+        for kind in (UTTERANCE, WORD):
+            tiers.append(_Labels(tier_name(kind, suffix), utterances, kind, lambda box: box.text))
             if kind == UTTERANCE and translated:
-                translations = [(box, box.translation) for box in boxes]
-                tiers.append((tier_name(TRANSLATION, suffix), translations))
-            confidences = [(box, f"{box.confidence:.3f}") for box in boxes]
-            tiers.append((tier_name(kind + CONFIDENCE, suffix), confidences))
-    ends = [box.end for _, boxes in tiers for box, _ in boxes]
+                name = tier_name(TRANSLATION, suffix)
+                tiers.append(_Labels(name, utterances, kind, lambda box: box.translation))
+            name = tier_name(kind + CONFIDENCE, suffix)
+            tiers.append(_Labels(name, utterances, kind, lambda box: f"{box.confidence:.3f}"))
+    ends = [utterances.end for utterances in layout.values()]
     last = max(1, milliseconds(transcript.duration), *ends)
-    lines = [
-        'File type = "ooTextFile"',
-        'Object class = "TextGrid"',
-        "",
-        "xmin = 0 ",
-        f"xmax = {decimal_seconds(last)} ",
-        "tiers? <exists> ",
-        f"size = {len(tiers)} ",
-        "item []: ",
-    ]
-    for number, (name, labels) in enumerate(tiers, start=1):
-        lines += [f"    item [{number}]:", *_tier_lines(name, labels, last)]
-    return "\n".join(lines) + "\n"
+    yield 'File type = "ooTextFile"\n'
+    yield 'Object class = "TextGrid"\n\n'
+    yield "xmin = 0 \n"
+    yield f"xmax = {decimal_seconds(last)} \n"
+    yield "tiers? <exists> \n"
+    yield f"size = {len(tiers)} \n"
+    yield "item []: \n"
+    for number, tier in enumerate(tiers, start=1):
+        yield f"    item [{number}]:\n"
+        for line in _tier_lines(tier, last):
+            yield f"        {line}\n"
 
 
 def transcript_from_textgrid(path: Path) -> Transcript:
@@ -200,25 +197,40 @@ def _translations(tiers: Mapping[str, tuple[Interval, ...]], speaker: str) -> di
     return found
 
 
-def _tier_lines(name: str, boxes: Sequence[tuple[Box, str]], last: int) -> Iterator[str]:
-    intervals, cursor = [], 0
-    for box, text in boxes:
-        if box.start > cursor:
-            intervals.append((cursor, box.start, ""))
-        intervals.append((box.start, box.end, text))
-        cursor = box.end
-    if cursor < last:
-        intervals.append((cursor, last, ""))
-    yield '        class = "IntervalTier" '
-    yield f"        name = {_quoted(name)} "
-    yield "        xmin = 0 "
-    yield f"        xmax = {decimal_seconds(last)} "
-    yield f"        intervals: size = {len(intervals)} "
-    for number, (start, end, text) in enumerate(intervals, start=1):
-        yield f"        intervals [{number}]:"
-        yield f"            xmin = {decimal_seconds(start) if start else 0} "
-        yield f"            xmax = {decimal_seconds(end)} "
-        yield f"            text = {_quoted(text)} "
+@dataclass(frozen=True)
+class _Labels:
+    """A tier to be written."""
+
+    name: str
+    utterances: Utterances
+    kind: str
+    """Of utterances, or of words."""
+    label: Callable[[Box], str]
+
+    def intervals(self, last: int) -> Iterator[tuple[int, int, str]]:
+        """Start, end and label, and between them the stretches without one, up to ``last``."""
+        cursor = 0
+        boxes: Iterable[Box] = self.utterances if self.kind == UTTERANCE else self.utterances.words()
+        for box in boxes:
+            if box.start > cursor:
+                yield cursor, box.start, ""
+            yield box.start, box.end, self.label(box)
+            cursor = box.end
+        if cursor < last:
+            yield cursor, last, ""
+
+
+def _tier_lines(tier: _Labels, last: int) -> Iterator[str]:
+    yield 'class = "IntervalTier" '
+    yield f"name = {_quoted(tier.name)} "
+    yield "xmin = 0 "
+    yield f"xmax = {decimal_seconds(last)} "
+    yield f"intervals: size = {sum(1 for _ in tier.intervals(last))} "
+    for number, (start, end, text) in enumerate(tier.intervals(last), start=1):
+        yield f"intervals [{number}]:"
+        yield f"    xmin = {decimal_seconds(start) if start else 0} "
+        yield f"    xmax = {decimal_seconds(end)} "
+        yield f"    text = {_quoted(text)} "
 
 
 def _quoted(text: str) -> str:

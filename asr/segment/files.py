@@ -75,33 +75,30 @@ def write_segments(transcript: Transcript, path: Path, *, overwrite: bool = Fals
         return write_transcript(replace(transcript, segments=numbered), path, overwrite=overwrite)
     if ending == "eaf":
         return write_transcript(transcript, path, overwrite=overwrite)
-    return write_whole(path, _WRITERS[ending](transcript).encode(), overwrite=overwrite)
+    return write_whole(path, (line.encode() for line in _WRITERS[ending](transcript)), overwrite=overwrite)
 
 
-def _write_yaml(transcript: Transcript) -> str:
+def _write_yaml(transcript: Transcript) -> Iterator[str]:
     """MuST-C's list, an entry a line, by offset; six decimals name a sample exactly."""
     wav = json.dumps(one_line(transcript.audio.name), ensure_ascii=False)
-    lines = []
     for each in transcript.segments:
         speaker = json.dumps(one_line(each.speaker), ensure_ascii=False) if each.speaker else NO_SPEAKER
-        lines.append(
-            f"- {{duration: {_duration(each)}, offset: {each.start:.6f}, speaker_id: {speaker}, wav: {wav}}}\n"
-        )
-    return "".join(lines) or "[]\n"
+        yield f"- {{duration: {_duration(each)}, offset: {each.start:.6f}, speaker_id: {speaker}, wav: {wav}}}\n"
+    if not transcript.segments:
+        yield "[]\n"
 
 
-def _write_tsv(transcript: Transcript) -> str:
-    rows = [f"{each.start:.6f}\t{each.end:.6f}" for each in transcript.segments]
-    return "".join(line + "\n" for line in (HEADER, *rows))
+def _write_tsv(transcript: Transcript) -> Iterator[str]:
+    yield f"{HEADER}\n"
+    for each in transcript.segments:
+        yield f"{each.start:.6f}\t{each.end:.6f}\n"
 
 
-def _write_rttm(transcript: Transcript) -> str:
+def _write_rttm(transcript: Transcript) -> Iterator[str]:
     name = "_".join(one_line(transcript.recording).split()) or "recording"
-    return "".join(
-        f"SPEAKER {name} 1 {each.start:.6f} {_duration(each)} <NA> <NA> "
-        f"{'_'.join(one_line(each.speaker).split()) or 'speech'} <NA> <NA>\n"
-        for each in transcript.segments
-    )
+    for each in transcript.segments:
+        speaker = "_".join(one_line(each.speaker).split()) or "speech"
+        yield f"SPEAKER {name} 1 {each.start:.6f} {_duration(each)} <NA> <NA> {speaker} <NA> <NA>\n"
 
 
 def _duration(segment: TranscriptSegment) -> str:

@@ -52,7 +52,7 @@ def add_tiers(
     """
     existing_eaf, out = Path(existing_eaf), Path(out)
     return write_whole(
-        out, with_tiers(read_bytes(existing_eaf), transcript, existing_eaf), overwrite=overwrite
+        out, [with_tiers(read_bytes(existing_eaf), transcript, existing_eaf)], overwrite=overwrite
     )
 
 
@@ -154,17 +154,18 @@ def _edits(data: bytes, new: NewTiers, where: str) -> list[_Edit]:
 
 def _slot_edits(data: bytes, new: NewTiers, places: _Places, newline: str, where: str) -> list[_Edit]:
     """Each time slot goes before the first later one: ELAN takes the order of slots for the order of time."""
-    if not new.slots:
+    slots = list(new.slots)
+    if not slots:
         return []
     empty = re.compile(rb"<TIME_ORDER\s*/>").match(data, _child(places, "TIME_ORDER", where))
     indent = _INDENT * 2
     if empty:
-        lines = "".join(f"{newline}{indent}{slot}" for _, slot in new.slots)
+        lines = "".join(f"{newline}{indent}{slot}" for _, slot in slots)
         added = f"<TIME_ORDER>{lines}{newline}{_INDENT}</TIME_ORDER>"
         return [_Edit(offset=empty.start(), removed=empty[0], added=added)]
     edits, old = [], 0
     aligned = [(value, at) for value, at in places.slots if value is not None]
-    for time, slot in new.slots:
+    for time, slot in slots:
         while old < len(aligned) and aligned[old][0] <= time:
             old += 1
         if old < len(aligned):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import heapq
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from xml.sax.saxutils import escape, quoteattr
 
-from asr.formats.layout import Box, is_translated, lay_out
+from asr.formats.layout import Box, Utterances, is_translated, lay_out
 from asr.formats.tiernames import CONFIDENCE, PREFIX, TRANSLATION, UTTERANCE, WORD, tier_name
 from asr.transcript import Transcript
 
@@ -29,11 +32,12 @@ _TRANSLATED_TYPES = _TYPES | {TRANSLATION: "Symbolic_Association"}
 
 @dataclass(kw_only=True)
 class NewTiers:
-    """Elements to be written, each as text without indentation; tiers are lists of lines."""
+    """Elements to be written, as text without indentation, made when their turn comes."""
 
-    slots: list[tuple[int, str]] = field(default_factory=list)
+    slots: Iterator[tuple[int, str]]
     """TIME_SLOT elements with their time in milliseconds, in order of time."""
-    tiers: list[list[str]] = field(default_factory=list)
+    tiers: list[Iterator[str]] = field(default_factory=list)
+    """Each tier's lines."""
     types: list[str] = field(default_factory=list)
     constraints: list[str] = field(default_factory=list)
     last_annotation: int = 0
@@ -68,7 +72,7 @@ def make_tiers(
     translated = is_translated(layout)
     ours = _TRANSLATED_TYPES if translated else _TYPES
     types = types or {}
-    new = NewTiers(last_annotation=first_annotation - 1)
+    new = NewTiers(slots=_slots(layout.values(), first_slot), last_annotation=first_annotation - 1)
     type_names = {
         kind: _free_type(f"{PREFIX}-{kind}", stereotype, types) for kind, stereotype in ours.items()
     }
@@ -81,29 +85,19 @@ def make_tiers(
     suffixes = {speaker: speaker if len(layout) > 1 else "" for speaker in layout}
     kinds = (UTTERANCE, UTTERANCE + CONFIDENCE, WORD, WORD + CONFIDENCE, *([TRANSLATION] * translated))
     run = _free_run(kinds, suffixes.values(), taken)
-    slots = _Slots(first_slot)
+    number, slot = first_annotation, first_slot
     for speaker, utterances in layout.items():
         names = {kind: tier_name(kind, suffixes[speaker], run) for kind in kinds}
-        words = [word for utterance in utterances for word in utterance.words]
-        for kind, parent, boxes in ((UTTERANCE, "", list(utterances)), (WORD, names[UTTERANCE], words)):
-            first = new.last_annotation + 1
-            aligned = [_aligned(first + index, slots, box) for index, box in enumerate(boxes)]
-            first += len(boxes)
-            sure = [
-                _reference(first + index, index + new.last_annotation + 1, f"{box.confidence:.3f}")
-                for index, box in enumerate(boxes)
-            ]
-            parents = range(new.last_annotation + 1, first)
-            new.last_annotation += 2 * len(boxes)
+        for kind, parent, count, boxes in (
+            (UTTERANCE, "", len(utterances), utterances.__iter__),
+            (WORD, names[UTTERANCE], utterances.num_words, utterances.words),
+        ):
+            parents, sure = number, number + count
+            number += 2 * count
+            aligned = _aligned(parents, slot, boxes())
+            slot += 2 * count
             new.tiers.append(_tier(names[kind], type_names[kind], parent, speaker, language, aligned))
             if kind == UTTERANCE and translated:
-                pairs = [(each, box) for each, box in zip(parents, boxes, strict=True) if box.translation]
-                first = new.last_annotation + 1
-                references = [
-                    _reference(first + index, each, box.translation)
-                    for index, (each, box) in enumerate(pairs)
-                ]
-                new.last_annotation += len(pairs)
                 new.tiers.append(
                     _tier(
                         names[TRANSLATION],
@@ -111,13 +105,17 @@ def make_tiers(
                         names[UTTERANCE],
                         speaker,
                         translation_language,
-                        references,
+                        _references(number, parents, (box.translation for box in boxes())),
                     )
                 )
+                number += utterances.num_translated
+            confidences = _references(sure, parents, (f"{box.confidence:.3f}" for box in boxes()))
             new.tiers.append(
-                _tier(names[kind + CONFIDENCE], type_names["confidence"], names[kind], speaker, "", sure)
+                _tier(
+                    names[kind + CONFIDENCE], type_names["confidence"], names[kind], speaker, "", confidences
+                )
             )
-    new.slots = sorted(slots.made, key=lambda slot: slot[0])
+    new.last_annotation = number - 1
     return new
 
 
@@ -128,30 +126,47 @@ def constraint(stereotype: str) -> str:
     )
 
 
-class _Slots:
-    """Makes time slots; every annotation has two of its own, as ELAN gives it."""
-
-    def __init__(self, first: int) -> None:
-        self.made: list[tuple[int, str]] = []
-        self._next = first
-
-    def at(self, ms: int) -> str:
-        name = f"ts{self._next}"
-        self._next += 1
-        self.made.append((ms, f'<TIME_SLOT TIME_SLOT_ID="{name}" TIME_VALUE="{ms}"/>'))
-        return name
+def _slots(layout: Iterable[Utterances], first: int) -> Iterator[tuple[int, str]]:
+    """The time slots of all speakers; every annotation has two of its own, as ELAN gives it."""
+    speakers = []
+    for utterances in layout:
+        speakers.append(_numbered(utterances, first))
+        first += 2 * (len(utterances) + utterances.num_words)
+    for ms, number in heapq.merge(*speakers, key=itemgetter(0)):
+        yield ms, f'<TIME_SLOT TIME_SLOT_ID="ts{number}" TIME_VALUE="{ms}"/>'
 
 
-def _aligned(number: int, slots: _Slots, box: Box) -> list[str]:
-    start, end = slots.at(box.start), slots.at(box.end)
-    return _annotation(
-        f'ALIGNABLE_ANNOTATION ANNOTATION_ID="a{number}" TIME_SLOT_REF1="{start}" TIME_SLOT_REF2="{end}"',
-        box.text,
-    )
+def _numbered(utterances: Utterances, first: int) -> Iterator[tuple[int, int]]:
+    """Times in order, each with its slot's number: of utterance 1, 2, ..., then of word 1, 2, ..."""
+    word = first + 2 * len(utterances)
+    for number, utterance in zip(itertools.count(first, 2), utterances):
+        yield utterance.start, number
+        for box in utterance.words:
+            yield box.start, word
+            yield box.end, word + 1
+            word += 2
+        yield utterance.end, number + 1
 
 
-def _reference(number: int, parent: int, value: str) -> list[str]:
-    return _annotation(f'REF_ANNOTATION ANNOTATION_ID="a{number}" ANNOTATION_REF="a{parent}"', value)
+def _aligned(first: int, slot: int, boxes: Iterable[Box]) -> Iterator[list[str]]:
+    """Annotations with times of their own, numbered from ``first``, with slots from ``slot``."""
+    for index, box in enumerate(boxes):
+        start = slot + 2 * index
+        yield _annotation(
+            f'ALIGNABLE_ANNOTATION ANNOTATION_ID="a{first + index}" '
+            f'TIME_SLOT_REF1="ts{start}" TIME_SLOT_REF2="ts{start + 1}"',
+            box.text,
+        )
+
+
+def _references(first: int, first_parent: int, values: Iterable[str]) -> Iterator[list[str]]:
+    """Annotations numbered from ``first`` under those from ``first_parent``; none for an empty value."""
+    number = itertools.count(first)
+    for parent, value in enumerate(values, start=first_parent):
+        if value:
+            yield _annotation(
+                f'REF_ANNOTATION ANNOTATION_ID="a{next(number)}" ANNOTATION_REF="a{parent}"', value
+            )
 
 
 def _annotation(opening: str, value: str) -> list[str]:
@@ -165,8 +180,8 @@ def _annotation(opening: str, value: str) -> list[str]:
 
 
 def _tier(
-    name: str, type_name: str, parent: str, speaker: str, language: str, annotations: list[list[str]]
-) -> list[str]:
+    name: str, type_name: str, parent: str, speaker: str, language: str, annotations: Iterator[list[str]]
+) -> Iterator[str]:
     attributes = {
         "ANNOTATOR": PREFIX,
         "LANG_REF": language,
@@ -176,9 +191,14 @@ def _tier(
         "TIER_ID": name,
     }
     written = " ".join(f"{key}={quoteattr(value)}" for key, value in attributes.items() if value)
-    if not annotations:
-        return [f"<TIER {written}/>"]
-    return [f"<TIER {written}>", *(line for annotation in annotations for line in annotation), "</TIER>"]
+    first = next(annotations, None)
+    if first is None:
+        yield f"<TIER {written}/>"
+        return
+    yield f"<TIER {written}>"
+    yield from first
+    yield from itertools.chain.from_iterable(annotations)
+    yield "</TIER>"
 
 
 def _type(name: str, stereotype: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
@@ -28,13 +30,13 @@ from lm.errors import InputError
 _OPENING = (
     '<ANNOTATION_DOCUMENT AUTHOR="{author}" DATE="{date}" FORMAT="3.0" VERSION="3.0"'
     ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
-    ' xsi:noNamespaceSchemaLocation="http://www.mpi.nl/tools/elan/EAFv3.0.xsd">'
+    ' xsi:noNamespaceSchemaLocation="http://www.mpi.nl/tools/elan/EAFv3.0.xsd">\n'
 )
 _PROPERTY = f"{PREFIX}:"
 """Names of the document properties that keep the transcript's own facts begin so."""
 
 
-def write_eaf(transcript: Transcript, folder: Path | None = None) -> str:
+def write_eaf(transcript: Transcript, folder: Path | None = None) -> Iterator[str]:
     """An EAF 3.0 document: tiers as ``make_tiers`` gives them, linked to the recording.
 
     Args:
@@ -51,31 +53,30 @@ def write_eaf(transcript: Transcript, folder: Path | None = None) -> str:
     if transcript.translation_language:
         facts["translation_language"] = transcript.translation_language
     facts |= {f"detail:{key}": value for key, value in transcript.details.items()}
-    lines = [
-        '<?xml version="1.0" encoding="UTF-8"?>',
-        _OPENING.format(
-            author=PREFIX, date=datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        ),
-        '    <HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">',
+    date = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    yield '<?xml version="1.0" encoding="UTF-8"?>\n'
+    yield _OPENING.format(author=PREFIX, date=date)
+    yield '    <HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">\n'
+    yield (
         f"        <MEDIA_DESCRIPTOR MEDIA_URL={quoteattr(url)}"
-        f" MIME_TYPE={quoteattr(mime_type(transcript.audio))} RELATIVE_MEDIA_URL={quoteattr(relative)}/>",
-        *(_property(_PROPERTY + name, value) for name, value in facts.items()),
-        _property("lastUsedAnnotationId", str(new.last_annotation)),
-        "    </HEADER>",
-        "    <TIME_ORDER>",
-        *(f"        {slot}" for _, slot in new.slots),
-        "    </TIME_ORDER>",
-        *(f"    {line}" for tier in new.tiers for line in tier),
-        *(f"    {each}" for each in new.types),
-        *(
-            f'    <LANGUAGE LANG_ID="{each}" LANG_LABEL="{each}"/>'
-            for each in dict.fromkeys((language_id, translation_id))  # an id may be declared once
-            if each
-        ),
-        *(f"    {constraint(stereotype)}" for stereotype in CONSTRAINTS),
-        "</ANNOTATION_DOCUMENT>",
-    ]
-    return "\n".join(lines) + "\n"
+        f" MIME_TYPE={quoteattr(mime_type(transcript.audio))} RELATIVE_MEDIA_URL={quoteattr(relative)}/>\n"
+    )
+    for name, value in facts.items():
+        yield _property(_PROPERTY + name, value)
+    yield _property("lastUsedAnnotationId", str(new.last_annotation))
+    yield "    </HEADER>\n"
+    yield "    <TIME_ORDER>\n"
+    for _, slot in new.slots:
+        yield f"        {slot}\n"
+    yield "    </TIME_ORDER>\n"
+    for line in itertools.chain(*new.tiers, new.types):
+        yield f"    {line}\n"
+    for each in dict.fromkeys((language_id, translation_id)):  # an id may be declared once
+        if each:
+            yield f'    <LANGUAGE LANG_ID="{each}" LANG_LABEL="{each}"/>\n'
+    for stereotype in CONSTRAINTS:
+        yield f"    {constraint(stereotype)}\n"
+    yield "</ANNOTATION_DOCUMENT>\n"
 
 
 def transcript_from_eaf(path: Path) -> Transcript:
@@ -147,7 +148,7 @@ def _language_id(language: str) -> str:
 
 
 def _property(name: str, value: str) -> str:
-    return f"        <PROPERTY NAME={quoteattr(one_line(name))}>{escape(one_line(value))}</PROPERTY>"
+    return f"        <PROPERTY NAME={quoteattr(one_line(name))}>{escape(one_line(value))}</PROPERTY>\n"
 
 
 def _values_by_parent(tier: EafTier | None) -> dict[str | None, str]:

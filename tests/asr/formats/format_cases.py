@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hypothesis import strategies
 
+from asr.formats import WRITERS
 from asr.transcript import Gap, Transcript, TranscriptSegment, Word
 
 NASTY = (
@@ -143,3 +144,8 @@ def plain_transcript() -> Transcript:
         language="qu-ec",
         details={"model": "m", "version": "0.1.0"},
     )
+
+
+def file_text(name: str, transcript: Transcript) -> str:
+    """What a file of a format has in it."""
+    return "".join(WRITERS[name](transcript))

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from eaf_check import check_eaf
-from format_cases import plain_transcript, transcripts
+from format_cases import file_text, plain_transcript, transcripts
 from hypothesis import given, settings
 
 from asr.formats import read_transcript, write_transcript
 from asr.formats.clean import one_line
-from asr.formats.eaf import EafAnnotation, EafDocument, EafMedia, find_media, read_eaf, write_eaf
+from asr.formats.eaf import EafAnnotation, EafDocument, EafMedia, find_media, read_eaf
 from asr.formats.layout import lay_out
 from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
@@ -24,7 +24,7 @@ def test_an_eaf_is_valid_and_reads_back(
     tmp_path_factory: pytest.TempPathFactory, transcript: Transcript
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "a.eaf"
-    path.write_bytes(write_eaf(transcript).encode())
+    path.write_bytes(file_text("eaf", transcript).encode())
     check_eaf(path.read_bytes())
     expected = sorted(
         (box.start, box.end, box.text, speaker, tuple((w.start, w.end, w.text) for w in box.words))
@@ -58,7 +58,7 @@ def test_words_confidences_and_facts_come_back(tmp_path: Path) -> None:
 
 
 def test_tiers_depend_as_elan_shows_them() -> None:
-    root = check_eaf(write_eaf(plain_transcript()).encode())
+    root = check_eaf(file_text("eaf", plain_transcript()).encode())
     types = {
         each.get("LINGUISTIC_TYPE_ID"): each.get("CONSTRAINTS") for each in root.iterfind("LINGUISTIC_TYPE")
     }
@@ -80,7 +80,7 @@ def test_speakers_have_tiers_of_their_own_and_may_overlap() -> None:
         TranscriptSegment(start=0.0, end=2.0, text="a", speaker=speaker) for speaker in ("Ana & co", "Luz")
     )
     transcript = Transcript(recording="a", audio=Path("a.wav"), duration=2.0, segments=said)
-    root = check_eaf(write_eaf(transcript).encode())
+    root = check_eaf(file_text("eaf", transcript).encode())
     assert root.xpath("//TIER/@PARTICIPANT") == ["Ana & co"] * 4 + ["Luz"] * 4
     assert "loquela-word@Ana & co" in root.xpath("//TIER/@TIER_ID")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from format_cases import plain_transcript
 
 from asr.formats import FORMAT_NAMES, READERS, WRITERS, format_named, read_transcript, write_transcript
 from asr.formats.clean import one_line
+from asr.transcript import TranscriptSegment, Word
 from lm.errors import InputError
 
 
@@ -48,6 +51,29 @@ def test_an_existing_file_is_kept_unless_overwriting(tmp_path: Path) -> None:
     assert path.read_text() == "mine"
     assert write_transcript(plain_transcript(), path, overwrite=True) == path
     assert "kunan" in path.read_text()
+
+
+@pytest.mark.parametrize("name", ["json", "TextGrid", "eaf"])
+def test_the_file_of_a_long_recording_is_never_held_whole(name: str, tmp_path: Path) -> None:
+    words = tuple(Word(text="puncha", start=s / 4, end=(s + 1) / 4, confidence=0.5) for s in range(12))
+    segment = TranscriptSegment(start=0.0, end=3.0, text=" ".join(["puncha"] * 12), words=words)
+    many = tuple(
+        replace(
+            segment,
+            start=s,
+            end=s + 3.0,
+            words=tuple(replace(w, start=s + w.start, end=s + w.end) for w in words),
+        )
+        for s in range(0, 3000, 4)
+    )
+    transcript = replace(plain_transcript(), duration=3000.0, segments=many)
+    tracemalloc.start()
+    try:
+        path = transcript.save(tmp_path / f"talk.{name}")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < path.stat().st_size / 5
 
 
 def test_an_unwritable_place_is_one_line(tmp_path: Path) -> None:

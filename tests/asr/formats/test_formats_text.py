@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from format_cases import plain_transcript, transcripts
+from format_cases import file_text, plain_transcript, transcripts
 from hypothesis import given, settings
 
-from asr.formats import READERS, WRITERS
+from asr.formats import READERS
 from asr.formats.clean import one_line, span_ms
 from asr.formats.cues import MAX_CUE_CHARACTERS, MAX_CUE_SECONDS, make_cues
 from asr.transcript import Transcript, TranscriptSegment, Word
@@ -27,7 +27,7 @@ def round_trip(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Trans
 
     def write_and_read(name: str, transcript: Transcript) -> Transcript:
         path = folder / f"talk.{name}"
-        path.write_bytes(WRITERS[name](transcript).encode())
+        path.write_bytes(file_text(name, transcript).encode())
         return READERS[name](path)
 
     return write_and_read
@@ -43,7 +43,7 @@ def test_json_reads_back_equal(round_trip: RoundTrip, transcript: Transcript) ->
 
 
 def test_json_says_its_form_and_version() -> None:
-    members = json.loads(WRITERS["json"](plain_transcript()))
+    members = json.loads(file_text("json", plain_transcript()))
     assert (members["format"], members["format_version"]) == ("loquela-transcript", 1)
     assert members["segments"][0]["words"][1] == {
         "text": "puncha",
@@ -71,7 +71,7 @@ def test_json_that_was_changed_is_refused(
     change: Callable[[dict[str, object]], object], message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "talk.json"
-    path.write_text(json.dumps(change(json.loads(WRITERS["json"](plain_transcript())))))
+    path.write_text(json.dumps(change(json.loads(file_text("json", plain_transcript())))))
     with pytest.raises(InputError, match=message):
         READERS["json"](path)
 
@@ -88,7 +88,7 @@ def test_json_that_is_cut_or_hostile_is_refused(text: str, tmp_path: Path) -> No
 @given(transcripts())
 def test_txt_has_a_line_per_segment_with_text(round_trip: RoundTrip, transcript: Transcript) -> None:
     expected = [line for line in (one_line(each.text) for each in transcript.segments) if line.strip()]
-    assert WRITERS["txt"](transcript).split("\n") == [*expected, ""]
+    assert file_text("txt", transcript).split("\n") == [*expected, ""]
     assert [each.text for each in round_trip("txt", transcript).segments] == expected
 
 
@@ -96,7 +96,7 @@ def test_txt_has_a_line_per_segment_with_text(round_trip: RoundTrip, transcript:
 @given(transcripts())
 def test_tsv_reads_back_in_milliseconds(round_trip: RoundTrip, transcript: Transcript) -> None:
     expected = [(*span_ms(each.start, each.end), one_line(each.text)) for each in transcript.segments]
-    rows = WRITERS["tsv"](transcript).split("\n")
+    rows = file_text("tsv", transcript).split("\n")
     assert rows[0] == "start\tend\ttext"
     assert [(int(a), int(b), text) for a, b, text in (row.split("\t") for row in rows[1:-1])] == expected
     back = round_trip("tsv", transcript).segments
@@ -107,7 +107,7 @@ def test_tsv_reads_back_in_milliseconds(round_trip: RoundTrip, transcript: Trans
 @quick
 @given(transcripts())
 def test_srt_is_numbered_blocks_and_reads_back(round_trip: RoundTrip, transcript: Transcript) -> None:
-    text = WRITERS["srt"](transcript)
+    text = file_text("srt", transcript)
     blocks = SRT_BLOCK.findall(text)
     assert "\n".join("".join(match[0]) for match in SRT_BLOCK.finditer(text)) == text
     assert [int(block[0]) for block in blocks] == list(range(1, len(blocks) + 1))
@@ -128,7 +128,7 @@ def test_srt_is_numbered_blocks_and_reads_back(round_trip: RoundTrip, transcript
 @quick
 @given(transcripts())
 def test_vtt_is_escaped_ordered_and_reads_back(round_trip: RoundTrip, transcript: Transcript) -> None:
-    text = WRITERS["vtt"](transcript)
+    text = file_text("vtt", transcript)
     assert text.startswith("WEBVTT\n")
     for block in text.split("\n\n")[1:]:
         timing, payload = block.removesuffix("\n").split("\n")
@@ -147,8 +147,8 @@ def test_vtt_is_escaped_ordered_and_reads_back(round_trip: RoundTrip, transcript
 def test_times_are_rounded_once_and_never_to_a_sixtieth_second() -> None:
     segment = TranscriptSegment(start=59.9996, end=59.99961, text="a")
     transcript = Transcript(recording="a", audio=Path("a"), duration=60.0, segments=(segment,))
-    assert WRITERS["srt"](transcript) == "1\n00:01:00,000 --> 00:01:00,001\na\n"
-    assert "00:01:00.000 --> 00:01:00.001" in WRITERS["vtt"](transcript)
+    assert file_text("srt", transcript) == "1\n00:01:00,000 --> 00:01:00,001\na\n"
+    assert "00:01:00.000 --> 00:01:00.001" in file_text("vtt", transcript)
 
 
 def test_foreign_vtt_is_read_without_its_notes_styles_and_tags(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_cue_ends_at_the_pause_near_the_middle() -> None:
 
 
 def test_ctm_by_definition() -> None:
-    assert WRITERS["ctm"](plain_transcript()).split("\n") == [
+    assert file_text("ctm", plain_transcript()).split("\n") == [
         "talk 1 0.500 0.400 kunan 0.5000",
         "talk 1 1.000 0.500 puncha 1.0000",
         "talk 1 2.000 0.600 ari 0.2500",
@@ -223,7 +223,7 @@ def test_ctm_by_definition() -> None:
 
 
 def test_stm_by_definition() -> None:
-    assert WRITERS["stm"](plain_transcript()).split("\n") == [
+    assert file_text("stm", plain_transcript()).split("\n") == [
         "talk 1 unknown 0.500 1.500 <NA> kunan puncha",
         "talk 1 unknown 2.000 2.600 <NA> ari",
         "",
@@ -233,7 +233,7 @@ def test_stm_by_definition() -> None:
 @quick
 @given(transcripts())
 def test_ctm_has_six_columns_in_order_and_every_word(round_trip: RoundTrip, transcript: Transcript) -> None:
-    rows = [line.split(" ") for line in WRITERS["ctm"](transcript).split("\n")[:-1]]
+    rows = [line.split(" ") for line in file_text("ctm", transcript).split("\n")[:-1]]
     assert all(len(row) == 6 and all(row) and not row[0].startswith(";;") for row in rows)
     assert len({(row[0], row[1]) for row in rows}) <= 1
     assert [float(row[2]) for row in rows] == sorted(float(row[2]) for row in rows)
@@ -255,13 +255,13 @@ def test_a_word_with_spaces_shares_its_time_in_the_ctm() -> None:
     word = Word(text="ab c", start=1.0, end=1.3, confidence=0.5)
     segment = TranscriptSegment(start=1.0, end=1.3, text="ab c", words=(word,))
     transcript = Transcript(recording="my talk", audio=Path("a"), duration=2.0, segments=(segment,))
-    assert WRITERS["ctm"](transcript) == "my_talk 1 1.000 0.200 ab 0.5000\nmy_talk 1 1.200 0.100 c 0.5000\n"
+    assert file_text("ctm", transcript) == "my_talk 1 1.000 0.200 ab 0.5000\nmy_talk 1 1.200 0.100 c 0.5000\n"
 
 
 @quick
 @given(transcripts())
 def test_stm_is_in_the_order_of_the_ctm_and_reads_back(round_trip: RoundTrip, transcript: Transcript) -> None:
-    rows = [line.split(" ") for line in WRITERS["stm"](transcript).split("\n")[:-1]]
+    rows = [line.split(" ") for line in file_text("stm", transcript).split("\n")[:-1]]
     assert all(len(row) >= 6 and row[5] == "<NA>" and all(row) for row in rows)
     assert [float(row[3]) for row in rows] == sorted(float(row[3]) for row in rows)
     assert all(float(row[4]) > float(row[3]) for row in rows)

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from format_cases import plain_transcript, transcripts
+from format_cases import file_text, plain_transcript, transcripts
 from hypothesis import given, settings
 from praatio import textgrid as praatio_textgrid
 
 from asr.formats import read_transcript, write_transcript
 from asr.formats.layout import lay_out
-from asr.formats.textgrid import Interval, Point, read_textgrid, write_textgrid
+from asr.formats.textgrid import Interval, Point, read_textgrid
 from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
 
@@ -98,7 +98,7 @@ def test_intervals_tile_and_read_back(
     tmp_path_factory: pytest.TempPathFactory, transcript: Transcript
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "a.TextGrid"
-    path.write_bytes(write_textgrid(transcript).encode())
+    path.write_bytes(file_text("TextGrid", transcript).encode())
     document = read_textgrid(path)
     assert document.end >= round(transcript.duration, 3)
     for tier in document.tiers:
@@ -128,7 +128,7 @@ def test_intervals_tile_and_read_back(
 @given(transcripts())
 def test_praatio_reads_the_same(tmp_path_factory: pytest.TempPathFactory, transcript: Transcript) -> None:
     path = tmp_path_factory.getbasetemp() / "b.TextGrid"
-    path.write_bytes(write_textgrid(transcript).encode())
+    path.write_bytes(file_text("TextGrid", transcript).encode())
     ours = read_textgrid(path)
     theirs = praatio_textgrid.openTextgrid(str(path), includeEmptyIntervals=True, reportingMode="error")
     assert [tier.name for tier in ours.tiers] == list(theirs.tierNames)
@@ -140,7 +140,7 @@ def test_praatio_reads_the_same(tmp_path_factory: pytest.TempPathFactory, transc
 
 
 def test_a_textgrid_by_definition() -> None:
-    text = write_textgrid(plain_transcript())
+    text = file_text("TextGrid", plain_transcript())
     assert re.findall(r'name = "(.*)"', text) == [
         "loquela-utterance",
         "loquela-utterance-confidence",

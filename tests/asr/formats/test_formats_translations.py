@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from eaf_check import check_eaf
-from format_cases import plain_transcript, transcripts, translated_transcript
+from format_cases import file_text, plain_transcript, transcripts, translated_transcript
 from hypothesis import given, settings, strategies
 from praatio import textgrid as praatio_textgrid
 
 from asr.cli.transcribe import _print
-from asr.formats import READERS, WRITERS
+from asr.formats import FORMAT_NAMES, READERS
 from asr.formats.clean import one_line, span_ms
 from asr.formats.cues import make_cues
 from asr.formats.eaf import read_eaf
@@ -34,7 +34,7 @@ def round_trip(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Trans
 
     def write_and_read(name: str, transcript: Transcript) -> Transcript:
         path = folder / f"talk.{name}"
-        path.write_bytes(WRITERS[name](transcript).encode())
+        path.write_bytes(file_text(name, transcript).encode())
         return READERS[name](path)
 
     return write_and_read
@@ -70,7 +70,7 @@ def test_json_reads_translations_back_equal(round_trip: RoundTrip, transcript: T
 
 
 def test_json_from_before_translations_is_read(tmp_path: Path) -> None:
-    members = json.loads(WRITERS["json"](plain_transcript()))
+    members = json.loads(file_text("json", plain_transcript()))
     assert members.pop("translation_language") == ""
     assert [segment.pop("translation") for segment in members["segments"]] == ["", ""]
     path = tmp_path / "talk.json"
@@ -86,14 +86,14 @@ def test_json_from_before_translations_is_read(tmp_path: Path) -> None:
 def test_an_eaf_with_translations_is_valid_and_reads_back(
     round_trip: RoundTrip, transcript: Transcript
 ) -> None:
-    check_eaf(WRITERS["eaf"](transcript).encode())
+    check_eaf(file_text("eaf", transcript).encode())
     back = round_trip("eaf", transcript)
     assert utterances_read(back) == utterances_laid_out(transcript)
     assert back.translation_language == transcript.translation_language
 
 
 def test_translations_are_associated_with_their_utterances_in_elan() -> None:
-    root = check_eaf(WRITERS["eaf"](translated_transcript()).encode())
+    root = check_eaf(file_text("eaf", translated_transcript()).encode())
     assert root.xpath("//TIER/@TIER_ID") == [
         "loquela-utterance",
         "loquela-translation",
@@ -117,18 +117,18 @@ def test_translations_are_associated_with_their_utterances_in_elan() -> None:
 def test_an_utterance_without_translation_has_no_annotation_for_one() -> None:
     first, second, third = translated_transcript().segments
     some = replace(translated_transcript(), segments=(first, replace(second, translation=""), third))
-    root = check_eaf(WRITERS["eaf"](some).encode())
+    root = check_eaf(file_text("eaf", some).encode())
     assert root.xpath("//TIER[@TIER_ID='loquela-translation']//@ANNOTATION_REF") == ["a1", "a3"]
 
 
 def test_one_language_is_declared_once_in_elan() -> None:
     same = replace(translated_transcript(), translation_language="qu-ec")
-    root = check_eaf(WRITERS["eaf"](same).encode())
+    root = check_eaf(file_text("eaf", same).encode())
     assert root.xpath("//LANGUAGE/@LANG_ID") == ["qu-ec"]
 
 
 def test_translations_added_to_a_linguists_file_never_clash(tmp_path: Path) -> None:
-    theirs = WRITERS["eaf"](plain_transcript()).replace("loquela-word", "loquela-translation")
+    theirs = file_text("eaf", plain_transcript()).replace("loquela-word", "loquela-translation")
     once = with_tiers(theirs.encode(), translated_transcript(), Path("a.eaf"))
     twice = with_tiers(once, translated_transcript(), Path("a.eaf"))
     root = check_eaf(twice)
@@ -152,14 +152,14 @@ def test_translations_added_to_a_linguists_file_never_clash(tmp_path: Path) -> N
 
 
 def test_a_tier_of_translations_does_not_renumber_a_transcript_that_has_none() -> None:
-    theirs = with_tiers(WRITERS["eaf"](plain_transcript()).encode(), translated_transcript(), Path("a.eaf"))
+    theirs = with_tiers(file_text("eaf", plain_transcript()).encode(), translated_transcript(), Path("a.eaf"))
     theirs = theirs.replace(b"loquela-utterance", b"text").replace(b"loquela-word", b"word")
     after = check_eaf(with_tiers(theirs, plain_transcript(), Path("a.eaf")))
     assert "loquela-utterance" in after.xpath("//TIER/@TIER_ID")
 
 
 def test_translations_added_to_a_linguists_file_read_back(tmp_path: Path) -> None:
-    theirs = WRITERS["eaf"](plain_transcript()).replace("loquela-", "their-")
+    theirs = file_text("eaf", plain_transcript()).replace("loquela-", "their-")
     path = tmp_path / "a.eaf"
     path.write_bytes(with_tiers(theirs.encode(), translated_transcript(), path))
     assert READERS["eaf"](path).segments == translated_transcript().segments
@@ -175,7 +175,7 @@ def test_a_textgrid_with_translations_reads_back_and_praatio_reads_the_same(
         expected = [(*each[:4], "") for each in expected]
     assert utterances_read(round_trip("TextGrid", transcript)) == expected
     path = tmp_path_factory.getbasetemp() / "translated.TextGrid"
-    path.write_bytes(WRITERS["TextGrid"](transcript).encode())
+    path.write_bytes(file_text("TextGrid", transcript).encode())
     theirs = praatio_textgrid.openTextgrid(str(path), includeEmptyIntervals=True, reportingMode="error")
     ours = read_textgrid(path)
     assert [tier.name for tier in ours.tiers] == list(theirs.tierNames)
@@ -192,7 +192,7 @@ def test_a_textgrid_with_translations_reads_back_and_praatio_reads_the_same(
 
 
 def test_a_translation_stays_with_its_utterance_when_a_boundary_was_moved(tmp_path: Path) -> None:
-    text = WRITERS["TextGrid"](translated_transcript())
+    text = file_text("TextGrid", translated_transcript())
     before, tier, after = text.partition("loquela-translation")
     path = tmp_path / "a.TextGrid"
     path.write_text(before.replace("0.500", "0.625") + tier + after)
@@ -206,7 +206,7 @@ def test_tsv_has_a_fourth_column_for_translations_and_reads_back(
     round_trip: RoundTrip, transcript: Transcript
 ) -> None:
     texts = [(one_line(each.text), one_line(each.translation)) for each in transcript.segments]
-    header, *rows, end = WRITERS["tsv"](transcript).split("\n")
+    header, *rows, end = file_text("tsv", transcript).split("\n")
     assert end == ""
     translated = any(translation for _, translation in texts)
     assert header == "start\tend\ttext" + ("\ttranslation" if translated else "")
@@ -231,7 +231,7 @@ def test_txt_has_text_tab_translation_or_the_translation_alone(
 ) -> None:
     pairs = [(one_line(each.text), one_line(each.translation)) for each in transcript.segments]
     pairs = [pair for pair in pairs if pair[0].strip() or pair[1].strip()]
-    lines = WRITERS["txt"](transcript).split("\n")
+    lines = file_text("txt", transcript).split("\n")
     assert lines.pop() == ""
     assert all(line.strip() for line in lines)
     if not any(translation.strip() for _, translation in pairs):
@@ -279,7 +279,7 @@ def test_bilingual_subtitles_read_back_with_their_lines_joined(
     round_trip: RoundTrip, transcript: Transcript
 ) -> None:
     for name in ("srt", "vtt"):
-        text = WRITERS[name](transcript)
+        text = file_text(name, transcript)
         assert "\n\n\n" not in text
         assert [
             (*span_ms(each.start, each.end), each.text) for each in round_trip(name, transcript).segments
@@ -291,12 +291,12 @@ def test_bilingual_cues_by_definition() -> None:
     marked = replace(
         translated_transcript(), segments=(replace(first, translation="a --> <b>"), second, third)
     )
-    assert WRITERS["srt"](marked).split("\n\n") == [
+    assert file_text("srt", marked).split("\n\n") == [
         "1\n00:00:00,500 --> 00:00:01,500\nkunan puncha\na --> <b>",
         "2\n00:00:02,000 --> 00:00:02,600\nari\ns\u00ed",
         "3\n00:00:03,000 --> 00:00:04,000\nhasta ma\u00f1ana\n",
     ]
-    assert "\nkunan puncha\na --&gt; &lt;b&gt;\n\n" in WRITERS["vtt"](marked)
+    assert "\nkunan puncha\na --&gt; &lt;b&gt;\n\n" in file_text("vtt", marked)
 
 
 def long_utterance(counts: list[int], translation: str) -> Transcript:
@@ -369,24 +369,24 @@ def test_chinese_is_divided_without_spaces() -> None:
 def test_translations_without_a_transcript_are_the_text_of_every_format() -> None:
     only = tuple(replace(each, text="", words=()) for each in translated_transcript().segments)
     transcript = replace(translated_transcript(), segments=only)
-    assert WRITERS["txt"](transcript) == "hoy d\u00eda\ns\u00ed\nhasta ma\u00f1ana\n"
-    assert WRITERS["srt"](transcript).split("\n")[2::4] == ["hoy d\u00eda", "s\u00ed", "hasta ma\u00f1ana"]
-    assert "00:00:02.000 --> 00:00:02.600\ns\u00ed\n" in WRITERS["vtt"](transcript)
-    assert WRITERS["tsv"](transcript).split("\n")[1] == "500\t1500\thoy d\u00eda\thoy d\u00eda"
-    assert WRITERS["ctm"](transcript) == ""
+    assert file_text("txt", transcript) == "hoy d\u00eda\ns\u00ed\nhasta ma\u00f1ana\n"
+    assert file_text("srt", transcript).split("\n")[2::4] == ["hoy d\u00eda", "s\u00ed", "hasta ma\u00f1ana"]
+    assert "00:00:02.000 --> 00:00:02.600\ns\u00ed\n" in file_text("vtt", transcript)
+    assert file_text("tsv", transcript).split("\n")[1] == "500\t1500\thoy d\u00eda\thoy d\u00eda"
+    assert file_text("ctm", transcript) == ""
 
 
 def test_ctm_and_stm_hold_transcripts_alone() -> None:
     plain, translated = plain_transcript(), translated_transcript()
     same = replace(translated, segments=translated.segments[:2])
     for name in ("ctm", "stm"):
-        assert WRITERS[name](same) == WRITERS[name](plain)
+        assert file_text(name, same) == file_text(name, plain)
 
 
 def test_without_a_translation_nothing_is_written_of_one() -> None:
-    for name, write in WRITERS.items():
+    for name in FORMAT_NAMES:
         if name != "json":
-            assert "translation" not in write(plain_transcript()).lower()
+            assert "translation" not in file_text(name, plain_transcript()).lower()
 
 
 def test_a_json_line_has_the_translation_after_the_text(capsys: pytest.CaptureFixture[str]) -> None:
