@@ -1,13 +1,17 @@
 # shellcheck shell=bash
-# Steps that the recipes of translation share. Text translator: exp/mt; encoders: exp/ARM; speech
+# Steps that the recipes of translation share. Text translator: exp/mt; encoders: exp/ARM/SEED; speech
 # translators: exp/st/ARM/SEED.
 
-pretrain_arms() { # RECOGNISER: every arm goes on from it, as many updates each
-    python -m recipes.train_st conf/st.yaml exp=exp/ce target=text recogniser="$1" decoder_from="''" \
-        target_tokenizer.num_pieces=300 trainer.lr=3.0e-4
-    python -m recipes.pretrain_siamese conf/pretrain.yaml exp=exp/ctc recogniser="$1" siamese.weight=0
-    python -m recipes.pretrain_siamese conf/pretrain.yaml exp=exp/ot recogniser="$1"
-    python -m recipes.pretrain_siamese conf/pretrain.yaml exp=exp/shuffled recogniser="$1" siamese.shuffled=true
+pretrain_arms() { # RECOGNISER SEEDS: every arm goes on from it, as many updates each, with each seed
+    local seed with
+    for seed in $2; do
+        with=(recogniser="$1" trainer.seed="$seed")
+        python -m recipes.train_st conf/st.yaml exp="exp/ce/$seed" "${with[@]}" target=text decoder_from="''" \
+            target_tokenizer.num_pieces=300 trainer.lr=3.0e-4 trainer.updates=500
+        python -m recipes.pretrain_siamese conf/pretrain.yaml exp="exp/ctc/$seed" "${with[@]}" siamese.weight=0
+        python -m recipes.pretrain_siamese conf/pretrain.yaml exp="exp/ot/$seed" "${with[@]}"
+        python -m recipes.pretrain_siamese conf/pretrain.yaml exp="exp/shuffled/$seed" "${with[@]}" siamese.shuffled=true
+    done
 }
 
 train_arms() { # ARMS SEEDS: a speech translator from each arm's encoder, with each seed
@@ -16,9 +20,9 @@ train_arms() { # ARMS SEEDS: a speech translator from each arm's encoder, with e
         for arm in $1; do
             case $arm in
             random) begin=() ;;
-            ce) begin=(encoder.kind=saved encoder.source=exp/ce) ;;
-            distilled) begin=(recogniser=exp/ot distil.teacher=exp/mt) ;;
-            *) begin=(recogniser="exp/$arm") ;;
+            ce) begin=(encoder.kind=saved encoder.source="exp/ce/$seed") ;;
+            distilled) begin=(recogniser="exp/ot/$seed" distil.teacher=exp/mt) ;;
+            *) begin=(recogniser="exp/$arm/$seed") ;;
             esac
             python -m recipes.train_st conf/st.yaml exp="exp/st/$arm/$seed" trainer.seed="$seed" "${begin[@]}"
         done
@@ -40,27 +44,32 @@ decode_arms() { # ARMS SEEDS MANIFEST SPLIT
     done
 }
 
-score_arms() { # ARMS SEEDS MANIFEST SPLIT: each with each seed, against CTC with the same seed
-    local arm seed against
-    for arm in $1; do
-        for seed in $2; do
-            against=()
-            if [[ $arm != ctc ]]; then against=(--against "exp/st/ctc/$seed/$4.tsv"); fi
-            loquela score --translation --reference "$3" --split "$4" --train-manifest "$3" \
-                --hypothesis "exp/st/$arm/$seed/$4.tsv" "${against[@]}" | tee "exp/st/$arm/$seed/$4.score.txt"
-        done
+score_arms() { # ARMS SEEDS MANIFEST SPLIT: over the seeds, against CTC; the cascade, against its own half
+    local which
+    for which in "" --unseen; do
+        python "$ROOT/egs/st_table.py" exp/st "$3" --split "$4" --arms "$1" --seeds "$2" ${which:+"$which"}
     done
+    loquela score --translation --reference "$3" --split "$4" --train-manifest "$3" \
+        --hypothesis "exp/cascade/$4.tsv" --against exp/cascade/gold.tsv
 }
 
-retrieval() { # RECOGNISER MANIFEST SPLIT...: before, by CTC alone, with OT, and with the texts of others
-    local recogniser=$1 manifest=$2 arm split
-    shift 2
+retrieval() { # RECOGNISER SEEDS MANIFEST SPLIT...: before, by CTC alone, with OT, and with the texts of others
+    local recogniser=$1 seeds=$2 manifest=$3 arm seed split
+    shift 3
     for split in "$@"; do
-        for arm in "$recogniser" exp/ctc exp/ot exp/shuffled; do
-            echo "$arm $split, text encoder of exp/mt: $(python -m recipes.retrieve "$arm" "$manifest" --split "$split" --text-from exp/mt)"
-        done
-        for arm in ctc ot shuffled; do
-            echo "$arm $split, its own: $(python -m recipes.retrieve "exp/$arm" "$manifest" --split "$split")"
+        find_texts "$recogniser" "$manifest" "$split" exp/mt
+        for seed in $seeds; do
+            for arm in ctc ot shuffled; do
+                find_texts "exp/$arm/$seed" "$manifest" "$split" exp/mt
+                find_texts "exp/$arm/$seed" "$manifest" "$split"
+            done
         done
     done | tee exp/retrieval.txt
+}
+
+find_texts() { # MODEL MANIFEST SPLIT [TRANSLATOR]: by the text encoder of this, or the model's own
+    local from=${4:-}
+    echo "$1 $3, text encoder of ${from:-its own}: $(
+        python -m recipes.retrieve "$1" "$2" --split "$3" ${from:+--text-from "$from"}
+    )"
 }

@@ -23,7 +23,7 @@ if at 2 "text translator: the cascade's second half, the first decoder and text 
     python -m recipes.train_mt conf/mt.yaml source_from="$recogniser"
 fi
 if at 3 "pre-train the encoder: cross-entropy, CTC, CTC + OT, and OT with the texts of others (control)"; then
-    pretrain_arms "$recogniser"
+    pretrain_arms "$recogniser" "$seeds"
 fi
 if at 4 "train each arm with each seed"; then train_arms "$arms" "$seeds"; fi
 if at 5 "the last arm again, learning from the text translator too"; then train_arms distilled "$seeds"; fi
@@ -32,7 +32,7 @@ if at 7 "translate and score"; then
     decode_arms "$arms distilled" "$seeds" "$manifest" test
     score_arms "$arms distilled" "$seeds" "$manifest" test
 fi
-if at 8 "does speech find its text?"; then retrieval "$recogniser" "$manifest" dev test; fi
+if at 8 "does speech find its text?"; then retrieval "$recogniser" "$seeds" "$manifest" dev test; fi
 if at 9 "translate a whole recording into the linguists' ELAN file"; then
     loquela translate "$corpus/recordings/$recording.ogg" "$corpus/recordings/$recording.eaf" \
         --model "$recogniser" --cascade exp/mt --format eaf,json,srt --out exp/translations --overwrite

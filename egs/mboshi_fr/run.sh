@@ -20,7 +20,7 @@ if at 1 "import; carve dev from the training sessions"; then
     python ../mboshi/local/carve_dev.py data/published.tsv "$manifest"
 fi
 if at 2 "text translator"; then python -m recipes.train_mt conf/mt.yaml source_from="$recogniser"; fi
-if at 3 "pre-train the encoder"; then pretrain_arms "$recogniser"; fi
+if at 3 "pre-train the encoder"; then pretrain_arms "$recogniser" "$seeds"; fi
 if at 4 "train each arm"; then train_arms "$arms" "$seeds"; fi
 if at 5 "the last arm again, learning from the text translator too"; then train_arms distilled "$seeds"; fi
 if at 6 "cascade"; then cascade "$recogniser" "$manifest" test; fi
@@ -28,4 +28,4 @@ if at 7 "translate and score"; then
     decode_arms "$arms distilled" "$seeds" "$manifest" test
     score_arms "$arms distilled" "$seeds" "$manifest" test
 fi
-if at 8 "does speech find its text?"; then retrieval "$recogniser" "$manifest" dev test; fi
+if at 8 "does speech find its text?"; then retrieval "$recogniser" "$seeds" "$manifest" dev test; fi
