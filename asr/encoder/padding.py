@@ -92,15 +92,15 @@ def masked_group_norm(input: Tensor, num_frames: Tensor, norm: nn.GroupNorm) -> 
     convolution is normalised over the whole time axis.
 
     Args:
-        input: (N, D, T).
+        input: (N, T, D).
         num_frames: valid frames of each utterance, (N,).
     """
     assert norm.num_groups == norm.num_channels
-    valid = valid_frames(num_frames, input.shape[-1])[:, None, :]  # (N, 1, T)
-    count = valid.sum(dim=-1, keepdim=True)
+    valid = valid_frames(num_frames, input.shape[1])[..., None]  # (N, T, 1)
+    count = valid.sum(dim=1, keepdim=True)
     frames = input.float()
-    mean = frames.masked_fill(~valid, 0.0).sum(dim=-1, keepdim=True) / count
+    mean = frames.masked_fill(~valid, 0.0).sum(dim=1, keepdim=True) / count
     centred = (frames - mean).masked_fill(~valid, 0.0)
-    variance = centred.square().sum(dim=-1, keepdim=True) / count
-    scale = (variance + norm.eps).rsqrt() * norm.weight.float()[:, None]
-    return (centred * scale + norm.bias.float()[:, None]).to(input.dtype)
+    variance = centred.square().sum(dim=1, keepdim=True) / count
+    scale = (variance + norm.eps).rsqrt() * norm.weight.float()
+    return (centred * scale + norm.bias.float()).to(input.dtype)

@@ -14,12 +14,14 @@ import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames, check_layers
+from asr.encoder.convolution import convolve
 from asr.encoder.grids import convolution_grid, count_frames, first_convolution, strided, strided_length
 from asr.encoder.masking import span_mask
 from asr.encoder.narrowband import adapt_weights, at_16_khz, half_band, halve, halved_strides
-from asr.encoder.padding import MaskedBatchNorm, Padding, masked_group_norm, valid_frames
+from asr.encoder.padding import MaskedBatchNorm, Padding, valid_frames
 from asr.encoder.relative import RelativeKeyAttention
 from asr.encoder.seamless import SeamlessFeatures
 from lm.errors import InputError
@@ -271,23 +273,20 @@ class TransformersEncoder(Encoder):
         return found
 
     def _convolve(self, waveforms: Tensor, num_samples: Tensor) -> Tensor:
-        """The feature extractor, (N, S) -> (N, T, D), with group normalisation over valid frames only."""
+        """The feature extractor, (N, S) -> (N, T, D), with normalisation over time on valid frames only."""
         if self.preprocessor["do_normalize"]:
             waveforms = standardise(waveforms, num_samples)
         if self.narrowband:
             waveforms, num_samples = halve(waveforms, self.half_band), (num_samples + 1) // 2
-        hidden = waveforms[:, None, :]  # (N, 1, S)
+        hidden, num_frames = waveforms[..., None], num_samples  # (N, S, 1)
+        twice = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         for layer in self.model.feature_extractor.conv_layers:
-            norm = getattr(layer, "layer_norm", None)
-            if isinstance(norm, nn.GroupNorm):
-                # Only the first layer has one, so its frames follow from the samples.
-                frames = count_frames(
-                    convolution_grid(layer.conv.kernel_size, layer.conv.stride), num_samples
-                )
-                hidden = layer.activation(masked_group_norm(layer.conv(hidden), frames, norm))
+            num_frames = strided_length(num_frames, layer.conv).clamp(min=0)
+            if twice:
+                hidden = checkpoint(convolve, layer, hidden, num_frames, use_reentrant=False)
             else:
-                hidden = layer(hidden)
-        return hidden.transpose(1, 2)
+                hidden = convolve(layer, hidden, num_frames)
+        return hidden
 
     def _hide_spans(self, hidden: Tensor, num_frames: Tensor) -> Tensor:
         """SpecAugment on (N, T, D) in training, as the configuration says."""

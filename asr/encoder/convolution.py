@@ -1,0 +1,58 @@
+"""The strided convolutions over waveforms of the wav2vec 2.0 family, as products of matrices.
+
+torch's own take (N, D, T), and the layer norm after each turns that round and back. Here the values of a
+frame lie side by side, (N, T, D): the norm reads them as they are, and the windows of a convolution, cut
+where its stride ends, are matrices that are there already.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from asr.encoder.grids import strided_length
+from asr.encoder.padding import masked_group_norm
+
+
+def convolve(layer: nn.Module, hidden: Tensor, num_frames: Tensor) -> Tensor:
+    """What a convolutional layer of transformers gives: convolution, perhaps a norm, activation.
+
+    Args:
+        layer: with ``conv``, ``activation`` and perhaps ``layer_norm``.
+        hidden: (N, T, D).
+        num_frames: valid frames of each utterance after the convolution, for a norm over time, (N,).
+    Returns:
+        (N, T', D').
+    """
+    assert isinstance(layer.conv, nn.Conv1d)
+    hidden = strided_convolution(hidden, layer.conv)
+    norm = getattr(layer, "layer_norm", None)
+    if isinstance(norm, nn.GroupNorm):
+        hidden = masked_group_norm(hidden, num_frames, norm)
+    elif isinstance(norm, nn.Module):
+        hidden = norm(hidden)
+    out: Tensor = layer.activation(hidden)  # type: ignore[operator]
+    return out
+
+
+def strided_convolution(frames: Tensor, conv: nn.Conv1d) -> Tensor:
+    """``conv``, which has neither padding nor dilation nor groups, of (N, T, D), as (N, T', D')."""
+    width, stride = conv.kernel_size[0], conv.stride[0]
+    num, _, wide = frames.shape
+    size = strided_length(frames.shape[1], conv)
+    weight = conv.weight.permute(2, 1, 0)  # (width, D, D')
+    out = None
+    tap = 0
+    while tap < width:
+        if tap + stride <= width:  # the frames from one window's beginning to the next's
+            rows = frames[:, tap : tap + size * stride].reshape(num, size, stride * wide)
+            block = weight[tap : tap + stride].flatten(0, 1)
+            tap += stride
+        else:
+            rows = frames[:, tap : tap + (size - 1) * stride + 1 : stride]
+            block = weight[tap]
+            tap += 1
+        block = block.expand(num, -1, -1)
+        out = torch.bmm(rows, block) if out is None else torch.baddbmm(out, rows, block)
+    assert out is not None
+    return out if conv.bias is None else out + conv.bias
