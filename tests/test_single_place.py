@@ -21,6 +21,7 @@ PLACES = {
     "numba": (
         "lm/binary.py",
         "lm/tables.py",
+        "asr/decode/agreement.py",
         "asr/decode/engine.py",
         "asr/decode/lexicon.py",
         "asr/best_path.py",

@@ -13,11 +13,11 @@ from lm.folder import LanguageModel
 
 
 def main() -> None:
-    """Decode a frame with both kinds of language model."""
+    """Decode a word with both kinds of language model."""
     with tempfile.TemporaryDirectory() as folder:
         build_language_model(["a b", "b a"], Path(folder, "lm"), word_order=2, character_order=2)
         model = LanguageModel.load(Path(folder, "lm"))
-        emissions = np.log(np.full((2, 4), 0.25, dtype=np.float32))
+        emissions = np.log(np.array([[0.1, 0.1, 0.7, 0.1]] * 2, dtype=np.float32))
         build_decoder(("", " ", "a", "b"), 0, model, BeamSearchConfig()).decode(emissions)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from asr.decode.agreement import word_shares
 from asr.decode.confidence import (
     acoustic_confidences,
     blank_confidence,
@@ -17,7 +16,6 @@ from asr.decode.confidence import (
     combine,
     hypothesis_posteriors,
     mean_confidence,
-    word_posteriors,
 )
 from asr.decode.config import BeamSearchConfig
 from asr.decode.engine import new_workspace, search
@@ -29,7 +27,6 @@ from asr.decode.hypothesis import (
     WordSpan,
     check_emissions,
     check_surfaces,
-    written_words,
 )
 from asr.decode.lexicon import Models
 from asr.decode.times import align_labels, word_frames, words_of_labels
@@ -78,37 +75,29 @@ class BeamDecoder:
         """The n-best list of each utterance; see `BatchDecoder.decode_all`."""
         for each in emissions:
             check_emissions(each, len(self._surfaces))
+        # An utterance's hypotheses are made before the next is searched, so that threads, which make them one after
+        # the other, search meanwhile instead of waiting for one another.
         found = self._search(emissions)
-        return [self._hypotheses(each, texts) for each, texts in zip(emissions, found, strict=True)]
+        return [self._hypotheses(each, finished) for each, finished in zip(emissions, found, strict=True)]
 
-    def _hypotheses(self, emissions: FloatArray, finished: list[Finished]) -> list[Hypothesis]:
-        posteriors = hypothesis_posteriors([text.score for text in finished])
-        spoken = [
-            (written_words(map(self._surfaces.__getitem__, text.labels)), posterior)
-            for text, posterior in zip(finished, posteriors, strict=True)
-        ]
-        hypotheses = []
-        for place, text in enumerate(finished[: self._config.num_hypotheses]):
-            others = spoken[:place] + spoken[place + 1 :]
-            shares = word_posteriors(spoken[place][0], others, posteriors[place])
-            words = words_of_labels(text.labels, self._surfaces)
-            frames = align_labels(emissions, text.labels, self._blank)
-            hypotheses.append(self._hypothesis(emissions, text, words, frames, shares, posteriors[place]))
-        return hypotheses
+    def _hypotheses(self, emissions: FloatArray, finished: Finished) -> list[Hypothesis]:
+        posteriors = hypothesis_posteriors(finished.parts.sum(axis=1).tolist())
+        wanted = range(min(len(posteriors), self._config.num_hypotheses))
+        return [self._hypothesis(emissions, finished, place, posteriors) for place in wanted]
 
     def _hypothesis(
-        self,
-        emissions: FloatArray,
-        text: Finished,
-        words: list[tuple[str, int, int]],
-        frames: npt.NDArray[np.int64],
-        shares: list[float],
-        posterior: float,
+        self, emissions: FloatArray, finished: Finished, place: int, posteriors: list[float]
     ) -> Hypothesis:
+        labels = finished.row(place)
+        words = words_of_labels(labels, self._surfaces)
+        ctc_score, model_score, hotword_score = finished.parts[place].tolist()
+        score = ctc_score + model_score + hotword_score
         if not words:
-            confidence = combine(posterior, blank_confidence(emissions, self._blank))
-            return Hypothesis("", (), text.score, confidence, text.ctc_score, text.model_score)
-        acoustic = acoustic_confidences(emissions, text.labels, frames, words, self._surfaces)
+            confidence = combine(posteriors[place], blank_confidence(emissions, self._blank))
+            return Hypothesis("", (), score, confidence, ctc_score, model_score)
+        frames = align_labels(emissions, labels, self._blank)
+        acoustic = acoustic_confidences(emissions, labels, frames, words, self._surfaces)
+        shares = word_shares(finished, posteriors, place, self._models.labels)
         scale, shift = self._config.confidence_scale, self._config.confidence_shift
         confidences = [
             calibrated(combine(share, own), scale, shift) for share, own in zip(shares, acoustic, strict=True)
@@ -121,20 +110,20 @@ class BeamDecoder:
                 WordSpan(word, start, end, confidence)
                 for (word, _, _), (start, end), confidence in zip(words, spans, confidences, strict=True)
             ),
-            score=text.score,
+            score=score,
             confidence=mean_confidence(confidences),
-            ctc_score=text.ctc_score,
-            lm_score=text.model_score - word_score if self._models.any_model else 0.0,
+            ctc_score=ctc_score,
+            lm_score=model_score - word_score if self._models.any_model else 0.0,
             word_score=word_score,
-            hotword_score=text.hotword_score,
+            hotword_score=hotword_score,
         )
 
 
 class Search(Protocol):
     """One of the engines."""
 
-    def __call__(self, emissions: Sequence[FloatArray]) -> list[list[Finished]]:
-        """Texts of each utterance's last beam, best first; at least one.
+    def __call__(self, emissions: Sequence[FloatArray]) -> Iterable[Finished]:
+        """Texts of each utterance's last beam.
 
         Args:
             emissions: of each utterance, natural-log probabilities without NaN, (T, C).
@@ -149,11 +138,11 @@ class CompiledSearch:
         self._models = models
         self._local = threading.local()
 
-    def __call__(self, emissions: Sequence[FloatArray]) -> list[list[Finished]]:
+    def __call__(self, emissions: Sequence[FloatArray]) -> Iterator[Finished]:
         """See `Search`."""
-        return [self._search(each) for each in emissions]
+        return map(self._search, emissions)
 
-    def _search(self, emissions: FloatArray) -> list[Finished]:
+    def _search(self, emissions: FloatArray) -> Finished:
         models = self._models
         workspace = getattr(self._local, "workspace", None) or new_workspace(models.word, models.character)
         rows, at, parts, self._local.workspace = search(
@@ -167,7 +156,4 @@ class CompiledSearch:
             models.settings,
             workspace,
         )
-        return [
-            Finished(rows[low:high].tolist(), *scores)
-            for (low, high), scores in zip(pairwise(at.tolist()), parts.tolist(), strict=True)
-        ]
+        return Finished(rows, at, parts)

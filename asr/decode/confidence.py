@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from asr.decode.hypothesis import FloatArray
 
@@ -19,7 +18,7 @@ of Kichwa texts 0.1 to 0.25 gave the best normalised cross entropy (about 0.2; -
 def acoustic_confidences(
     emissions: FloatArray,
     labels: Sequence[int],
-    frames: npt.NDArray[np.int64],
+    frames: NDArray[np.int64],
     words: Sequence[tuple[str, int, int]],
     surfaces: Sequence[str],
 ) -> list[float]:
@@ -63,60 +62,6 @@ def hypothesis_posteriors(scores: Sequence[float]) -> list[float]:
     masses = [math.exp(score - best) for score in scores]
     total = sum(masses)
     return [mass / total for mass in masses]
-
-
-def word_posteriors(
-    words: Sequence[str], others: Sequence[tuple[Sequence[str], float]], own: float
-) -> list[float]:
-    """Probability mass of the hypotheses that have each word at its place.
-
-    Places are compared by the alignment with the fewest edits between the two word sequences.
-
-    Args:
-        words: the hypothesis asked about.
-        others: words and posterior of each other hypothesis.
-        own: posterior of the hypothesis itself.
-    """
-    masses = [own] * len(words)
-    for other, posterior in others:
-        for place in shared_places(words, other):
-            masses[place] += posterior
-    return [min(1.0, mass) for mass in masses]
-
-
-def shared_places(words: Sequence[str], other: Sequence[str]) -> list[int]:
-    """Places of ``words`` that keep their word in a minimal edit alignment with ``other``.
-
-    >>> shared_places(["a", "b", "c"], ["a", "x", "c"])
-    [0, 2]
-    """
-    shorter = min(len(words), len(other))
-    low = bisect_left(range(shorter), True, key=lambda at: words[: at + 1] != other[: at + 1])
-    rest = range(1, shorter - low + 1)
-    high = bisect_left(rest, True, key=lambda size: words[-size:] != other[-size:])
-    kept = [*range(low), *range(len(words) - high, len(words))]
-    middle, other_middle = words[low : len(words) - high], other[low : len(other) - high]
-    if not middle or not other_middle:
-        return kept
-    # costs[i][j]: fewest edits between the first i and the first j words.
-    costs = [list(range(len(other_middle) + 1))]
-    for i, word in enumerate(middle, start=1):
-        row = [i]
-        for j, other_word in enumerate(other_middle, start=1):
-            row.append(min(costs[-1][j - 1] + (word != other_word), costs[-1][j] + 1, row[-1] + 1))
-        costs.append(row)
-    i, j = len(middle), len(other_middle)
-    while i and j:
-        same = middle[i - 1] == other_middle[j - 1]
-        if costs[i][j] == costs[i - 1][j - 1] + (not same):
-            i, j = i - 1, j - 1
-            if same:
-                kept.append(low + i)
-        elif costs[i][j] == costs[i - 1][j] + 1:
-            i -= 1
-        else:
-            j -= 1
-    return sorted(kept)
 
 
 def combine(posterior: float, acoustic: float) -> float:

@@ -48,19 +48,20 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Finished:
-    """A text of a search's last beam."""
+    """The texts of a search's last beam, best first; at least one."""
 
-    labels: list[int]
-    """One row of labels that writes the text, without blanks."""
-    ctc_score: float
-    model_score: float
-    """Of the language models and the word bonus together."""
-    hotword_score: float
+    labels: npt.NDArray[np.int32]
+    """For each a row of labels that writes it, without blanks; one row after the other."""
+    at: npt.NDArray[np.int64]
+    """Where each row begins, (K + 1,)."""
+    parts: npt.NDArray[np.float64]
+    """What each is ranked by the sum of, natural log, (K, 3): the CTC's; that of the language models and the
+    word bonus; that of the hotwords."""
 
-    @property
-    def score(self) -> float:
-        """What texts are ranked by."""
-        return self.ctc_score + self.model_score + self.hotword_score
+    def row(self, place: int) -> list[int]:
+        """The labels of one text."""
+        row: list[int] = self.labels[self.at[place] : self.at[place + 1]].tolist()
+        return row
 
 
 class Decoder(Protocol):
@@ -126,15 +127,10 @@ def check_emissions(emissions: FloatArray, num_labels: int) -> None:
         raise ValueError("`emissions` holds NaN. The model or the audio given to it is at fault.")
 
 
-def written_words(surfaces: Iterable[str]) -> list[str]:
-    """Words that a row of surfaces writes."""
-    return [word for word in "".join(surfaces).split(" ") if word]
-
-
 def plain_text(surfaces: Iterable[str]) -> str:
     """Text that a row of surfaces writes: joined, single spaces, none at the ends.
 
     >>> plain_text([" ", "a", "b", " ", " ", "c", " "])
     'ab c'
     """
-    return " ".join(written_words(surfaces))
+    return " ".join(word for word in "".join(surfaces).split(" ") if word)

@@ -125,7 +125,7 @@ class TorchSearch:
         self._batches: OrderedDict[tuple[int, int], Batch] = OrderedDict()
         self.step = Step(TensorModels(models, self._device), tried, self._device)
 
-    def __call__(self, emissions: Sequence[FloatArray]) -> list[list[Finished]]:
+    def __call__(self, emissions: Sequence[FloatArray]) -> list[Finished]:
         """See `asr.decode.beam.Search`."""
         if not emissions:
             return []
@@ -147,8 +147,8 @@ class TorchSearch:
             for n in range(len(emissions))
         ]
 
-    def _finished(self, rows: NDArray[np.int64], ends: Ends, silent: float) -> list[Finished]:
-        """Texts of an utterance, best first; ``silent`` is of the frames after the last step."""
+    def _finished(self, rows: NDArray[np.int64], ends: Ends, silent: float) -> Finished:
+        """Texts of an utterance; ``silent`` is of the frames after the last step."""
         found = []
         parts = zip(ends.total.tolist(), ends.models.tolist(), ends.gain.tolist(), strict=True)
         for place, (total, models, gain) in enumerate(parts):
@@ -157,9 +157,15 @@ class TorchSearch:
             labels = rows[rows[:, place] != len(self._surfaces), place].tolist()
             if ends.is_cut[place]:
                 labels = labels[: words_of_labels(labels, self._surfaces)[-1][1]]
-            found.append(Finished(labels, total + silent, models, gain))
-        found.sort(key=lambda text: -text.score)
-        return found or [Finished([], -math.inf, self.step.empty_score, 0.0)]  # every path is impossible
+            found.append((labels, (total + silent, models, gain)))
+        found.sort(key=lambda text: -sum(text[1]))
+        if not found:  # every path is impossible
+            found = [([], (-math.inf, self.step.empty_score, 0.0))]
+        return Finished(
+            np.array([label for labels, _ in found for label in labels], np.int32),
+            np.cumsum([0, *(len(labels) for labels, _ in found)]),
+            np.array([scores for _, scores in found]),
+        )
 
     def batch(self, frames: Frames) -> Batch:
         """The buffers for a batch, with its frames in them, before the first step."""

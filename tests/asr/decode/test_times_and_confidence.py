@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies
 
 from asr.decode import BeamDecoder, BeamSearchConfig, FloatArray, GreedyDecoder, align_labels
-from asr.decode.confidence import hypothesis_posteriors, shared_places, word_posteriors
+from asr.decode.agreement import word_shares
+from asr.decode.confidence import hypothesis_posteriors
+from asr.decode.hypothesis import Finished
+from asr.decode.lexicon import Models
 from asr.decode.times import word_frames, words_of_labels
 from tests.asr.decode.toy import peaky_emissions, random_emissions, toy_model
 
@@ -102,18 +107,67 @@ def test_a_doubtful_boundary_lowers_the_confidence_of_both_words() -> None:
     assert all(one.confidence < other.confidence - 0.1 for one, other in zip(doubtful, sure, strict=True))
 
 
-def test_word_posteriors_count_the_hypotheses_that_keep_the_word_in_its_place() -> None:
+def shares(texts: list[str], posteriors: list[float], place: int = 0) -> list[float]:
+    surfaces = ("", " ", "ab", *"abcdefghijklmnopqrstuvwxyz")
+    rows = [[surfaces.index(char) for char in text] for text in texts]
+    if place == 0:  # other labels that write the same make no difference
+        rows[0] = [1, *(surfaces.index(piece) for piece in re.findall("ab|.", texts[0])), 1]
+    finished = Finished(
+        labels=np.array([label for row in rows for label in row], np.int32),
+        at=np.cumsum([0, *map(len, rows)]),
+        parts=np.zeros((len(rows), 3)),
+    )
+    return word_shares(finished, posteriors, place, Models(surfaces, 0, None, BeamSearchConfig()).labels)
+
+
+def test_word_shares_count_the_texts_that_keep_the_word_in_its_place() -> None:
     posteriors = hypothesis_posteriors(np.log([0.5, 0.3, 0.2]).tolist())
     assert posteriors == pytest.approx([0.5, 0.3, 0.2])
-    others = [(["kay", "man"], posteriors[1]), (["kay", "wasi", "man"], posteriors[2])]
-    assert word_posteriors(["kay", "wawa", "man"], others, posteriors[0]) == pytest.approx([1.0, 0.5, 1.0])
+    texts = ["kay wawa man", "kay man", "kay wasi man"]
+    assert shares(texts, posteriors) == pytest.approx([1.0, 0.5, 1.0])
+    assert shares(texts, posteriors, 1) == pytest.approx([1.0, 1.0])
+    assert shares(["kay abba", "kay abba "], [0.7, 0.3]) == pytest.approx([1.0, 1.0])
 
 
 def test_a_word_that_stands_elsewhere_is_not_shared() -> None:
-    assert shared_places(["a", "b"], ["b", "c"]) in ([1], [])
-    assert shared_places(["x", "a", "y"], ["a", "z", "w"]) == []
-    assert shared_places([], ["a"]) == []
-    assert shared_places(["a", "a"], ["a"]) == [0]
+    assert shares(["x a y", "a z w"], [0.6, 0.4]) == pytest.approx([0.6, 0.6, 0.6])
+    assert shares(["", "a"], [0.6, 0.4]) == []
+    assert shares(["a a", "a"], [0.6, 0.4]) == pytest.approx([1.0, 0.6])
+
+
+def shared_of_fewest_edits(words: list[str], other: list[str]) -> set[frozenset[int]]:
+    """Places of the words that are kept, by each of the alignments with the fewest edits."""
+
+    def best(i: int, j: int) -> tuple[int, set[frozenset[int]]]:
+        if not i or not j:
+            return i + j, {frozenset()}
+        (one, kept_one), (two, kept_two), (both, kept_both) = (
+            best(i - 1, j),
+            best(i, j - 1),
+            best(i - 1, j - 1),
+        )
+        same = words[i - 1] == other[j - 1]
+        ways = [
+            (one + 1, kept_one),
+            (two + 1, kept_two),
+            (both + (not same), {kept | {i - 1} if same else kept for kept in kept_both}),
+        ]
+        fewest = min(cost for cost, _ in ways)
+        return fewest, set().union(*(kept for cost, kept in ways if cost == fewest))
+
+    return best(len(words), len(other))[1]
+
+
+WORDS = strategies.lists(strategies.sampled_from(["a", "b", "ab"]), max_size=6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(WORDS, WORDS)
+def test_shared_words_are_those_of_an_alignment_with_the_fewest_edits(
+    words: list[str], other: list[str]
+) -> None:
+    masses = shares([" ".join(words), " ".join(other)], [0.6, 0.4])
+    assert frozenset(np.flatnonzero(np.array(masses) > 0.9).tolist()) in shared_of_fewest_edits(words, other)
 
 
 def test_right_words_are_surer_than_wrong_ones() -> None:
