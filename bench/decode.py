@@ -344,7 +344,7 @@ def measure(task: Task, wide_frames: int = WIDE_FRAMES) -> dict[str, Any]:
 
 def threads_gain(task: Task, decoder: Decoder) -> float:
     """How many times as fast `THREADS` threads of one process decode: median of the ratios of five rounds."""
-    emissions = task.test * max(1, int(300 / task.seconds))
+    emissions = task.test * max(1, int(3000 / task.seconds))
     shares = [emissions[start::THREADS] for start in range(THREADS)]
     with ThreadPoolExecutor(THREADS) as pool:
         timings = common.interleave(
