@@ -72,7 +72,7 @@ def make_tiers(
     translated = is_translated(layout)
     ours = _TRANSLATED_TYPES if translated else _TYPES
     types = types or {}
-    new = NewTiers(slots=_slots(layout.values(), first_slot), last_annotation=first_annotation - 1)
+    new = NewTiers(slots=_slots(layout.values(), first_slot))
     type_names = {
         kind: _free_type(f"{PREFIX}-{kind}", stereotype, types) for kind, stereotype in ours.items()
     }
