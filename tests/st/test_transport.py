@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -119,7 +120,9 @@ def test_it_is_a_distance(seed: int, sizes: tuple[int, int], blur: float, normal
     x_lengths, y_lengths = lengths(sizes[0]), lengths(sizes[1])
     there = float(sinkhorn_divergence(x, y, x_lengths, y_lengths, config))
     back = float(sinkhorn_divergence(y, x, y_lengths, x_lengths, config))
-    itself = float(sinkhorn_divergence(x, x, x_lengths, x_lengths, config))
+    # Up to what the solver leaves undone: with its own tolerance of 1e-3 it can be some 6e-5 off at a blur of 0.5.
+    exact = replace(config, tolerance=1e-4)
+    itself = float(sinkhorn_divergence(x, x, x_lengths, x_lengths, exact))
     assert there >= -1e-5
     assert there == pytest.approx(back, rel=1e-3, abs=1e-4)
     # The potentials grow with the square of the blur, and so does their rounding.
