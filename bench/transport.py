@@ -36,7 +36,7 @@ large. The gradient of reference is that of Newton's method in float64 until 1e-
 makes it the optimum whoever computed it. Each peer is run at settings of rising cost until the cosine of its
 gradient for the speech is {ENOUGH}, or one run takes {LIMIT_S:.0f} s; geomloss by `scaling` (tensorised), POT by
 iterations of `ot.batch` in the log domain, the gradient by its envelope, with nothing recorded on the way (left to
-itself, it keeps every iteration: 20 GiB for 4,000). Settings that reached it are timed in turns."""
+itself, it keeps every iteration: over 20 GiB for 4,000). Settings that reached it are timed in turns."""
 
 
 @dataclass(frozen=True)

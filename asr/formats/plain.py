@@ -21,7 +21,7 @@ def write_txt(transcript: Transcript) -> Iterator[str]:
     Where some segment has a translation, each line is text, tab, translation; where the text is
     empty, the translation alone.
     """
-    translated = _is_translated(transcript)
+    translated = any(one_line(segment.translation).strip() for segment in transcript.segments)
     for segment in transcript.segments:
         text, translation = one_line(segment.text), one_line(segment.translation)
         if translated:
@@ -53,7 +53,7 @@ def write_tsv(transcript: Transcript) -> Iterator[str]:
     Where some segment has a translation, a fourth column holds it. Where the text is empty, the
     translation is also the text, so that programs that know whisper's three columns show something.
     """
-    translated = _is_translated(transcript)
+    translated = any(one_line(segment.translation) for segment in transcript.segments)
     yield f"{_TRANSLATED_HEADER if translated else _TSV_HEADER}\n"
     for segment in transcript.segments:
         start, end = span_ms(segment.start, segment.end)
@@ -97,7 +97,3 @@ def read_tsv(path: Path) -> Transcript:
         )
     duration = max((segment.end for segment in segments), default=0.0)
     return Transcript(recording=path.stem, audio=Path(path.stem), duration=duration, segments=tuple(segments))
-
-
-def _is_translated(transcript: Transcript) -> bool:
-    return any(one_line(segment.translation).strip() for segment in transcript.segments)

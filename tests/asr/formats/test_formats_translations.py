@@ -224,6 +224,13 @@ def test_a_row_that_does_not_fit_the_header_of_a_translated_tsv_is_refused(row: 
         READERS["tsv"](path)
 
 
+def test_tsv_keeps_a_translation_that_is_a_no_break_space(round_trip: RoundTrip) -> None:
+    first, *_ = translated_transcript().segments
+    transcript = replace(translated_transcript(), segments=(replace(first, translation="\u00a0"),))
+    assert file_text("tsv", transcript).split("\n")[1].endswith("\t\u00a0")
+    assert round_trip("tsv", transcript).segments[0].translation == "\u00a0"
+
+
 @quick
 @given(transcripts(translated=True))
 def test_txt_has_text_tab_translation_or_the_translation_alone(
