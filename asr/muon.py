@@ -58,22 +58,24 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     shapes.setdefault(tuple(parameter.shape), []).append(parameter)
             for shape, parameters in shapes.items():
-                updates = []
-                for parameter in parameters:
-                    state = self.state[parameter]
-                    if not state:
-                        state["momentum_buffer"] = torch.zeros_like(parameter.grad)
-                    running = state["momentum_buffer"].lerp_(parameter.grad, 1 - group["momentum"])
-                    updates.append(parameter.grad.lerp(running, group["momentum"]))
+                grads = [parameter.grad for parameter in parameters]
+                running = [self._momentum(parameter) for parameter in parameters]
+                torch._foreach_lerp_(running, grads, 1 - group["momentum"])
+                updates = torch._foreach_lerp(grads, running, group["momentum"])
                 orthogonal = orthogonalise(torch.stack(updates).to(self.precision))
                 size = 0.2 * math.sqrt(max(shape))
                 torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(
-                    parameters,
-                    [each.to(parameters[0].dtype) for each in orthogonal],
-                    alpha=-group["lr"] * size,
+                    parameters, orthogonal.to(parameters[0].dtype).unbind(), alpha=-group["lr"] * size
                 )
         return loss
+
+    def _momentum(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        running: Tensor = state["momentum_buffer"]
+        return running
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:

@@ -20,10 +20,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 Found = TypeVar("Found")
+XLS_R_300M: dict[str, Any] = {
+    "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+    "intermediate_size": 4096, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True,
+}  # fmt: skip
+"""Geometry of an encoder, for random weights."""
 QUICK = "under three minutes: fewer repeats and less data; not for quoting"
 
 
@@ -101,6 +109,8 @@ class OpCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.counts: Counter[str] = Counter()
+        self.moved = 0
+        """Bytes that the operations read and write."""
 
     def __torch_dispatch__(
         self,
@@ -110,9 +120,23 @@ class OpCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Count one and compute it."""
+        out = func(*args, **(kwargs or {}))
         if not func.is_view:
             self.counts[func.overloadpacket.__name__] += 1
-        return func(*args, **(kwargs or {}))
+            self.moved += sum(each.nbytes for each in tree_leaves((args, out)) if isinstance(each, Tensor))
+        return out
+
+
+def gpu_median(run: Callable[[], object], repeats: int = 20) -> float:
+    """Seconds that a call takes on the GPU, from an idle one to an idle one."""
+    seconds = []
+    for _ in range(repeats):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        run()
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,10 +64,6 @@ utterances in one batch, on the CPU."""
 GPU_PROTOCOL = """Test emissions, repeated to {utterances} utterances, and as many waveforms of noise of 10 s. A wav2vec
 2.0 of 24 layers of width 1,024 with random weights encodes the waveforms in bfloat16, 32 at once; then the emissions
 are decoded greedily, or by the engine torch in one batch. Share: wall clock with the first by that with the second."""
-LARGE: dict[str, Any] = {
-    "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
-    "intermediate_size": 4096, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -372,7 +368,7 @@ def ops_per_step(task: Task, config: BeamSearchConfig) -> int:
 
 def gpu_share(
     task: Task, config: BeamSearchConfig, *, device: str = "cuda", utterances: int = 128,
-    encoder: Mapping[str, Any] = LARGE,
+    encoder: Mapping[str, Any] = common.XLS_R_300M,
 ) -> float:  # fmt: skip
     """Throughput of transcription with the beam search as a share of that with greedy decoding."""
     print(f"\n{' '.join(GPU_PROTOCOL.format(utterances=utterances).split())}")

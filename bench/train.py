@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ if not __package__:  # run as `python bench/train.py`
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, Wav2Vec2ForPreTraining
 from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices, _sample_negative_indices
 from transformers.trainer_pt_utils import LengthGroupedSampler
@@ -52,7 +55,12 @@ masks and negatives drawn by its own functions in the collator) and run_speech_r
 grouped by length, convolutions frozen), each with AdamW. Ours: recipes.pretrain's and recipes.finetune_ctc's own task
 and trainer (batches by seconds, EMA, checkpoint at the end) without evaluation, augmentation off. Both in one process
 on the same threads and in the same precision, interleaved. A figure is seconds of real audio, padding not counted, for
-a second of wall clock; waste is the share of the samples fed that are padding."""
+a second of wall clock; waste is the share of the samples fed that are padding. Where there is a GPU: our tasks with the
+geometry of XLS-R 300M in bfloat16, every weight learning, after some updates to warm up; utilisation is what torch
+counts of floating-point operations forward and backward, over what a product of matrices of 8192 by 8192 reaches."""
+GPU_BATCHES_S = (320.0,)
+WARM_UP = 5
+GPU_UPDATES = 25
 
 
 class Corpus:
@@ -75,11 +83,21 @@ class Corpus:
 class Quiet:
     """No evaluation and no model folder: only the loop is timed."""
 
+    updates: list[tuple[float, float]]
+    """When each ended, and its seconds of audio."""
+
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         return {"score": 0.0}
 
     def watches(self) -> list[Any]:
         return []
+
+    def seen(self, items: Sequence[Any]) -> float:
+        audio_s: float = super().seen(items)  # type: ignore[misc]
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.updates.append((time.monotonic(), audio_s))
+        return audio_s
 
     def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         return None
@@ -93,11 +111,12 @@ class QuietCtc(Quiet, CtcTask):
     """Ours, CTC."""
 
 
-def run_ours(corpus: Corpus, task: Any, precision: str) -> None:
-    """One pass over the corpus."""
+def run_ours(corpus: Corpus, task: Any, precision: str, updates: int = 0) -> None:
+    """So many updates, or one pass over the corpus."""
     for row in corpus.rows:
         task.cache.load(row)
-    updates = len(task.plan(0))
+    task.updates = []
+    updates = updates or len(task.plan(0))
     config = TrainerConfig(
         updates=updates,
         lr=1e-4,
@@ -108,7 +127,7 @@ def run_ours(corpus: Corpus, task: Any, precision: str) -> None:
         Trainer(task, config, Path(folder)).run()
 
 
-def our_pretraining(corpus: Corpus) -> Any:
+def our_pretraining(corpus: Corpus, encoder: Mapping[str, Any], batch_s: float) -> Any:
     """The task, new."""
     config = ObjectiveConfig(
         kind="wav2vec2",
@@ -117,19 +136,60 @@ def our_pretraining(corpus: Corpus) -> Any:
         project_width=MODEL["proj_codevector_dim"],
         num_negatives=MODEL["num_negatives"],
     )
-    model = PretrainModel(build_encoder({"kind": "wav2vec2", "config": encoder_settings()}), config)
-    return QuietPretrain(
-        model, corpus.rows, corpus.rows[:2], PretrainDataConfig(batch_s=corpus.batch_s), seed=1
-    )
+    model = PretrainModel(build_encoder({"kind": "wav2vec2", "config": dict(encoder)}), config)
+    return QuietPretrain(model, corpus.rows, corpus.rows[:2], PretrainDataConfig(batch_s=batch_s), seed=1)
 
 
-def our_ctc(corpus: Corpus) -> Any:
-    """The task, new."""
-    model = CTCModel(build_encoder({"kind": "wav2vec2", "config": encoder_settings()}), corpus.tokenizer)
-    model.encoder.freeze_features()
+def our_ctc(corpus: Corpus, encoder: Mapping[str, Any], batch_s: float, *, frozen: bool = True) -> Any:
+    """The task, new; its convolutions stay as they are where ``frozen``."""
+    model = CTCModel(build_encoder({"kind": "wav2vec2", "config": dict(encoder)}), corpus.tokenizer)
+    if frozen:
+        model.encoder.freeze_features()
     still = AugmentConfig(speeds=(), noise_probability=0, gain_db=0)
-    config = CtcConfig(batch_s=corpus.batch_s, inter_weight=0, augment=still)
+    config = CtcConfig(batch_s=batch_s, inter_weight=0, augment=still)
     return QuietCtc(model, corpus.rows, corpus.rows[:2], config, seed=1)
+
+
+def on_gpu(corpus: Corpus) -> dict[str, dict[str, float]]:
+    """Hours of audio an hour and utilisation of a large encoder's training, of each task at each size of batch."""
+    found: dict[str, dict[str, float]] = {}
+    ceiling = product_rate()
+    for name, make in (("pretraining", our_pretraining), ("ctc", functools.partial(our_ctc, frozen=False))):
+        for batch_s in GPU_BATCHES_S:
+            task = make(corpus, common.XLS_R_300M, batch_s)
+            torch.cuda.reset_peak_memory_stats()
+            run_ours(corpus, task, "bfloat16", WARM_UP + GPU_UPDATES)
+            timed = task.updates[WARM_UP:]
+            audio_s = sum(each for _, each in timed)
+            speed = audio_s / (timed[-1][0] - task.updates[WARM_UP - 1][0])
+            rate = speed * operations_per_second_of_audio(task)
+            found[f"{name}, batches of {batch_s:.0f} s"] = {
+                "hours_an_hour": round(speed, 1),
+                "tflops": round(rate / 1e12, 1),
+                "utilisation": round(rate / ceiling, 3),
+                "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 1),
+                "padding_waste": round(waste(fed(corpus, task)), 4),
+            }
+    print(f"\n{torch.cuda.get_device_name()}, {ceiling / 1e12:.0f} TFLOP/s in a product of matrices")
+    common.table(["", *next(iter(found.values()))], [[name, *each.values()] for name, each in found.items()])
+    return found
+
+
+def product_rate(size: int = 8192) -> float:
+    """Floating-point operations a second of a large product in bfloat16."""
+    a, b = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    return 2 * size**3 / common.gpu_median(lambda: a @ b)
+
+
+def operations_per_second_of_audio(task: Any, batches: int = 4) -> float:
+    """Floating-point operations of the forward and backward passes."""
+    operations, audio_s = 0, 0.0
+    for item in list(task.plan(0))[:batches]:
+        with FlopCounterMode(display=False) as counter, torch.autocast("cuda", torch.bfloat16):
+            task.step(task.model, task.load(0, item), 0.0).loss.backward()
+        operations += counter.get_total_flops()
+        audio_s += task.seen([item])
+    return operations / audio_s
 
 
 def encoder_settings() -> dict[str, Any]:
@@ -224,6 +284,15 @@ def waste(batches: Sequence[Sequence[int]]) -> float:
     return 1 - sum(map(sum, batches)) / fed
 
 
+def fed(corpus: Corpus, task: Any) -> list[list[int]]:
+    """Samples of each row of each batch of ours."""
+    samples = [seconds_to_samples(row.duration_s) for row in corpus.rows]
+    return [
+        [sum(samples[index] for index in ([row] if isinstance(row, int) else row)) for _, row in batch]
+        for batch in task.plan(0)
+    ]
+
+
 def paddings(corpus: Corpus) -> dict[str, dict[str, float]]:
     """Waste of each way of making batches."""
 
@@ -231,13 +300,8 @@ def paddings(corpus: Corpus) -> dict[str, dict[str, float]]:
         return seconds_to_samples(row.duration_s)
 
     ours = {
-        "pretraining": [
-            [length(corpus.rows[row]) for _, row in batch] for batch in our_pretraining(corpus).plan(0)
-        ],
-        "ctc": [
-            [sum(length(corpus.rows[index]) for index in row) for _, row in batch]
-            for batch in our_ctc(corpus).plan(0)
-        ],
+        name: fed(corpus, make(corpus, encoder_settings(), corpus.batch_s))
+        for name, make in (("pretraining", our_pretraining), ("ctc", our_ctc))
     }
     return {
         task: {
@@ -254,11 +318,22 @@ def main() -> None:
     """Measure, print, and end with the figures."""
     options = common.parser("Speed of training against transformers' example scripts.")
     options.add_argument("--minutes", type=float, default=10.0, help="audio in a pass (default: 10)")
+    options.add_argument("--gpu", action="store_true", help="the GPU's figures alone")
     options.add_argument("--rounds", type=int, default=3, help="rounds of each (default: 3)")
     args = options.parse_args()
+    if args.gpu and not torch.cuda.is_available():
+        options.error("--gpu: torch finds no GPU here.")
     machine = common.start("training", PROTOCOL, "transformers")
     minutes, rounds = (1.0, 1) if args.quick else (args.minutes, args.rounds)
     corpus = Corpus(60 * minutes)
+    gpu = on_gpu(corpus) if torch.cuda.is_available() else None
+    if args.gpu:
+        common.finish({"gpu": gpu, "audio_s": round(corpus.seconds, 1), "machine": machine})
+        return
+
+    def small(make: Callable[..., Any]) -> Any:
+        return make(corpus, encoder_settings(), corpus.batch_s)
+
     precisions = {"float32": torch.float32}
     if bfloat16_is_fast(torch.device("cpu")):
         precisions["bfloat16"] = torch.bfloat16
@@ -267,11 +342,11 @@ def main() -> None:
     for name, precision in precisions.items():
         jobs: dict[str, dict[str, Callable[[], None]]] = {
             "pretraining": {
-                "loquela": lambda name=name: run_ours(corpus, our_pretraining(corpus), name),  # type: ignore[misc]
+                "loquela": lambda name=name: run_ours(corpus, small(our_pretraining), name),  # type: ignore[misc]
                 "transformers": lambda precision=precision: their_pretraining(corpus, precision),  # type: ignore[misc]
             },
             "ctc": {
-                "loquela": lambda name=name: run_ours(corpus, our_ctc(corpus), name),  # type: ignore[misc]
+                "loquela": lambda name=name: run_ours(corpus, small(our_ctc), name),  # type: ignore[misc]
                 "transformers": lambda precision=precision: their_ctc(corpus, precision),  # type: ignore[misc]
             },
         }
@@ -293,6 +368,7 @@ def main() -> None:
             "audio_seconds_per_second": speed,
             "ratio": ratios,
             "padding_waste": padding,
+            **({} if gpu is None else {"gpu": gpu}),
             "audio_s": round(corpus.seconds, 1),
             "machine": machine,
         }

@@ -193,10 +193,41 @@ def _grown(case: Case, system: str, step: int) -> float:
     return common.memory_mib() - before
 
 
+def on_gpu(case: Case) -> dict[str, float]:
+    """Seconds of ours, and the share of a large copy's bandwidth that its operations reach."""
+    there = Case(
+        case.name, *(each.cuda() for each in (case.x, case.y, case.x_lengths, case.y_lengths)), case.blur
+    )
+    run = partial(ours(), there)
+    run()
+    with common.OpCounter() as ops:
+        run()
+    seconds = common.gpu_median(run)
+    large = torch.randn(2**29, device="cuda")
+    bandwidth = 2 * large.nbytes / common.gpu_median(large.clone)
+    return {
+        "seconds": round(seconds, 4),
+        "operations": sum(ops.counts.values()),
+        "gib_moved": round(ops.moved / 2**30, 2),
+        "share_of_bandwidth": round(ops.moved / seconds / bandwidth, 3),
+    }
+
+
 def main() -> None:
-    options = common.parser(__doc__ or "").parse_args()
+    parser = common.parser(__doc__ or "")
+    parser.add_argument("--gpu", action="store_true", help="ours on a GPU alone")
+    options = parser.parse_args()
+    if options.gpu and not torch.cuda.is_available():
+        parser.error("--gpu: torch finds no GPU here.")
     torch.set_num_threads(2)
     common.start("Sinkhorn divergence with its gradient", PROTOCOL, "geomloss", "pot")
+    if options.gpu:
+        found = {case.name: on_gpu(case) for case in cases(options.quick)}
+        common.table(
+            ["", *next(iter(found.values()))], [[name, *each.values()] for name, each in found.items()]
+        )
+        common.finish({"gpu": found})
+        return
     figures: dict[str, Any] = {}
     for case in cases(options.quick):
         print(f"## {case.name}")
