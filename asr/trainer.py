@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import signal
 import threading
 import time
@@ -31,6 +32,10 @@ from asr.muon import Muon
 from asr.sharding import divided, divided_state, local, shard, whole
 from asr.watchdog import Watch, look_after
 from lm.errors import InputError
+
+# oneDNN, which computes bfloat16 on a CPU, keeps a compiled kernel for each of the last thousand shapes. No two
+# batches have one shape, so that gigabytes are held and nothing is faster; read at its first product.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr.pretrain.objectives import BestRq, PretrainModel, Wav2Vec2, histogram
+from asr.pretrain.objectives import CodePrediction, PretrainModel, Wav2Vec2, histogram
 from lm.errors import InputError
 
 Batch = tuple[str, torch.Tensor, torch.Tensor]
@@ -23,10 +23,10 @@ def code_usage(model: PretrainModel, batches: Iterable[Batch]) -> dict[str, NDAr
         InputError: the objective has no codes.
     """
     objective = model.objective
-    if not isinstance(objective, Wav2Vec2 | BestRq):
+    if not isinstance(objective, Wav2Vec2 | CodePrediction):
         raise InputError(
             f"the encoder was pretrained with {objective.config.kind}, which has no codes. "
-            "Look at one of wav2vec2, w2v-bert or best-rq."
+            "Look at one of wav2vec2, w2v-bert, best-rq or hubert."
         )
     counts: dict[str, NDArray[np.float64]] = {}
     for group, waveforms, num_samples in batches:

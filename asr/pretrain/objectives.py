@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -15,18 +15,22 @@ from asr.encoder import Encoder
 from asr.encoder.base import Frames
 from asr.encoder.masking import span_mask
 from asr.features import Filterbank, frame_mask, stack_frames
+from asr.frames import samples_to_seconds
 from asr.pretrain.alteration import Alteration, AlterConfig
 from asr.pretrain.contrastive import contrastive_loss, masked_places, sample_negatives
-from asr.pretrain.quantizer import GumbelQuantizer, Quantized, RandomQuantizer
+from asr.pretrain.quantizer import CentroidQuantizer, GumbelQuantizer, Quantized, RandomQuantizer
 from asr.watchdog import Watch
 from lm.errors import InputError
+
+HEARD_S = 1800.0
+"""Seconds of audio that k-means hears."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
     """Which objective, and its settings; each objective reads those it names."""
 
-    kind: Literal["wav2vec2", "w2v-bert", "best-rq", "tera"] = "wav2vec2"
+    kind: Literal["wav2vec2", "w2v-bert", "best-rq", "hubert", "tera"] = "wav2vec2"
     mask_probability: float = 0.65
     """Expected share of masked frames if spans never overlapped (wav2vec 2.0: 0.65, which masks 48 %)."""
     mask_span_s: float = 0.2
@@ -34,7 +38,7 @@ class ObjectiveConfig:
     num_groups: int = 2
     """Codebooks of the quantiser (w2v-BERT: 1)."""
     num_codes: int = 320
-    """Codes in each (w2v-BERT: 1,024; BEST-RQ: 8,192)."""
+    """Codes in each (w2v-BERT: 1,024; BEST-RQ: 8,192; HuBERT: 100)."""
     code_width: int = 256
     """Size of a quantised vector, all groups together (BEST-RQ: 16)."""
     project_width: int = 256
@@ -114,6 +118,13 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def watches(self) -> list[Watch]:
         """What tells that training has collapsed."""
+
+    def prepare(self, encoder: Encoder, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Look at audio before training begins.
+
+        Args:
+            batches: waveforms (N, S) and their valid samples (N,), as they will come; as many as are asked for.
+        """
 
     def anneal(self, progress: float) -> None:
         """Follow the training, of which the share ``progress`` is done."""
@@ -289,21 +300,18 @@ class W2vBert(Wav2Vec2):
         )
 
 
-class BestRq(Objective):
-    """Codes of a random quantiser predicted at masked frames (Chiu et al. 2022).
+class CodePrediction(Objective):
+    """Codes that do not learn, predicted at masked frames.
 
     The quantiser reads log-mel filterbanks, whatever the encoder reads, so that targets cannot collapse.
     """
 
+    quantizer: nn.Module
+
     def __init__(self, encoder: Encoder, config: ObjectiveConfig) -> None:
         super().__init__(encoder, config)
         self.filterbank = Filterbank()
-        per_frame = round(encoder.grid.frame_s * 100)
-        self.quantizer = RandomQuantizer(
-            per_frame * self.filterbank.num_bins,
-            num_codes=config.num_codes,
-            code_width=min(config.code_width, 16),
-        )
+        self.in_width = round(encoder.grid.frame_s * 100) * self.filterbank.num_bins
         self.project_codes = nn.Linear(encoder.width, config.num_codes)
 
     def forward(self, encoder: Encoder, waveforms: Tensor, num_samples: Tensor) -> Outcome:
@@ -331,9 +339,15 @@ class BestRq(Objective):
 
     def _codes(self, encoder: Encoder, frames: Frames, waveforms: Tensor, num_samples: Tensor) -> Tensor:
         """Target codes, (N, T)."""
-        energies, _ = self.filterbank(waveforms, num_samples)
-        codes: Tensor = self.quantizer(stack_frames(energies, encoder.grid, frames.hidden.shape[1]))
+        codes: Tensor = self.quantizer(
+            self._features(encoder, waveforms, num_samples, frames.hidden.shape[1])
+        )
         return codes
+
+    def _features(self, encoder: Encoder, waveforms: Tensor, num_samples: Tensor, length: int) -> Tensor:
+        """What is quantised, (N, T, F)."""
+        energies, _ = self.filterbank(waveforms, num_samples)
+        return stack_frames(energies, encoder.grid, length)
 
     def watches(self) -> list[Watch]:
         return [
@@ -356,6 +370,44 @@ class BestRq(Objective):
         ]
 
 
+class BestRq(CodePrediction):
+    """Codes of a random quantiser (Chiu et al. 2022)."""
+
+    def __init__(self, encoder: Encoder, config: ObjectiveConfig) -> None:
+        super().__init__(encoder, config)
+        self.quantizer = RandomQuantizer(
+            self.in_width, num_codes=config.num_codes, code_width=min(config.code_width, 16)
+        )
+
+
+class Hubert(CodePrediction):
+    """Codes that k-means finds in the training audio: HuBERT's first iteration (Hsu et al. 2021).
+
+    Filterbanks instead of MFCC, and a linear layer instead of cosines, as in `BestRq`.
+    """
+
+    quantizer: CentroidQuantizer
+
+    def __init__(self, encoder: Encoder, config: ObjectiveConfig) -> None:
+        super().__init__(encoder, config)
+        self.quantizer = CentroidQuantizer(self.in_width, num_codes=config.num_codes)
+
+    @torch.no_grad()
+    def prepare(self, encoder: Encoder, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        if self.quantizer.fitted:  # by the training that this one goes on from
+            return
+        rows, seconds = [], 0.0
+        for waveforms, num_samples in batches:
+            num_frames = torch.tensor([encoder.grid.num_frames(int(number)) for number in num_samples])
+            length = int(num_frames.max())
+            features = self._features(encoder, waveforms, num_samples, length)
+            rows.append(features[frame_mask(num_frames, length)])
+            seconds += samples_to_seconds(int(num_samples.sum()))
+            if seconds >= HEARD_S:
+                break
+        self.quantizer.fit(torch.cat(rows))
+
+
 class Tera(Objective):
     """Altered filterbanks put right, L1 where they were altered (Liu et al. 2021)."""
 
@@ -363,8 +415,8 @@ class Tera(Objective):
         super().__init__(encoder, config)
         if not encoder.num_bins:
             raise InputError(
-                "objective tera alters filterbanks, and this encoder reads waveforms. Choose wav2vec2, w2v-bert "
-                "or best-rq, or an encoder on filterbanks (conformer, wav2vec2-bert)."
+                "objective tera alters filterbanks, and this encoder reads waveforms. Choose wav2vec2, w2v-bert, "
+                "best-rq or hubert, or an encoder on filterbanks (conformer, wav2vec2-bert)."
             )
         self.head = nn.Sequential(
             nn.Linear(encoder.width, encoder.width),
@@ -408,6 +460,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "wav2vec2": Wav2Vec2,
     "w2v-bert": W2vBert,
     "best-rq": BestRq,
+    "hubert": Hubert,
     "tera": Tera,
 }
 

@@ -1,4 +1,4 @@
-"""Codes for speech frames: learned with a Gumbel softmax, or fixed at random."""
+"""Codes for speech frames: learned with a Gumbel softmax, fixed at random, or found by k-means."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lm.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -100,3 +102,52 @@ class RandomQuantizer(nn.Module):
             projected = F.normalize(features.float() @ self.projection, dim=-1)
             # The nearest of unit vectors is the one with the greatest product.
             return (projected @ self.codebook.T).argmax(dim=-1)
+
+
+class CentroidQuantizer(nn.Module):
+    """Nearest of the centroids that k-means found before training (Hsu et al. 2021, HuBERT's first iteration).
+
+    Args:
+        in_width: size F of a feature vector.
+        num_codes: centroids V.
+    """
+
+    centroids: Tensor
+    fitted: Tensor
+
+    def __init__(self, in_width: int, *, num_codes: int = 100) -> None:
+        super().__init__()
+        self.register_buffer("centroids", torch.zeros(num_codes, in_width))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    @torch.no_grad()
+    def fit(self, features: Tensor, *, rounds: int = 20, seed: int = 0) -> None:
+        """Lloyd's rounds from frames drawn at random; a centroid that loses all its frames stays where it was.
+
+        Args:
+            features: (K, F).
+        Raises:
+            InputError: there are fewer frames than centroids.
+        """
+        num_codes = len(self.centroids)
+        if len(features) < num_codes:
+            raise InputError(
+                f"objective.num_codes is {num_codes}, and there are {len(features)} frames of audio to find them in. "
+                "Set it lower."
+            )
+        drawn = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))[:num_codes]
+        self.centroids.copy_(features[drawn])
+        for _ in range(rounds):
+            codes = self(features)
+            sums = torch.zeros_like(self.centroids).index_add_(0, codes, features)
+            counts = codes.bincount(minlength=num_codes)[:, None]
+            self.centroids.copy_(torch.where(counts > 0, sums / counts.clamp(min=1), self.centroids))
+        self.fitted.fill_(True)
+
+    @torch.no_grad()
+    def forward(self, features: Tensor) -> Tensor:
+        """Code of each frame, (..., F) -> (...)."""
+        with torch.autocast(features.device.type, enabled=False):
+            # Half the squared distance, less what is the same for all centroids.
+            nearness = features.float() @ self.centroids.T - self.centroids.square().sum(dim=-1) / 2
+            return nearness.argmax(dim=-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,7 @@ class PretrainTask:
             )
         self.dev = readable(dev, self.cache)
         self.mixture = Mixture(self.train, config.mix, seed)
+        model.objective.prepare(model.encoder, self._first_audio())
 
     def plan(self, epoch: int) -> list[list[tuple[int, int]]]:
         """Utterances in batches of alike lengths, each with its place in the epoch's draw."""
@@ -212,6 +213,11 @@ class PretrainTask:
         save_encoder(model.encoder, folder, facts=facts, objective=dict(model.objective.state_dict()))
         if self.config.mix.levels:
             (folder.parent / "drawn.tsv").write_text(self.mixture.table(), encoding="utf-8")
+
+    def _first_audio(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for item in self.plan(0):
+            batch = self.load(0, item)
+            yield batch.waveforms, batch.num_samples
 
     def _long_enough(self, utterances: Sequence[Utterance]) -> tuple[list[Utterance], int]:
         """Utterances in which something can be masked, and the number of the others."""

@@ -65,7 +65,7 @@ def two_languages(tmp_path_factory: pytest.TempPathFactory, tone_corpus: Path) -
     return folder / "manifest.tsv"
 
 
-@pytest.mark.parametrize("kind", ["wav2vec2", "w2v-bert", "best-rq", "tera"])
+@pytest.mark.parametrize("kind", ["wav2vec2", "w2v-bert", "best-rq", "hubert", "tera"])
 def test_the_loss_on_dev_falls(tmp_path: Path, tone_corpus: Path, kind: str) -> None:
     pretrain(
         settings(
@@ -84,6 +84,7 @@ def test_the_loss_on_dev_falls(tmp_path: Path, tone_corpus: Path, kind: str) -> 
         ("objective.kind=wav2vec2",),
         ("objective.kind=w2v-bert",),
         ("objective.kind=best-rq", "trainer.optimizer=muon"),
+        ("objective.kind=hubert",),
         ("objective.kind=tera",),
         ("data.mix.levels=[language]", "data.mix.temperature=[0.3]"),
         ("data.mix.levels=[language]", "data.mix.skill_eta=0.5"),

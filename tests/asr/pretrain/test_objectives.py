@@ -49,7 +49,9 @@ def batch(seed: int = 0) -> tuple[Tensor, Tensor]:
 def build(encoder: str, kind: str, **changes: Any) -> PretrainModel:
     torch.manual_seed(1)
     config = ObjectiveConfig(kind=kind, **{**SETTINGS, **changes})  # type: ignore[arg-type]
-    return PretrainModel(build_encoder(ENCODERS[encoder]), config)
+    model = PretrainModel(build_encoder(ENCODERS[encoder]), config)
+    model.objective.prepare(model.encoder, [batch()])
+    return model
 
 
 @pytest.mark.parametrize("norm", ["group", "layer"])
@@ -122,7 +124,7 @@ def test_wav2vec2_agrees_with_transformers(norm: str, penalised: bool) -> None:
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize("kind", ["wav2vec2", "w2v-bert", "best-rq", "tera"])
+@pytest.mark.parametrize("kind", ["wav2vec2", "w2v-bert", "best-rq", "hubert", "tera"])
 def test_every_objective_teaches_every_encoder(encoder: str, kind: str) -> None:
     if (encoder, kind) == ("wav2vec2", "tera"):
         with pytest.raises(InputError, match=r"reads waveforms. Choose wav2vec2"):
@@ -144,7 +146,7 @@ def test_every_objective_teaches_every_encoder(encoder: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize("kind", ["wav2vec2", "w2v-bert", "best-rq"])
+@pytest.mark.parametrize("kind", ["wav2vec2", "w2v-bert", "best-rq", "hubert"])
 def test_padding_changes_no_loss(encoder: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An utterance alone, and the same beside a longer one, with its own mask and negatives."""
     model = build(encoder, kind).eval()
@@ -171,7 +173,7 @@ def test_padding_changes_no_loss(encoder: str, kind: str, monkeypatch: pytest.Mo
     with torch.no_grad():
         together = model(waveforms, num_samples)
         apart = [model(waveforms[[row], : int(n)], num_samples[[row]]) for row, n in enumerate(num_samples)]
-    name = "prediction" if kind == "best-rq" else "contrastive"
+    name = "prediction" if kind in ("best-rq", "hubert") else "contrastive"
     assert float(together.terms[name]) == pytest.approx(
         sum(float(each.terms[name]) for each in apart), rel=1e-4
     )
