@@ -44,9 +44,14 @@ def saved_config(source: str | Path, changes: Mapping[str, Any]) -> dict[str, An
     return {**config, "config": {**config.get("config", {}), **changes}}
 
 
-def load_saved_weights(encoder: Encoder, source: str | Path) -> None:
+def load_saved_weights(encoder: Encoder, source: str | Path, *, shrink: bool = False) -> None:
     """Give an encoder the weights of a folder of ours: a pretrained encoder's, a recogniser's or a speech translator's.
 
+    Args:
+        encoder: a new one.
+        shrink: scale each matrix down to the size that it has in the new encoder, where it has grown. A step of
+            Muon is of one size whatever the matrix, so that one which training made large learns slowly; the
+            directions, which are what was learned, stay (after Ash and Adams 2020, who shrink and perturb).
     Raises:
         InputError: a file is missing or altered, or the weights are of another architecture.
     """
@@ -64,7 +69,17 @@ def load_saved_weights(encoder: Encoder, source: str | Path) -> None:
                 f"encoder {source}: its {name} is {_shape(theirs)}; the configuration asks for {_shape(ours)}. "
                 "Leave out the settings of size: they come from the folder."
             )
+    if shrink:
+        tensors = {
+            name: value * (size(own[name]) / size(value)).clamp(max=1) if value.ndim == 2 else value
+            for name, value in tensors.items()
+        }
     encoder.load_state_dict(tensors)
+
+
+def size(matrix: Tensor) -> Tensor:
+    """Root of the mean square, above 0."""
+    return matrix.float().square().mean().sqrt().clamp(min=1e-12)
 
 
 def saved_objective(source: str | Path) -> dict[str, Tensor]:

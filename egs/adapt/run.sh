@@ -14,7 +14,7 @@ storybooks=../../../shared/corpora/storybooks
 arms="none wrong source source_target target"
 labels="10 60 all"
 seeds="1 2 3"
-updates=3000          # of pretraining; going on takes half as many again
+updates=2000          # of pretraining; going on takes half as many again
 teacher=source_target # the arm that labels what has no labels
 keep=0.7              # share of the pseudo-labels that the student learns from, the surest
 . ./path.sh
@@ -35,14 +35,14 @@ pretrain() { # EXP MANIFEST UPDATES SETTING...
     python -m recipes.pretrain conf/pretrain.yaml exp="$to" manifest="$manifest" trainer.updates="$number" "$@"
 }
 
-encoder_of() { # ARM: setting of the fine-tuning's encoder
+encoder_of() { # ARM: setting of the fine-tuning's encoder; shrunk, for what pretraining made large learns slowly
     local source
     case $1 in
     none) return ;;
     wrong) source=$exp/pretrain/wrong ;;
     *) source=$exp/pretrain/$1 ;;
     esac
-    printf 'encoder={kind: saved, source: %s}' "$source"
+    printf 'encoder={kind: saved, source: %s, shrink: true}' "$source"
 }
 
 if at 1 "import; source languages in one manifest; labels of some minutes"; then

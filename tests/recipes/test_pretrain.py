@@ -155,6 +155,23 @@ def test_fine_tuning_takes_the_pretrained_encoder(tmp_path: Path, tone_corpus: P
     assert again.width == 32
 
 
+def test_shrinking_keeps_directions_and_whatever_is_no_matrix(tmp_path: Path, tone_corpus: Path) -> None:
+    pretrain(settings(tmp_path, tone_corpus, "trainer.optimizer=muon", "trainer.lr=0.1"))
+    source = {"kind": "saved", "source": str(tmp_path / "pre")}
+    shrunk = build_encoder({**source, "shrink": True}).state_dict()
+    new = build_encoder(build_encoder(source).config()).state_dict()
+    grown = 0
+    for name, value in build_encoder(source).state_dict().items():
+        if value.ndim != 2:
+            assert torch.equal(shrunk[name], value)
+            continue
+        factor = shrunk[name] / value
+        assert torch.allclose(factor, factor.mean(), rtol=1e-4)
+        assert float(shrunk[name].norm()) <= 1.1 * float(new[name].norm())
+        grown += bool(factor.mean() < 0.9)
+    assert grown  # else nothing was tested
+
+
 def test_continued_pretraining_takes_encoder_and_quantiser(tmp_path: Path, tone_corpus: Path) -> None:
     pretrain(settings(tmp_path, tone_corpus))
     (tmp_path / "on").mkdir()
