@@ -8,7 +8,7 @@ not its method.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from asr.ctc import CtcConfig, CtcTask
 from asr.manifest import Utterance
 from asr.model import CTCModel, Emissions
 from asr.pretrain.objectives import ObjectiveConfig, Outcome, PretrainModel
+from asr.pretrain.task import first_audio
 from lm.errors import InputError
 
 
@@ -66,12 +67,7 @@ class JointTask(CtcTask):
         super().__init__(model, train, dev, config, seed)
         self.joint = joint
         self.model = JointModel(model, joint.objective)
-        self.model.objective.prepare(model.encoder, self._first_audio())
-
-    def _first_audio(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for item in self.plan(0):
-            batch = self.load(0, item)
-            yield batch.waveforms, batch.num_samples
+        self.model.objective.prepare(model.encoder, first_audio(self))
 
     def _forward(
         self,

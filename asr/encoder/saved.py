@@ -71,13 +71,13 @@ def load_saved_weights(encoder: Encoder, source: str | Path, *, shrink: bool = F
             )
     if shrink:
         tensors = {
-            name: value * (size(own[name]) / size(value)).clamp(max=1) if value.ndim == 2 else value
+            name: value * (_size(own[name]) / _size(value)).clamp(max=1) if value.ndim == 2 else value
             for name, value in tensors.items()
         }
     encoder.load_state_dict(tensors)
 
 
-def size(matrix: Tensor) -> Tensor:
+def _size(matrix: Tensor) -> Tensor:
     """Root of the mean square, above 0."""
     return matrix.float().square().mean().sqrt().clamp(min=1e-12)
 

@@ -24,7 +24,7 @@ from asr.frames import seconds_to_samples
 from asr.manifest import Utterance
 from asr.mixing import Group, MixConfig, Mixture, group_of, warn_of_lost_groups
 from asr.pretrain.objectives import Outcome, PretrainModel
-from asr.trainer import StepOutput
+from asr.trainer import StepOutput, Task
 from asr.watchdog import Watch
 from lm.errors import InputError
 
@@ -88,7 +88,7 @@ class PretrainTask:
             )
         self.dev = readable(dev, self.cache)
         self.mixture = Mixture(self.train, config.mix, seed)
-        model.objective.prepare(model.encoder, self._first_audio())
+        model.objective.prepare(model.encoder, first_audio(self))
 
     def plan(self, epoch: int) -> list[list[tuple[int, int]]]:
         """Utterances in batches of alike lengths, each with its place in the epoch's draw."""
@@ -214,11 +214,6 @@ class PretrainTask:
         if self.config.mix.levels:
             (folder.parent / "drawn.tsv").write_text(self.mixture.table(), encoding="utf-8")
 
-    def _first_audio(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for item in self.plan(0):
-            batch = self.load(0, item)
-            yield batch.waveforms, batch.num_samples
-
     def _long_enough(self, utterances: Sequence[Utterance]) -> tuple[list[Utterance], int]:
         """Utterances in which something can be masked, and the number of the others."""
         grid, least = self.model.encoder.grid, self.model.objective.shortest_frames()
@@ -228,6 +223,13 @@ class PretrainTask:
     def _collate(self, items: Sequence[tuple[str, NDArray[np.float32]]]) -> AudioBatch:
         names, waveforms = zip(*items, strict=True)
         return AudioBatch(list(names), *padded(waveforms))
+
+
+def first_audio(task: Task[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Waveforms (N, S) and valid samples (N,) of the first epoch's batches, each loaded when it is asked for."""
+    for item in task.plan(0):
+        batch = task.load(0, item)
+        yield batch.waveforms, batch.num_samples
 
 
 def crop(
