@@ -16,6 +16,8 @@ from lm.errors import InputError
 
 Config = TypeVar("Config")
 
+WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+
 
 def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration.
@@ -150,4 +152,4 @@ def _plain(hint: type[Any], value: Any, where: str) -> Any:
             pass
     elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    raise InputError(f"configuration: {where} is {value!r}. Give a {hint.__name__}.")
+    raise InputError(f"configuration: {where} is {value!r}. Give {WANTED.get(hint, hint.__name__)}.")

@@ -34,8 +34,9 @@ from asr.watchdog import Watch, look_after
 from lm.errors import InputError
 
 # oneDNN, which computes bfloat16 on a CPU, keeps a compiled kernel for each of the last thousand shapes. No two
-# batches have one shape, so that gigabytes are held and nothing is faster; read at its first product.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
+# batches have one shape, so that gigabytes are held for nothing; a batch has some fifty, which its layers share.
+# Read at oneDNN's first product.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 
 @dataclass(frozen=True, kw_only=True)

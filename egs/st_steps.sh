@@ -1,16 +1,16 @@
 # shellcheck shell=bash
 # Steps that the recipes of translation share. Text translator: exp/mt; encoders: exp/ARM/SEED; speech
-# translators: exp/st/ARM/SEED.
+# translators: exp/st/ARM/SEED. $conf holds st.yaml and pretrain.yaml.
 
 pretrain_arms() { # RECOGNISER SEEDS: every arm goes on from it, as many updates each, with each seed
     local seed with
     for seed in $2; do
         with=(recogniser="$1" trainer.seed="$seed")
-        python -m recipes.train_st conf/st.yaml exp="exp/ce/$seed" "${with[@]}" target=text decoder_from="''" \
+        python -m recipes.train_st "$conf/st.yaml" exp="exp/ce/$seed" "${with[@]}" target=text decoder_from="''" \
             target_tokenizer.num_pieces=300 trainer.lr=3.0e-4 trainer.updates=500
-        python -m recipes.pretrain_siamese conf/pretrain.yaml exp="exp/ctc/$seed" "${with[@]}" siamese.weight=0
-        python -m recipes.pretrain_siamese conf/pretrain.yaml exp="exp/ot/$seed" "${with[@]}"
-        python -m recipes.pretrain_siamese conf/pretrain.yaml exp="exp/shuffled/$seed" "${with[@]}" siamese.shuffled=true
+        python -m recipes.pretrain_siamese "$conf/pretrain.yaml" exp="exp/ctc/$seed" "${with[@]}" siamese.weight=0
+        python -m recipes.pretrain_siamese "$conf/pretrain.yaml" exp="exp/ot/$seed" "${with[@]}"
+        python -m recipes.pretrain_siamese "$conf/pretrain.yaml" exp="exp/shuffled/$seed" "${with[@]}" siamese.shuffled=true
     done
 }
 
@@ -24,7 +24,7 @@ train_arms() { # ARMS SEEDS: a speech translator from each arm's encoder, with e
             distilled) begin=(recogniser="exp/ot/$seed" distil.teacher=exp/mt) ;;
             *) begin=(recogniser="exp/$arm/$seed") ;;
             esac
-            python -m recipes.train_st conf/st.yaml exp="exp/st/$arm/$seed" trainer.seed="$seed" "${begin[@]}"
+            python -m recipes.train_st "$conf/st.yaml" exp="exp/st/$arm/$seed" trainer.seed="$seed" "${begin[@]}"
         done
     done
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,16 @@ from lm.errors import InputError
 OBJECTIVE = "objective.safetensors"
 PREFIXES = {"recogniser": "encoder.", "speech translator": "recogniser.encoder."}
 """What the names of the encoder's weights begin with in each kind of folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedConfig:
+    """An encoder that some training has written."""
+
+    source: Path
+    """Experiment or model folder of ours."""
+    shrink: bool = False
+    """Its matrices at the size of new ones: see `load_saved_weights`."""
 
 
 def save_encoder(

@@ -16,7 +16,9 @@ labels="10 60 all"
 seeds="1 2 3"
 updates=2000          # of pretraining; going on takes half as many again
 teacher=source_target # the arm that labels what has no labels
+gold="10 60"          # minutes of labels that self-training begins with
 keep=0.7              # share of the pseudo-labels that the student learns from, the surest
+mixes="proportional temperature uniform skill"
 . ./path.sh
 . "$ROOT/egs/parse_options.sh"
 case $target in
@@ -83,7 +85,7 @@ if at 4 "score: every arm, and against none"; then
     python local/table.py "$exp" "data/$target.tsv" --arms "$arms" --labels "$labels" --seeds "$seeds"
 fi
 if at 5 "self-training: the teacher with a language model of its few labels, a student, gold last"; then
-    for minutes in 10 60; do
+    for minutes in $gold; do
         for seed in $seeds; do
             from=$exp/$teacher/$minutes.$seed
             to=$exp/student/$minutes.$seed
@@ -106,14 +108,14 @@ if at 5 "self-training: the teacher with a language model of its few labels, a s
     done
 fi
 if at 6 "score: students against teachers"; then
-    python local/table.py "$exp" "data/$target.tsv" --arms "$teacher student" --labels "10 60" --seeds "$seeds" \
+    python local/table.py "$exp" "data/$target.tsv" --arms "$teacher student" --labels "$gold" --seeds "$seeds" \
         --base "$teacher"
 fi
-if at 7 "labels of another language beside 10 minutes of the target's, mixed in five ways"; then
+if at 7 "labels of another language beside 10 minutes of the target's, mixed in four ways"; then
     loquela corpus join "$target=data/$target.10.tsv" "$other=data/$other.tsv" --out "data/mixed.$target.tsv"
     mapfile -t encoder < <(encoder_of "$teacher")
     for seed in $seeds; do
-        for mix in proportional temperature uniform skill; do
+        for mix in $mixes; do
             case $mix in
             proportional) how="temperature: [1]" ;;
             temperature) how="temperature: [0.5]" ;;
@@ -129,5 +131,5 @@ if at 7 "labels of another language beside 10 minutes of the target's, mixed in 
 fi
 if at 8 "score: the mixtures against the target alone"; then
     python local/table.py "$exp" "data/$target.tsv" --labels 10 --seeds "$seeds" --base "$teacher" \
-        --arms "$teacher mixed.proportional mixed.temperature mixed.uniform mixed.skill"
+        --arms "$teacher mixed.${mixes// / mixed.}"
 fi

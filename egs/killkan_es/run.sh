@@ -10,6 +10,7 @@ corpus=../../../shared/corpora/killkan
 recogniser=../killkan/model
 seeds="1 2 3"
 arms="random ce ctc ot"
+conf=conf
 recording=ch19        # what stage 9 translates
 . ./path.sh
 . "$ROOT/egs/parse_options.sh"
@@ -20,7 +21,7 @@ if at 1 "import"; then
     loquela corpus import --form manifest "$corpus/manifest.tsv" --out "$manifest"
 fi
 if at 2 "text translator: the cascade's second half, the first decoder and text encoder, the teacher"; then
-    python -m recipes.train_mt conf/mt.yaml source_from="$recogniser"
+    python -m recipes.train_mt "$conf/mt.yaml" source_from="$recogniser"
 fi
 if at 3 "pre-train the encoder: cross-entropy, CTC, CTC + OT, and OT with the texts of others (control)"; then
     pretrain_arms "$recogniser" "$seeds"

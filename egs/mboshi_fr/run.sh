@@ -10,6 +10,7 @@ corpus=../../../shared/corpora/mboshi
 recogniser=../mboshi/exp/ctc
 seeds="1"
 arms="random ce ctc ot"
+conf=../killkan_es/conf   # the same models and training as Kichwa's
 . ./path.sh
 . "$ROOT/egs/parse_options.sh"
 . "$ROOT/egs/st_steps.sh"
@@ -19,7 +20,7 @@ if at 1 "import; carve dev from the training sessions"; then
     loquela corpus import --form manifest "$corpus/manifest.tsv" --out data/published.tsv
     python ../mboshi/local/carve_dev.py data/published.tsv "$manifest"
 fi
-if at 2 "text translator"; then python -m recipes.train_mt conf/mt.yaml source_from="$recogniser"; fi
+if at 2 "text translator"; then python -m recipes.train_mt "$conf/mt.yaml" source_from="$recogniser"; fi
 if at 3 "pre-train the encoder"; then pretrain_arms "$recogniser" "$seeds"; fi
 if at 4 "train each arm"; then train_arms "$arms" "$seeds"; fi
 if at 5 "the last arm again, learning from the text translator too"; then train_arms distilled "$seeds"; fi

@@ -274,6 +274,8 @@ def test_an_encoder_of_another_architecture_is_refused(tmp_path: Path, tone_corp
     (tmp_path / "on").mkdir()
     with pytest.raises(InputError, match=r"of shape .*Leave out the settings of size"):
         pretrain(settings(tmp_path / "on", tone_corpus, source))
+    with pytest.raises(InputError, match=r"encoder.shrink is 'no'. Give true or false"):
+        build_encoder({"kind": "saved", "source": str(tmp_path / "pre"), "shrink": "no"})
     with pytest.raises(InputError, match="holds an encoder without an output layer"):
         load_model(tmp_path / "pre" / "model")
 
