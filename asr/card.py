@@ -27,10 +27,16 @@ def model_folder(source: str | Path) -> Path:
     Raises:
         InputError: there is none.
     """
-    for folder in (Path(source), Path(source) / "model"):
-        if (folder / CARD).is_file():
-            return folder
-    raise InputError(f"model {source}: no {CARD} in it. Give the folder that training wrote.")
+    folder = own_folder(source)
+    if folder is None:
+        raise InputError(f"model {source}: no {CARD} in it. Give the folder that training wrote.")
+    return folder
+
+
+def own_folder(source: str | Path) -> Path | None:
+    """As `model_folder`; None where ``source`` is no folder of ours, as a published model's."""
+    folders = (Path(source), Path(source) / "model")
+    return next((folder for folder in folders if (folder / CARD).is_file()), None)
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -8,18 +8,23 @@ not its method.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from asr.batches import epoch_batches, prefetch
 from asr.config import to_mapping
-from asr.ctc import CtcConfig, CtcTask
+from asr.ctc import CtcBatch, CtcConfig, CtcTask
 from asr.manifest import Utterance
 from asr.model import CTCModel, Emissions
-from asr.pretrain.objectives import ObjectiveConfig, Outcome, PretrainModel
-from asr.pretrain.task import first_audio
+from asr.pretrain.objectives import Objective, ObjectiveConfig, Outcome
+from asr.pretrain.source import with_objective
+from asr.pretrain.task import first_audio, measures, same_masks, together
+from asr.trainer import StepOutput
+from asr.watchdog import Watch
 from lm.errors import InputError
 
 
@@ -30,6 +35,8 @@ class JointConfig:
     weight: float = 0.0
     """Of the objective's loss per frame beside CTC's per label; 0 is CTC alone."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    fresh_objective: bool = False
+    """Begin with new heads and quantiser even where the encoder's source brings its own."""
 
     def __post_init__(self) -> None:
         if self.weight < 0:
@@ -39,10 +46,10 @@ class JointConfig:
 class JointModel(nn.Module):
     """A recogniser and an objective on its encoder."""
 
-    def __init__(self, recogniser: CTCModel, config: ObjectiveConfig) -> None:
+    def __init__(self, recogniser: CTCModel, objective: Objective) -> None:
         super().__init__()
         self.recogniser = recogniser
-        self.objective = PretrainModel(recogniser.encoder, config).objective
+        self.objective = objective
 
     def forward(
         self, waveforms: Tensor, num_samples: Tensor, layers: Collection[int] = ()
@@ -63,10 +70,18 @@ class JointTask(CtcTask):
         config: CtcConfig,
         seed: int,
         joint: JointConfig,
+        source: Mapping[str, Any],
     ) -> None:
+        """
+        Args:
+            source: the settings that the encoder was built of, whose objective is gone on with.
+        """
         super().__init__(model, train, dev, config, seed)
         self.joint = joint
-        self.model = JointModel(model, joint.objective)
+        source = {} if joint.fresh_objective else source
+        self.model: JointModel = JointModel(
+            model, with_objective(model.encoder, joint.objective, source).objective
+        )
         self.model.objective.prepare(model.encoder, first_audio(self))
 
     def _forward(
@@ -80,6 +95,33 @@ class JointTask(CtcTask):
     ) -> tuple[Emissions, Tensor | None]:
         emissions, outcome = model(waveforms, num_samples, layers)
         return emissions, self.joint.weight * outcome.loss / outcome.count.clamp(min=1)
+
+    def step(self, model: nn.Module, batch: CtcBatch, progress: float) -> StepOutput:
+        """CTC's, and the objective's loss for each predicted frame."""
+        self.model.objective.anneal(progress)
+        return super().step(model, batch, progress)
+
+    @torch.inference_mode()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """CTC's, and what tells whether the objective is alive."""
+        assert isinstance(model, JointModel)
+        order = epoch_batches(
+            [u.duration_s for u in self.dev], batch_s=self.config.dev_batch_s, seed=0, epoch=0
+        )
+        device = model.recogniser.head.weight.device
+        with same_masks():
+            out = together(
+                model.objective(
+                    model.recogniser.encoder, batch.waveforms.to(device), batch.num_samples.to(device)
+                )
+                for batch in prefetch(iter(order), self._dev_batch)
+            )
+        row = super().evaluate(model)
+        return {**row, "objective": float(out.loss / out.count), **measures(out)} if out.count else row
+
+    def watches(self) -> list[Watch]:
+        """Of blanks, and those of the objective."""
+        return [*super().watches(), *self.model.objective.watches()]
 
     def recogniser_of(self, model: nn.Module) -> CTCModel:
         """The recogniser in what is trained."""

@@ -24,6 +24,9 @@ from asr.tokenizer import Tokenizer, character_tokenizer, code_point, piece_toke
 from asr.trainer import Task, Trainer, TrainerConfig
 from lm.errors import InputError
 
+UNWRITABLE = 0.001
+"""Share of the training texts' characters that a recogniser to begin with may have no label for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitsConfig:
@@ -115,20 +118,43 @@ def build_tokenizer(
     """Labels of the training texts; what dev has and they lack is told on stderr."""
     if config.unit == "piece":
         tokenizer = piece_tokenizer(train, policy, num_pieces=config.num_pieces)
+        if len(tokenizer) < config.num_pieces:
+            print(f"the texts give {len(tokenizer)} pieces, not {config.num_pieces}", file=sys.stderr)
     else:
         tokenizer = character_tokenizer(train, policy, min_count=config.min_count)
-    for char, count in tokenizer.unknown(dev).most_common():
-        print(f"dev has {count} x {code_point(char)}, which training never saw", file=sys.stderr)
+    _unwritable(tokenizer, "dev", dev)
     return tokenizer
+
+
+def _unwritable(tokenizer: Tokenizer, split: str, texts: Sequence[str]) -> float:
+    """Tell on stderr what of some texts no label can write; returns its share of their characters."""
+    unknown = tokenizer.unknown(texts)
+    for char, count in unknown.most_common():
+        print(f"{split} has {count} x {code_point(char)}, which no label writes", file=sys.stderr)
+    return unknown.total() / max(1, sum(len(tokenizer.policy(text)) for text in texts))
 
 
 def build_recogniser(
     config: RecogniserConfig, train: Sequence[Utterance], dev: Sequence[Utterance]
 ) -> CTCModel:
-    """The recogniser to begin with; or encoder and output layer, with labels for the texts of the training rows."""
-    if config.recogniser:
-        return _prepared(load_model(model_folder(config.recogniser)).train(), config)
+    """The recogniser to begin with; or encoder and output layer, with labels for the texts of the training rows.
+
+    Raises:
+        InputError: the recogniser has no label for more than 0.1 % of the training texts' characters.
+    """
     texts = [[utterance.text for utterance in rows] for rows in (train, dev)]
+    if config.recogniser:
+        model = load_model(model_folder(config.recogniser)).train()
+        shares = [
+            _unwritable(model.tokenizer, *split) for split in zip(("training", "dev"), texts, strict=True)
+        ]
+        if shares[0] > UNWRITABLE:
+            raise InputError(
+                f"recogniser {config.recogniser} has no label for {shares[0]:.1%} of the training texts' characters, "
+                "listed above. Write them otherwise in the manifest, or keep its encoder alone: "
+                f"encoder={{kind: saved, source: {config.recogniser}}} in place of recogniser."
+            )
+        return _prepared(model, config)
     tokenizer = build_tokenizer(config.tokenizer, config.policy, *texts)
     if config.tokenizer.language_labels:
         tokenizer = tokenizer.with_languages(utterance.language for utterance in train)

@@ -30,7 +30,7 @@ def shard(model: nn.Module, processes: int, device: torch.device) -> None:
     if any(encoder.layer_drop for encoder in encoders):
         raise InputError(
             "trainer.shard needs every layer in every process. Set encoder.layer_drop=0 "
-            "(encoder.options.layerdrop=0 for a published encoder)."
+            "(encoder.config.layerdrop=0 for a published encoder)."
         )
     mesh = init_device_mesh(device.type, (processes,))
     model.to(device)

@@ -193,6 +193,7 @@ def piece_tokenizer(texts: Sequence[str], policy: TextPolicy, *, num_pieces: int
             sentence_iterator=iter([policy(text) for text in texts]),
             model_writer=model,
             vocab_size=num_pieces,
+            hard_vocab_limit=False,  # few texts have few pieces
             model_type="unigram",
             character_coverage=1.0,
             normalization_rule_name="identity",  # the policy has normalised already
@@ -206,7 +207,7 @@ def piece_tokenizer(texts: Sequence[str], policy: TextPolicy, *, num_pieces: int
     except RuntimeError as error:
         reason = str(error).rpartition("] ")[2].strip()
         raise InputError(
-            f"sentencepiece with {num_pieces} pieces: {reason} Change tokenizer.num_pieces."
+            f"sentencepiece with {num_pieces} pieces: {reason} Change this tokenizer's num_pieces."
         ) from error
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     surfaces = [pieces.id_to_piece(label).replace(PIECE_SPACE, " ") for label in range(len(pieces))]

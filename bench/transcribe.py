@@ -21,7 +21,7 @@ import torch
 from transformers import pipeline
 
 from asr.audio import load
-from asr.encoder.export import export_transformers
+from asr.encoder.export import CtcHead, export_transformers
 from asr.frames import SAMPLE_RATE, samples_to_seconds, seconds_to_samples
 from asr.manifest import read_manifest
 from asr.score import score_corpus
@@ -80,9 +80,7 @@ def main() -> None:
         model = transcriber.model
         exported = export_transformers(
             model.encoder,
-            model.head,
-            model.tokenizer.surfaces,
-            model.tokenizer.blank,
+            CtcHead(model.head, tuple(model.tokenizer.surfaces), model.tokenizer.blank),
             Path(folder) / "exported",
         )
         peer = pipeline("automatic-speech-recognition", model=str(exported), device="cpu")

@@ -57,7 +57,8 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
     # Batches, loss, optimiser, checkpoints: the trainer's loop.
     seed = config.trainer.seed
     if config.joint.weight:
-        task: CtcTask = JointTask(model, train, dev, config.ctc, seed, config.joint)
+        source = {} if config.recogniser else config.encoder
+        task: CtcTask = JointTask(model, train, dev, config.ctc, seed, config.joint, source)
     else:
         task = CtcTask(model, train, dev, config.ctc, seed)
     return train_task(task, config, model.tokenizer)

@@ -15,17 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from asr.cli import guarded
 from asr.encoder import build_encoder
-from asr.encoder.saved import saved_objective
 from asr.manifest import total_hours
-from asr.pretrain.objectives import ObjectiveConfig, PretrainModel, sized_for
+from asr.pretrain.objectives import ObjectiveConfig
+from asr.pretrain.source import with_objective
 from asr.pretrain.task import PretrainDataConfig, PretrainTask
 from asr.recipe import SplitsConfig, run_recipe, train_task
 from asr.trainer import TrainerConfig
-from lm.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +52,11 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     dev = config.rows(config.dev_split)
 
     # Model: the encoder, and what the objective needs beside it, of the sizes that the source has.
-    found = {} if config.fresh_objective else source_objective(config)
-    config = replace(config, objective=sized_for(config.objective, found))
-    model = PretrainModel(build_encoder(config.encoder), config.objective)
+    source = {} if config.fresh_objective else config.encoder
+    model = with_objective(build_encoder(config.encoder), config.objective, source)
+    config = replace(config, objective=model.objective.config)
     if config.freeze_features:
         model.encoder.freeze_features()
-    if found:
-        take_objective(model, found, config)
     size = sum(parameter.numel() for parameter in model.encoder.parameters()) / 1e6
     print(
         f"{len(train)} training utterances, {total_hours(train):.2f} h; {len(dev)} dev; "
@@ -71,38 +67,6 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     # Batches, loss, optimiser, checkpoints: the trainer's loop.
     task = PretrainTask(model, train, dev, config.data, config.trainer.seed)
     return train_task(task, config)
-
-
-def source_objective(config: PretrainConfig) -> dict[str, Tensor]:
-    """Weights that the encoder's source was pretrained with, beside its own; empty where it brings none."""
-    source = config.encoder.get("source", "")
-    if config.encoder.get("kind") == "saved":
-        return saved_objective(source)
-    if config.encoder.get("kind") == "pretrained" and config.objective.kind == "wav2vec2":
-        from asr.encoder.pretrained import published_objective
-
-        return published_objective(source)
-    return {}
-
-
-def take_objective(model: PretrainModel, found: dict[str, Tensor], config: PretrainConfig) -> None:
-    """Give the objective the weights that its source was pretrained with.
-
-    Raises:
-        InputError: they are of another objective.
-    """
-    own = model.objective.state_dict()
-    for name in sorted(own.keys() | found.keys()):
-        ours, theirs = own.get(name), found.get(name)
-        if ours is None or theirs is None or ours.shape != theirs.shape:
-            has = "none" if theirs is None else str(tuple(theirs.shape))
-            wants = "none" if ours is None else str(tuple(ours.shape))
-            raise InputError(
-                f"{config.encoder['source']} was pretrained with another objective: for {name} it has {has}, "
-                f"objective.kind={config.objective.kind} with these settings wants {wants}. "
-                "Give its own objective.kind, or set fresh_objective=true."
-            )
-    model.objective.load_state_dict(found)
 
 
 def main() -> int:

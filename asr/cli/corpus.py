@@ -161,6 +161,13 @@ def _add_curate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-music", action="store_true", help="keep what sounds like music or steady noise"
     )
+    parser.add_argument(
+        "--dev-share",
+        type=float,
+        default=0.03,
+        metavar="SHARE",
+        help="of each language's files, for dev (default 0.03, one file at least; 0: none)",
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="files heard at once (default 1)")
 
 
@@ -222,7 +229,7 @@ def _curate(args: argparse.Namespace) -> int:
     from asr.curate import CurateConfig, curate
     from asr.manifest import total_hours
 
-    config = CurateConfig(min_snr_db=args.min_snr, language=args.language)
+    config = CurateConfig(min_snr_db=args.min_snr, language=args.language, dev_share=args.dev_share)
     config = replace(config, vad=replace(config.vad, max_segment_s=args.max_segment))
     if args.keep_music:
         config = replace(config, min_low_energy=0.0)

@@ -14,7 +14,7 @@ import os
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,12 @@ class CurateConfig:
     language: str = ""
     """Language of every file; else the first folder below the source names it."""
     dev_share: float = 0.03
-    """Share of the files whose stretches go to dev, chosen by the file's name."""
+    """Share of each language's files whose stretches go to dev, chosen by the file's name: one at least, or of a
+    single file its last stretches; 0 gives no dev."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dev_share < 1:
+            raise InputError(f"dev_share is {self.dev_share}. Give a share from 0 to below 1.")
 
 
 def curate(
@@ -78,6 +83,10 @@ def curate(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}. Give another --out.") from error
+    unnamed = [
+        f"{os.fsencode(path)!r}: its name is not UTF-8. Rename it." for path in files if _unnamed(path)
+    ]
+    files = [path for path in files if not _unnamed(path)]
     entries = _read_journal(out / JOURNAL, config)
     waiting = [path for path in files if entries.get(_key(path, source), {}).get("stamp") != _stamp(path)]
     done = len(files) - len(waiting)
@@ -91,7 +100,8 @@ def curate(
             if progress:
                 progress(done, len(files))
     found = [entries[_key(path, source)] for path in files]
-    return _finish(found, source, out, config)
+    utterances, problems = _finish(found, source, out, config)
+    return utterances, unnamed + problems
 
 
 def sift(path: Path, config: CurateConfig) -> dict[str, Any]:
@@ -165,6 +175,7 @@ def _finish(
     seconds: dict[str, Counter[str]] = defaultdict(Counter)
     first_of: dict[str, str] = {}
     root = source if source.is_dir() else source.parent
+    names = _recording_names([entry["file"] for entry in entries], root)
     for entry in entries:
         path = root / entry["file"]
         parts = Path(entry["file"]).parts
@@ -177,25 +188,50 @@ def _finish(
             tally["duplicate"] += entry["seconds"]
             problems.append(f"{path} is the same audio as {original}; it is left out.")
             continue
-        split = "dev" if _chance(entry["file"]) < config.dev_share else "train"
+        recording = names[entry["file"]]
         spoken = 0.0
         for stretch in entry["stretches"]:
             length = stretch["end"] - stretch["start"]
             spoken += length
             tally[stretch["verdict"]] += length
             if stretch["verdict"] == "kept":
-                name = span_name(safe_id(stem_below(path, root)), stretch["start"], stretch["end"])
+                name = span_name(recording, stretch["start"], stretch["end"])
                 utterances.append(
                     Utterance(
                         id=name, audio=path, offset_s=stretch["start"], duration_s=round(length, 3),
-                        language=language, split=split,
-                        extra={"snr_db": str(stretch["snr"]), "recording": safe_id(stem_below(path, root))},
+                        language=language, split="train",
+                        extra={"snr_db": str(stretch["snr"]), "recording": recording},
                     )
                 )  # fmt: skip
         tally["silence"] += max(0.0, entry["seconds"] - spoken)
+    dev = _dev_ids(utterances, root, config.dev_share)
+    utterances = [replace(each, split="dev") if each.id in dev else each for each in utterances]
     write_manifest(utterances, out / MANIFEST)
     (out / REPORT).write_text(report(seconds), encoding="utf-8")
     return utterances, problems
+
+
+def _recording_names(files: Sequence[str], root: Path) -> dict[str, str]:
+    """An id for each file by its place; where several would have one, as an original and its copy, told apart."""
+    ids = {file: safe_id(stem_below(root / file, root)) for file in files}
+    shared = {name for name, count in Counter(ids.values()).items() if count > 1}
+    return {file: f"{name}_{_digest(file).hex()}" if name in shared else name for file, name in ids.items()}
+
+
+def _dev_ids(utterances: Sequence[Utterance], root: Path, share: float) -> set[str]:
+    """The utterances that go to dev, some of each language."""
+    by_language: dict[str, dict[Path, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for each in utterances:
+        by_language[each.language][each.audio].append(each.id)
+    dev: set[str] = set()
+    for files in by_language.values():
+        ranked = sorted(files, key=lambda path: _chance(_key(path, root)))
+        count = max(1, sum(_chance(_key(path, root)) < share for path in ranked)) if share else 0
+        if len(ranked) > 1:
+            dev.update(name for path in ranked[:count] for name in files[path])
+        elif share and len(own := files[ranked[0]]) > 1:
+            dev.update(own[-math.ceil(share * len(own)) :])
+    return dev
 
 
 def report(seconds: dict[str, Counter[str]]) -> str:
@@ -259,4 +295,17 @@ def _stamp(path: Path) -> list[int]:
 
 def _chance(name: str) -> float:
     """A number from 0 to 1 that follows from a name."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest()) / 2**32
+    return int.from_bytes(_digest(name)) / 2**32
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=4).digest()
+
+
+def _unnamed(path: Path) -> bool:
+    """Whether the bytes of a file's name are no UTF-8, which the journal and the manifest are written in."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return True
+    return False

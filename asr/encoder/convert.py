@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from asr.checkpoint import write_tensors
+from asr.encoder.base import Encoder
+from asr.encoder.export import CtcHead, export_transformers
 from asr.encoder.fairseq import load_fairseq
 from asr.encoder.layouts import FAIRSEQ, FAIRSEQ2, Table, inverse, renamed
-from asr.encoder.transformers_encoder import FAMILIES, TransformersEncoder, old_weight_norm_name
+from asr.encoder.pretrained import load_pretrained
+from asr.encoder.published import FAIRSEQ_SPECIALS, load_published
+from asr.encoder.transformers_encoder import TransformersEncoder, old_weight_norm_name
 from lm.errors import InputError
 
 Layout = Literal["transformers", "fairseq", "fairseq2"]
 TOLERANCE = 1e-4
+DICTIONARY = "dict.ltr.txt"
+NEVER = -1e4
+"""Logit of a label that is never written; finite, so that differences are."""
 
 
 def fixed_audio() -> tuple[Tensor, Tensor]:
@@ -33,77 +37,107 @@ def fixed_audio() -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def difference(one: nn.Module, other: nn.Module) -> float:
-    """Largest difference of two encoders' outputs on `fixed_audio`, padding left out."""
+def difference(one: nn.Module, other: nn.Module, heads: tuple[nn.Module, nn.Module] | None = None) -> float:
+    """Largest difference of two encoders' outputs on `fixed_audio`, or of their heads', padding left out."""
     waveforms, num_samples = fixed_audio()
     first, second = (encoder.eval()(waveforms, num_samples) for encoder in (one, other))
+    outputs = [first.hidden, second.hidden]
+    if heads:
+        outputs = [head(hidden) for head, hidden in zip(heads, outputs, strict=True)]
     return max(
         float((a[:frames] - b[:frames]).abs().max())
-        for a, b, frames in zip(first.hidden, second.hidden, first.num_frames.tolist(), strict=True)
+        for a, b, frames in zip(*outputs, first.num_frames.tolist(), strict=True)
     )
 
 
-def convert(
-    encoder: TransformersEncoder,
-    head: nn.Linear | None,
-    out: Path,
-    layout: Layout,
-    load: Callable[[Path], TransformersEncoder],
-) -> float:
+def convert(encoder: Encoder, head: CtcHead | None, out: Path, layout: Layout) -> float:
     """Write an encoder, and its CTC layer, in a layout; read it back and compare.
 
     Args:
+        head: for fairseq its labels go to ``dict.ltr.txt`` beside ``out``; fairseq2's files have none.
         out: a folder for transformers, a ``.pt`` file for the others.
-        load: reads transformers' folders.
     Returns:
-        the largest difference of the outputs on fixed audio.
+        the largest difference of the outputs on fixed audio, of the CTC layer's where there is one.
     Raises:
-        InputError: the encoder is no wav2vec 2.0, ``out`` exists, or the outputs differ by more than 1e-4:
-            nothing is left then.
+        InputError: the encoder is no wav2vec 2.0, ``out`` exists, the layout cannot name the labels, or the outputs
+            differ by more than 1e-4: nothing is left then.
     """
-    if encoder.kind != "wav2vec2":
-        raise InputError(f"an encoder of kind {encoder.kind} has no other layout. Give a wav2vec 2.0.")
+    if not isinstance(encoder, TransformersEncoder) or encoder.kind != "wav2vec2":
+        kind = encoder.config()["kind"]
+        raise InputError(f"an encoder of kind {kind} has no other layout. Give a wav2vec 2.0.")
     if encoder.narrowband:
         raise InputError("an encoder of 8 kHz input (narrowband) has no other layout.")
-    if out.exists():
-        raise InputError(f"{out} exists already. Give another name.")
+    dictionary = out.parent / DICTIONARY if layout == "fairseq" and head and head.surfaces else None
+    for path in filter(None, (out, dictionary)):
+        if path.exists():
+            raise InputError(f"{path} exists already. Give another name or folder.")
     if (out.suffix == ".pt") == (layout == "transformers"):
         wanted = "a folder" if layout == "transformers" else "a file that ends in .pt"
         raise InputError(f"{out}: the layout {layout} is written as {wanted}. Give such a name.")
     if layout == "transformers":
-        write_transformers(encoder, out)
-        again = load(out)
+        export_transformers(encoder, head, out)
     else:
-        write_fairseq(encoder, head, out, FAIRSEQ if layout == "fairseq" else FAIRSEQ2)
-        again = load_fairseq(out).encoder
-    found = difference(encoder, again)
+        if dictionary and head:
+            head = in_fairseq_order(head)
+        write_fairseq(
+            encoder, head.layer if head else None, out, FAIRSEQ if layout == "fairseq" else FAIRSEQ2
+        )
+    again, layer = _read_back(out, head is not None)
+    found = difference(encoder, again, (head.layer, layer) if head and layer else None)
     if not found <= TOLERANCE:
         if out.is_dir():
             shutil.rmtree(out)
         else:
             out.unlink()
         raise InputError(
-            f"{out}: the converted encoder's outputs differ by {found:.2g} on fixed audio, more than {TOLERANCE:g}; "
+            f"{out}: the converted model's outputs differ by {found:.2g} on fixed audio, more than {TOLERANCE:g}; "
             "nothing was kept. Report the model's name."
         )
+    if dictionary and head:
+        written = ["|" if surface == " " else surface for surface in head.surfaces[len(FAIRSEQ_SPECIALS) :]]
+        fill = (f"madeupword{number:04d}" for number in range(len(written)))
+        lines = [f"{symbol or next(fill)} 1\n" for symbol in written]
+        dictionary.write_text("".join(lines), encoding="utf-8")
     return found
 
 
-def write_transformers(encoder: TransformersEncoder, folder: Path) -> None:
-    """``config.json``, ``preprocessor_config.json`` and ``model.safetensors``, as transformers opens them."""
-    folder.mkdir(parents=True)
-    config = {**encoder.model.config.to_dict(), "architectures": [f"{FAMILIES[encoder.kind]}Model"]}
-    preprocessor = {
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "feature_size": 1,
-        "sampling_rate": 16_000,
-        "padding_value": 0.0,
-        "return_attention_mask": config["feat_extract_norm"] == "layer",
-        **encoder.preprocessor,
-    }
-    for name, values in (("config.json", config), ("preprocessor_config.json", preprocessor)):
-        (folder / name).write_text(json.dumps(values, indent=1, default=str) + "\n", encoding="utf-8")
-    write_tensors(encoder.model.state_dict(), folder / "model.safetensors")
+def _read_back(out: Path, with_head: bool) -> tuple[TransformersEncoder, nn.Linear | None]:
+    """What was written, as anybody reads it."""
+    if out.suffix == ".pt":
+        checkpoint = load_fairseq(out)
+        return checkpoint.encoder, checkpoint.head
+    if with_head:
+        published = load_published(out)
+        return published.encoder, published.head
+    return load_pretrained(out), None
+
+
+def in_fairseq_order(head: CtcHead) -> CtcHead:
+    """The head with its rows as fairseq's dictionaries order them: blank, three specials, what writes something.
+
+    Specials that the head lacks get rows that are never the likeliest.
+
+    Raises:
+        InputError: a label writes "|", which is fairseq's word boundary.
+    """
+    if "|" in head.surfaces:
+        raise InputError("a label writes '|', which is fairseq's word boundary. Write another layout.")
+    numbers = [number for number in range(len(head.surfaces)) if number != head.blank]
+    silent = [number for number in numbers if not head.surfaces[number]]
+    few = len(FAIRSEQ_SPECIALS) - 1
+    order = [head.blank, *silent[:few], *(number for number in numbers if number not in silent[:few])]
+    missing = max(0, few - len(silent))
+    weight, bias = head.layer.weight.detach()[order], head.layer.bias.detach()[order]
+    at = 1 + len(silent[:few])
+    layer = nn.Linear(weight.shape[1], len(order) + missing)
+    layer.load_state_dict(
+        {
+            "weight": torch.cat([weight[:at], weight.new_zeros(missing, weight.shape[1]), weight[at:]]),
+            "bias": torch.cat([bias[:at], bias.new_full((missing,), NEVER), bias[at:]]),
+        }
+    )
+    surfaces = [head.surfaces[number] for number in order]
+    return CtcHead(layer, (*surfaces[:at], *[""] * missing, *surfaces[at:]))
 
 
 def write_fairseq(encoder: TransformersEncoder, head: nn.Linear | None, path: Path, table: Table) -> None:

@@ -1,4 +1,4 @@
-"""Writing a model for transformers: a folder that its `AutoModelForCTC` and ASR pipeline open."""
+"""Writing a model for transformers: a folder that its `AutoModelForCTC` and ASR pipeline, or `AutoModel`, open."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -17,15 +19,21 @@ from asr.encoder.transformers_encoder import FAMILIES, TransformersEncoder
 from lm.errors import InputError
 
 
-def export_transformers(
-    encoder: Encoder, head: nn.Linear, surfaces: Sequence[str], blank: int, folder: str | Path
-) -> Path:
-    """Write encoder, CTC head and vocabulary as transformers' own files.
+@dataclass(frozen=True)
+class CtcHead:
+    """The CTC layer of a recogniser, and what its labels write."""
+
+    layer: nn.Linear
+    """Hidden states (N, T, D) to logits (N, T, C)."""
+    surfaces: tuple[str, ...] = ()
+    """The text each label writes; " " is the word boundary, "" the blank and every special. Empty: not known."""
+    blank: int = 0
+
+
+def export_transformers(encoder: Encoder, head: CtcHead | None, folder: str | Path) -> Path:
+    """Write encoder, CTC head and vocabulary, or the encoder alone, as transformers' own files.
 
     Args:
-        head: hidden states to logits, D to C.
-        surfaces: the text each label writes; " " is the word boundary, "" the blank and every special.
-        blank: number of the blank label.
         folder: must not exist yet.
     Raises:
         InputError: the encoder is none of transformers', two labels write the same, or ``folder`` exists.
@@ -37,38 +45,33 @@ def export_transformers(
         )
     if folder.exists():
         raise InputError(f"{folder} exists already. Give a folder that does not.")
-    labels, delimiter, unknown = _labels(surfaces, blank)
-    config = {
-        **encoder.model.config.to_dict(),
-        "architectures": [f"{FAMILIES[encoder.kind]}ForCTC"],
-        "vocab_size": len(labels),
-        "pad_token_id": blank,
-        "dtype": "float32",
-    }
-    tokenizer = {
-        "tokenizer_class": "Wav2Vec2CTCTokenizer",
-        "pad_token": labels[blank],
-        "unk_token": unknown,
-        "bos_token": None,
-        "eos_token": None,
-        "word_delimiter_token": delimiter,
-        "replace_word_delimiter_char": " ",
-        "do_lower_case": False,
-    }
-    files = {
-        "config.json": config,
-        "vocab.json": {label: number for number, label in enumerate(labels)},
-        "tokenizer_config.json": tokenizer,
-        "preprocessor_config.json": _preprocessor(encoder),
-    }
-    prefix = encoder.model.base_model_prefix
-    weights = {
-        f"{prefix}.{name}": value.detach().cpu().contiguous()
-        for name, value in encoder.model.state_dict().items()
-    }
-    weights |= {
-        f"lm_head.{name}": value.detach().cpu().contiguous() for name, value in head.state_dict().items()
-    }
+    config = {**encoder.model.config.to_dict(), "dtype": "float32"}
+    files: dict[str, object] = {"config.json": config, "preprocessor_config.json": _preprocessor(encoder)}
+    weights = dict(encoder.model.state_dict())
+    if head is None:
+        config["architectures"] = [f"{FAMILIES[encoder.kind]}Model"]
+    else:
+        labels, delimiter, unknown = _labels(head.surfaces, head.blank)
+        config |= {
+            "architectures": [f"{FAMILIES[encoder.kind]}ForCTC"],
+            "vocab_size": len(labels),
+            "pad_token_id": head.blank,
+        }
+        files["vocab.json"] = {label: number for number, label in enumerate(labels)}
+        files["tokenizer_config.json"] = {
+            "tokenizer_class": "Wav2Vec2CTCTokenizer",
+            "pad_token": labels[head.blank],
+            "unk_token": unknown,
+            "bos_token": None,
+            "eos_token": None,
+            "word_delimiter_token": delimiter,
+            "replace_word_delimiter_char": " ",
+            "do_lower_case": False,
+        }
+        prefix = encoder.model.base_model_prefix
+        weights = {f"{prefix}.{name}": value for name, value in weights.items()}
+        weights |= {f"lm_head.{name}": value for name, value in head.layer.state_dict().items()}
+    weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Made beside its place and renamed, so that what stops halfway leaves no half model.
@@ -95,14 +98,12 @@ def _labels(surfaces: Sequence[str], blank: int) -> tuple[list[str], str, str]:
             f"labels {repeated[:4]} appear twice, which vocab.json cannot hold. Give each its own text."
         )
     delimiter = next(token for token in ("|", "▁", "<space>") if token not in written)
-    free = iter(f"<unused{number}>" for number in range(len(surfaces)))
-    labels = [delimiter if surface == " " else surface or next(free) for surface in surfaces]
+    free = chain(("<unk>", "<s>", "</s>"), (f"<unused{number}>" for number in range(len(surfaces))))
+    labels = [delimiter if surface == " " else surface for surface in surfaces]
     labels[blank] = "<pad>"
-    specials = [number for number, surface in enumerate(surfaces) if not surface and number != blank]
-    if specials:
-        labels[specials[0]] = "<unk>"
+    labels = [label or next(free) for label in labels]
     # Without an entry of its own the unknown falls to the blank rather than to a row the head lacks.
-    return labels, delimiter, "<unk>" if specials else "<pad>"
+    return labels, delimiter, "<unk>" if "<unk>" in labels else "<pad>"
 
 
 def _preprocessor(encoder: TransformersEncoder) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from asr.encoder.assets import asset_files
-from asr.encoder.fairseq import FairseqCheckpoint, fairseq_objective, load_fairseq
+from asr.encoder.fairseq import fairseq_objective, load_fairseq
 from asr.encoder.hub import ModelFiles, read_tensors
 from asr.encoder.transformers_encoder import (
     FAMILIES,
@@ -37,7 +37,9 @@ def build_transformers_encoder(config: Mapping[str, Any]) -> TransformersEncoder
     """
     settings = dict(config)
     kind = settings.pop("kind", "")
-    known = {"config", *SWITCHES} | ({"source", "language"} if kind == "pretrained" else {"preprocessor"})
+    known = {"config", "preprocessor", *SWITCHES} | (
+        {"source", "language"} if kind == "pretrained" else set()
+    )
     check_names(f"encoder {kind}", settings, known)
     switches = {name: bool(settings.pop(name, False)) for name in SWITCHES}
     options = settings.pop("config", None)
@@ -97,19 +99,6 @@ def load_pretrained(
             "encoder.preprocessor={do_normalize: true}, or false."
         )
     return encoder
-
-
-def load_checkpoint(source: str | Path) -> FairseqCheckpoint:
-    """Encoder of a published model with its CTC layer, where it is a ``.pt`` that has one.
-
-    Raises:
-        InputError: it cannot be had or read.
-    """
-    if assets := asset_files(source):
-        source = assets[0]
-    if Path(source).suffix == ".pt":
-        return load_fairseq(source)
-    return FairseqCheckpoint(encoder=load_pretrained(source), head=None)
 
 
 def published_objective(source: str | Path) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from lm.errors import InputError
 
 FAIRSEQ_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 """First entries of every fairseq dictionary; its CTC blank is the first."""
+UNUSED = re.compile(r"<unused\d+>")
+"""Rows without an entry, as `asr.encoder.export` names them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,19 @@ class PublishedCTC:
         return "upper" if upper else "lower" if lower else "none"
 
 
+def is_recogniser(source: str | Path) -> bool:
+    """Whether a published model has a CTC layer.
+
+    Raises:
+        InputError: the model cannot be had or read.
+    """
+    if assets := asset_files(source):
+        source = assets[0]
+    if Path(source).suffix == ".pt":
+        return load_fairseq(source).head is not None
+    return "lm_head.weight" in ModelFiles(source).weights()
+
+
 def load_published(source: str | Path, *, language: str = "") -> PublishedCTC:
     """Read a CTC model: hub name, folder, asset name, or a ``.pt`` with its labels beside it.
 
@@ -96,7 +112,7 @@ def load_published(source: str | Path, *, language: str = "") -> PublishedCTC:
             "Mend pad_token in tokenizer_config.json."
         )
     delimiter = _token(settings.get("word_delimiter_token", "|")) or " "
-    specials = _special_tokens(files, settings) | {labels[blank]}
+    specials = _special_tokens(files, settings) | {labels[blank], *filter(UNUSED.fullmatch, labels)}
     lowered = bool(settings.get("do_lower_case", False))
     return PublishedCTC(
         encoder=encoder,

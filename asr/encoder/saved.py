@@ -48,11 +48,28 @@ def save_encoder(
 
 
 def saved_config(source: str | Path, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Configuration of the encoder in an experiment or model folder of ours, with some settings changed."""
+    """Configuration of the encoder in an experiment or model folder of ours, with some settings changed.
+
+    Args:
+        changes: a conformer's settings; of the other kinds fields of transformers' configuration, by themselves
+            or in ``config``, and what else `asr.encoder.pretrained` takes.
+    Raises:
+        InputError: the folder is none, or ``narrowband`` is to change, which weights are adapted to once.
+    """
     config: dict[str, Any] = read_card(model_folder(source))["encoder"]
     if config["kind"] == "conformer":
         return {**config, **changes}
-    return {**config, "config": {**config.get("config", {}), **changes}}
+    if "narrowband" in changes and changes["narrowband"] != config.get("narrowband", False):
+        raise InputError(
+            f"encoder {source}: narrowband is {config.get('narrowband', False)} since its training began. "
+            "Set it where a published encoder is read."
+        )
+    own = ("config", "preprocessor", "gradient_checkpointing", "narrowband")
+    changed = {**config, **{name: value for name, value in changes.items() if name in own}}
+    for name in own[:2]:
+        changed[name] = {**config.get(name, {}), **changes.get(name, {})}
+    changed["config"] |= {name: value for name, value in changes.items() if name not in own}
+    return changed
 
 
 def load_saved_weights(encoder: Encoder, source: str | Path, *, shrink: bool = False) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asr.audio import load
 from asr.batches import epoch_batches, padded
-from asr.card import model_folder, read_card
+from asr.card import model_folder, own_folder, read_card
 from asr.config import from_mapping
 from asr.encoder import Encoder, build_encoder
 from asr.encoder.saved import saved_objective
@@ -28,7 +28,7 @@ FRAMES_OF_AN_UTTERANCE = 50
 
 def open_encoder(source: str | Path) -> Encoder:
     """The encoder of an experiment or model folder of ours, or a published one by name."""
-    kind = "saved" if Path(source).is_dir() else "pretrained"
+    kind = "saved" if own_folder(source) else "pretrained"
     return build_encoder({"kind": kind, "source": str(source)}).eval()
 
 
@@ -38,7 +38,7 @@ def open_pretrained(source: str | Path) -> PretrainModel:
     Raises:
         InputError: the folder holds no objective.
     """
-    weights = saved_objective(source) if Path(source).is_dir() else {}
+    weights = saved_objective(source) if own_folder(source) else {}
     config = Path(source) / "config.yaml"
     if not weights or not config.is_file():
         raise InputError(f"{source} holds no objective. Give the experiment folder of recipes.pretrain.")

@@ -195,7 +195,9 @@ class Wav2Vec2(Objective):
             context, targets, codes, num_masked, negatives, config.contrastive_temperature
         )
         count = num_masked.sum()
-        terms = {"contrastive": contrastive, "diversity": quantized.diversity_loss() * count}
+        # Of no frame at all the shares of codes are no numbers.
+        diversity = quantized.diversity_loss() * count if count else contrastive.new_zeros(())
+        terms = {"contrastive": contrastive, "diversity": diversity}
         loss = config.contrastive_weight * (
             terms["contrastive"] + config.diversity_weight * terms["diversity"]
         )

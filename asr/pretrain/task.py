@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -135,34 +137,12 @@ class PretrainTask:
     @torch.inference_mode()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """The loss on dev, in all and by group, with the same masks every time."""
-        totals: dict[Group, Outcome] = {}
         by_group: dict[Group, list[Utterance]] = {}
         for utterance in self.dev:
             by_group.setdefault(group_of(utterance, self.config.mix.levels), []).append(utterance)
-        cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        with torch.random.fork_rng(cuda):
-            torch.manual_seed(0)
-            for group, utterances in by_group.items():
-                order = epoch_batches(
-                    [min(self.config.crop_s, each.duration_s) for each in utterances],
-                    batch_s=self.config.batch_s,
-                    seed=0,
-                    epoch=0,
-                )
-                for indices in order:
-                    batch = self._collate(
-                        [
-                            (each.id, self.cache.load(each)[: seconds_to_samples(self.config.crop_s)])
-                            for each in (utterances[index] for index in indices)
-                        ]
-                    )
-                    device = next(model.parameters()).device
-                    out = model(batch.waveforms.to(device), batch.num_samples.to(device))
-                    totals[group] = add(totals[group], out) if group in totals else out
-        everything = list(totals.values())
-        total = everything[0]
-        for each in everything[1:]:
-            total = add(total, each)
+        with same_masks():
+            totals = {group: self._outcome(model, utterances) for group, utterances in by_group.items()}
+        total = together(totals.values())
         losses = {group: float(out.loss / out.count) for group, out in totals.items()}
         self.mixture.learn(losses)
         row = {"score": float(total.loss / total.count)}
@@ -171,6 +151,26 @@ class PretrainTask:
         if len(losses) > 1:
             row |= {f"loss/{'/'.join(group)}": value for group, value in losses.items()}
         return row
+
+    def _outcome(self, model: nn.Module, utterances: Sequence[Utterance]) -> Outcome:
+        """The objective on some utterances."""
+        order = epoch_batches(
+            [min(self.config.crop_s, each.duration_s) for each in utterances],
+            batch_s=self.config.batch_s,
+            seed=0,
+            epoch=0,
+        )
+        device = next(model.parameters()).device
+        outcomes = []
+        for indices in order:
+            batch = self._collate(
+                [
+                    (each.id, self.cache.load(each)[: seconds_to_samples(self.config.crop_s)])
+                    for each in (utterances[index] for index in indices)
+                ]
+            )
+            outcomes.append(model(batch.waveforms.to(device), batch.num_samples.to(device)))
+        return together(outcomes)
 
     def state(self) -> dict[str, Any]:
         """The mixture's."""
@@ -241,24 +241,36 @@ def crop(
     return waveform[first : first + longest]
 
 
-def add(one: Outcome, other: Outcome) -> Outcome:
-    """Two batches as one; the spread is their mean, weighted by frames."""
+@contextmanager
+def same_masks() -> Iterator[None]:
+    """Whatever is drawn inside is drawn alike every time, and changes nothing outside."""
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(cuda):
+        torch.manual_seed(0)
+        yield
+
+
+def together(outcomes: Iterable[Outcome]) -> Outcome:
+    """Batches as one; the spread is their mean, weighted by frames."""
 
     def both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
         return None if first is None or second is None else first + second
 
-    count = one.count + other.count
-    spread = None
-    if one.spread is not None and other.spread is not None:
-        spread = (one.spread * one.count + other.spread * other.count) / count
-    return Outcome(
-        one.loss + other.loss,
-        count,
-        {name: value + other.terms[name] for name, value in one.terms.items()},
-        right=both(one.right, other.right),
-        codes=both(one.codes, other.codes),
-        spread=spread,
-    )
+    def add(one: Outcome, other: Outcome) -> Outcome:
+        count = one.count + other.count
+        spread = None
+        if one.spread is not None and other.spread is not None:
+            spread = (one.spread * one.count + other.spread * other.count) / count
+        return Outcome(
+            one.loss + other.loss,
+            count,
+            {name: value + other.terms[name] for name, value in one.terms.items()},
+            right=both(one.right, other.right),
+            codes=both(one.codes, other.codes),
+            spread=spread,
+        )
+
+    return reduce(add, outcomes)
 
 
 def measures(out: Outcome) -> dict[str, float]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from asr.curate import CurateConfig, curate
 from asr.curate.music import low_energy_share
 from asr.curate.snr import LOWEST_DB, TABLE, wada_snr
 from asr.manifest import read_manifest
+from asr.segment import VadConfig
 from lm.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,6 +128,38 @@ def test_a_second_run_hears_only_what_is_new(
     assert heard == []
     with pytest.raises(InputError, match="curated with other settings"):
         curate(recordings, tmp_path / "out", CurateConfig(min_snr_db=3))
+
+
+def test_an_original_and_its_copy_are_told_apart_and_a_small_collection_has_a_dev(
+    tmp_path: Path, talk: NDArray[np.float32]
+) -> None:
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for name, sound in {"a b.wav": talk, "a_b.flac": talk[:-16_000], "c.wav": talk[8_000:]}.items():
+        soundfile.write(folder / name, sound, 16_000)
+    curate(folder, tmp_path / "out", CurateConfig())
+    rows = read_manifest(tmp_path / "out" / "manifest.tsv")  # refuses two of one id
+    recordings = {row.audio.name: row.extra["recording"] for row in rows}
+    assert recordings["c.wav"] == "c"
+    assert len(set(recordings.values())) == 3
+    assert len({row.audio for row in rows if row.split == "dev"}) == 1
+    assert all(row.split == "train" for row in curate(folder, tmp_path / "out", CurateConfig(dev_share=0))[0])
+    # Of a single file the last stretches.
+    config = CurateConfig(min_s=0.1, vad=VadConfig(max_segment_s=4))
+    splits = [row.split for row in curate(folder / "c.wav", tmp_path / "one", config)[0]]
+    assert splits == ["train"] * (len(splits) - 1) + ["dev"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep such names out")
+def test_a_file_whose_name_is_not_utf_8_is_reported(tmp_path: Path, talk: NDArray[np.float32]) -> None:
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    soundfile.write(folder / "good.wav", talk, 16_000)
+    shutil.copy(folder / "good.wav", os.fsdecode(bytes(folder) + b"/ni\xf1o.wav"))
+    utterances, problems = curate(folder, tmp_path / "out", CurateConfig())
+    assert utterances
+    assert len(problems) == 1
+    assert "ni\\xf1o.wav': its name is not UTF-8. Rename it." in problems[0]
 
 
 def test_the_command(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,8 +18,14 @@ import torch
 from safetensors.torch import load_file
 
 from asr.checkpoint import whole_checkpoints
+from asr.ctc import CtcConfig
+from asr.encoder import build_encoder
+from asr.joint import JointConfig, JointTask
 from asr.manifest import read_manifest, write_manifest
 from asr.model import CTCModel, load_model, save_model
+from asr.pretrain.objectives import ObjectiveConfig
+from asr.text import TextPolicy
+from asr.tokenizer import character_tokenizer
 from asr.trainer import TrainerConfig, learning_rate
 from lm.errors import InputError
 from recipes.finetune_ctc import finetune
@@ -44,6 +50,16 @@ def test_training_goes_on_from_a_recogniser(tmp_path: Path, trained: Path, tone_
     assert load_model(tmp_path / "exp" / "model").tokenizer.surfaces == ("", " ", *"abcdef")
     rows = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
     assert best["cer"] == pytest.approx(min(row["cer"] for row in rows), abs=0.02)
+
+
+def test_a_recogniser_without_the_letters_is_refused_and_they_are_listed(
+    tmp_path: Path, trained: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [replace(row, text=row.text.replace("a", "ɲ")) for row in read_manifest(tone_corpus)]
+    write_manifest(rows, tmp_path / "other.tsv")
+    with pytest.raises(InputError, match=r"no label for .* of the training texts' characters"):
+        finetune(configure(tmp_path, tmp_path / "other.tsv", f"recogniser={trained}", "trainer.updates=1"))
+    assert "x ɲ (U+0272 LATIN SMALL LETTER N WITH LEFT HOOK), which no label writes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -307,5 +323,24 @@ def test_a_self_supervised_loss_beside_ctc(tmp_path: Path, tone_corpus: Path) ->
     )
     assert any(name.startswith("objective.") for name in first)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
-    # What is saved is a plain recogniser.
+    # What is saved is a plain recogniser; dev tells of both.
     assert load_model(exps[0] / "model").tokenizer.surfaces == ("", " ", *"abcdef")
+    rows = [json.loads(line) for line in (exps[0] / "history.jsonl").read_text().splitlines()]
+    assert {"cer", "objective", "accuracy"} <= rows[-1].keys()
+
+
+def test_a_contrastive_loss_beside_ctc_cools_and_bears_short_utterances(
+    tmp_path: Path, tone_corpus: Path
+) -> None:
+    train, dev = (read_manifest(tone_corpus, split=split)[:4] for split in ("train", "dev"))
+    model = CTCModel(
+        build_encoder({"kind": "conformer", "width": 16, "num_layers": 2, "num_heads": 2}),
+        character_tokenizer([row.text for row in train], TextPolicy(), min_count=1),
+    )
+    objective = ObjectiveConfig(kind="wav2vec2", gumbel=(1.0, 0.25), gumbel_share=0.5, mask_span_s=10.0)
+    task = JointTask(model, train, dev, CtcConfig(), 1, JointConfig(weight=0.5, objective=objective), {})
+    out = task.step(task.model, task.load(0, task.plan(0)[0]), 0.25)
+    assert torch.isfinite(out.loss)  # no utterance is as long as a span
+    assert task.model.objective.quantizer.temperature == pytest.approx(0.5)  # type: ignore[union-attr]
+    assert "objective" not in task.evaluate(task.model)
+    assert {watch.value for watch in task.watches()} > {"blank_ratio", "code_perplexity"}

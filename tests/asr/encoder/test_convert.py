@@ -10,16 +10,22 @@ import torch
 from torch import Tensor
 
 from asr.cli import main
+from asr.encoder import build_encoder
 from asr.encoder.assets import asset_files
 from asr.encoder.convert import Layout, convert, difference, write_fairseq
+from asr.encoder.export import CtcHead, export_transformers
 from asr.encoder.fairseq import fairseq_objective, load_fairseq
 from asr.encoder.layouts import FAIRSEQ
 from asr.encoder.pretrained import load_pretrained, published_objective
 from asr.encoder.published import load_published
+from asr.encoder.saved import save_encoder
 from asr.encoder.transformers_encoder import TransformersEncoder
+from asr.model import CTCModel, save_model
+from asr.text import TextPolicy
+from asr.tokenizer import character_tokenizer
 from lm.errors import InputError
 from tests.asr.encoder.test_fairseq import same
-from tests.asr.encoder.tiny import tiny_encoder
+from tests.asr.encoder.tiny import batch, tiny_encoder, waveforms
 
 
 def fairseq2_state(encoder: TransformersEncoder, *, large: bool) -> dict[str, Tensor]:
@@ -128,10 +134,10 @@ def test_every_layout_is_written_and_read_back(layout: Layout, large: bool, tmp_
     if layout == "fairseq2":
         encoder.preprocessor["do_normalize"] = large  # its files do not say
     out = tmp_path / ("folder" if layout == "transformers" else "model.pt")
-    assert convert(encoder, None, out, layout, load_pretrained) < 1e-5
+    assert convert(encoder, None, out, layout) < 1e-5
     assert difference(encoder, load_pretrained(out)) < 1e-5
     with pytest.raises(InputError, match="exists already"):
-        convert(encoder, None, out, layout, load_pretrained)
+        convert(encoder, None, out, layout)
 
 
 def test_a_recogniser_keeps_its_layer(tmp_path: Path) -> None:
@@ -139,34 +145,100 @@ def test_a_recogniser_keeps_its_layer(tmp_path: Path) -> None:
     encoder.preprocessor["do_normalize"] = True
     for layout in ("fairseq", "fairseq2"):
         path = tmp_path / f"{layout}.pt"
-        convert(encoder, head, path, layout, load_pretrained)  # type: ignore[arg-type]
+        convert(encoder, CtcHead(head), path, layout)  # type: ignore[arg-type]
         again = load_fairseq(path).head
         assert again is not None
         assert torch.equal(again.weight, head.weight)
+
+
+def logits(path: Path, waves: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+    """Of each label by what it writes, through whatever reads the layout."""
+    published = load_published(path)
+    with torch.no_grad():
+        out = published.head(published.encoder.eval()(waves, lengths).hidden)
+    return {surface: out[..., number] for number, surface in enumerate(published.surfaces) if surface}
+
+
+def test_a_recogniser_goes_from_transformers_to_fairseq_and_back_with_its_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder, head = tiny_encoder("wav2vec2 large", num_attention_heads=1), torch.nn.Linear(32, 6)
+    surfaces = ("a", " ", "", "ñ", "", "sh")  # the blank is the fifth
+    export_transformers(encoder, CtcHead(head, surfaces, 4), tmp_path / "theirs")
+    steps = [
+        ("theirs", "fairseq/model.pt", "fairseq"),
+        ("fairseq/model.pt", "again", "transformers"),
+        ("again", "own.pt", "fairseq2"),
+    ]
+    for source, out, layout in steps:
+        assert main(["convert", str(tmp_path / source), str(tmp_path / out), "--to", layout]) == 0
+        assert "CTC layer's outputs on fixed audio" in capsys.readouterr().out
+    dictionary = (tmp_path / "fairseq" / "dict.ltr.txt").read_text(encoding="utf-8")
+    assert [line.split()[0] for line in dictionary.splitlines()] == ["a", "|", "ñ", "sh"]
+    waves = batch(waveforms())
+    expected = logits(tmp_path / "theirs", *waves)
+    for path in ("fairseq/model.pt", "again"):
+        found = logits(tmp_path / path, *waves)
+        assert found.keys() == expected.keys() == {"a", " ", "ñ", "sh"}
+        for surface, values in found.items():
+            torch.testing.assert_close(values, expected[surface], atol=1e-4, rtol=0)
+    assert load_fairseq(tmp_path / "own.pt").head is not None
+    # A recogniser without its dictionary: the labels, or the encoder alone.
+    (tmp_path / "fairseq" / "dict.ltr.txt").unlink()
+    command = [
+        "convert",
+        str(tmp_path / "fairseq" / "model.pt"),
+        str(tmp_path / "bare"),
+        "--to",
+        "transformers",
+    ]
+    assert main(command) == 1
+    assert "Or give --encoder" in capsys.readouterr().err
+    assert main([*command, "--encoder"]) == 0
+    assert difference(encoder, load_pretrained(tmp_path / "bare")) < 1e-5
+
+
+def test_our_own_models_are_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder = tiny_encoder("wav2vec2 large", num_attention_heads=1)
+    tokenizer = character_tokenizer(["ñuka wasi"], TextPolicy(), min_count=1)
+    model = CTCModel(encoder, tokenizer)
+    save_model(model.eval(), tmp_path / "exp" / "model")
+    save_encoder(encoder, tmp_path / "pre", facts={}, objective={"quantizer.weight": torch.zeros(2)})
+    assert main(["convert", str(tmp_path / "exp"), str(tmp_path / "out"), "--to", "transformers"]) == 0
+    published = load_published(tmp_path / "out")
+    assert torch.equal(published.head.weight, model.head.weight)
+    assert published.surfaces == tuple(tokenizer.surfaces)
+    capsys.readouterr()
+    assert main(["convert", str(tmp_path / "pre"), str(tmp_path / "pre.pt"), "--to", "fairseq"]) == 0
+    assert "left behind: the layers of the pretraining objective" in capsys.readouterr().err
+    conformer = build_encoder({"kind": "conformer", "width": 32, "num_layers": 1, "num_heads": 2})
+    save_encoder(conformer, tmp_path / "conformer", facts={}, objective={})
+    assert main(["convert", str(tmp_path / "conformer"), str(tmp_path / "c.pt"), "--to", "fairseq"]) == 1
+    assert "kind conformer has no other layout" in capsys.readouterr().err
 
 
 def test_what_differs_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     encoder = tiny_encoder("wav2vec2 base", num_attention_heads=1)
     encoder.preprocessor["do_normalize"] = True  # fairseq2's reader takes a base model for one without
     with pytest.raises(InputError, match=r"outputs differ by .* nothing was kept"):
-        convert(encoder, None, tmp_path / "model.pt", "fairseq2", load_pretrained)
+        convert(encoder, None, tmp_path / "model.pt", "fairseq2")
     assert not (tmp_path / "model.pt").exists()
     with pytest.raises(InputError, match=r"written as a file that ends in .pt"):
-        convert(encoder, None, tmp_path / "folder", "fairseq", load_pretrained)
+        convert(encoder, None, tmp_path / "folder", "fairseq")
     with pytest.raises(InputError, match=r"Give a wav2vec 2.0"):
-        convert(tiny_encoder("hubert base"), None, tmp_path / "f", "transformers", load_pretrained)
+        convert(tiny_encoder("hubert base"), None, tmp_path / "f", "transformers")
 
 
 def test_weights_that_a_layout_has_no_name_for_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no name for .*adapter_layer"):
-        convert(tiny_encoder("mms"), None, tmp_path / "m.pt", "fairseq", load_pretrained)
+        convert(tiny_encoder("mms"), None, tmp_path / "m.pt", "fairseq")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     encoder = tiny_encoder("wav2vec2 large", num_attention_heads=1)
-    convert(encoder, None, tmp_path / "one.pt", "fairseq", load_pretrained)
+    convert(encoder, None, tmp_path / "one.pt", "fairseq")
     assert main(["convert", str(tmp_path / "one.pt"), str(tmp_path / "two"), "--to", "transformers"]) == 0
-    assert "largest difference of the outputs on fixed audio" in capsys.readouterr().out
+    assert "largest difference of the encoder's outputs on fixed audio" in capsys.readouterr().out
     assert difference(encoder, load_pretrained(tmp_path / "two")) < 1e-5
 
 
@@ -204,5 +276,26 @@ def test_a_normalisation_that_does_not_fit_the_model_must_be_said(tmp_path: Path
     with pytest.raises(InputError, match=r"files say do_normalize=false. Say which it is"):
         load_pretrained(tmp_path / "w2v.pt")
     for said in (True, False):
-        loaded = load_pretrained(tmp_path / "w2v.pt", preprocessor={"do_normalize": said})
+        loaded = build_encoder(
+            {
+                "kind": "pretrained",
+                "source": str(tmp_path / "w2v.pt"),
+                "preprocessor": {"do_normalize": said},
+            }
+        )
+        assert isinstance(loaded, TransformersEncoder)
         assert loaded.preprocessor["do_normalize"] is said
+
+
+def test_a_saved_encoder_takes_every_setting_of_its_kind_but_narrowband(tmp_path: Path) -> None:
+    save_encoder(tiny_encoder("wav2vec2 large"), tmp_path / "exp", facts={}, objective={})
+    saved = {"kind": "saved", "source": str(tmp_path / "exp")}
+    changes = {"gradient_checkpointing": True, "config": {"layerdrop": 0.25}, "activation_dropout": 0.125}
+    encoder = build_encoder({**saved, **changes, "preprocessor": {"do_normalize": False}})
+    assert isinstance(encoder, TransformersEncoder)
+    assert encoder.gradient_checkpointing
+    assert encoder.layer_drop == 0.25
+    assert encoder.model.config.activation_dropout == 0.125
+    assert encoder.preprocessor == {"do_normalize": False}
+    with pytest.raises(InputError, match="narrowband is False since its training began"):
+        build_encoder({**saved, "narrowband": True})

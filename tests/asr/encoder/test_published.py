@@ -11,7 +11,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
 
-from asr.encoder.export import export_transformers
+from asr.encoder.export import CtcHead, export_transformers
 from asr.encoder.hub import ModelFiles
 from asr.encoder.pretrained import load_pretrained
 from asr.encoder.published import load_published
@@ -61,7 +61,7 @@ def test_an_exported_folder_gives_the_same_emissions_through_transformers_and_ba
     name: str, tmp_path: Path
 ) -> None:
     encoder, head = tiny_encoder(name), torch.nn.Linear(32, len(SURFACES))
-    folder = export_transformers(encoder, head, SURFACES, 0, tmp_path / "exported")
+    folder = export_transformers(encoder, CtcHead(head, SURFACES), tmp_path / "exported")
     wave = waveforms()[6]
     with torch.no_grad():
         expected = head(encoder(*batch([wave])).hidden)[0]
@@ -83,7 +83,7 @@ def test_an_exported_folder_gives_the_same_emissions_through_transformers_and_ba
 
 def test_the_asr_pipeline_of_transformers_opens_an_exported_folder(tmp_path: Path) -> None:
     encoder, head = tiny_encoder("wav2vec2 large"), torch.nn.Linear(32, len(SURFACES))
-    folder = export_transformers(encoder, head, SURFACES, 0, tmp_path / "exported")
+    folder = export_transformers(encoder, CtcHead(head, SURFACES), tmp_path / "exported")
     wave = waveforms()[4]
     text = transformers.pipeline("automatic-speech-recognition", model=str(folder))(wave.numpy())["text"]
     with torch.no_grad():
@@ -95,10 +95,10 @@ def test_the_asr_pipeline_of_transformers_opens_an_exported_folder(tmp_path: Pat
 def test_exporting_refuses_what_transformers_cannot_hold(tmp_path: Path) -> None:
     encoder, head = tiny_encoder("hubert base"), torch.nn.Linear(32, 3)
     with pytest.raises(InputError, match=r"'a'.*twice"):
-        export_transformers(encoder, head, ("", "a", "a"), 0, tmp_path / "new")
+        export_transformers(encoder, CtcHead(head, ("", "a", "a")), tmp_path / "new")
     assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match="exists"):
-        export_transformers(encoder, head, ("", "a", "b"), 0, tmp_path)
+        export_transformers(encoder, CtcHead(head, ("", "a", "b")), tmp_path)
 
 
 @pytest.mark.parametrize("pickled", [False, True])

@@ -1,0 +1,51 @@
+"""The objective beside an encoder, with the weights that its source was pretrained with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from asr.encoder import Encoder
+from asr.encoder.saved import saved_objective
+from asr.pretrain.objectives import ObjectiveConfig, PretrainModel, sized_for
+from lm.errors import InputError
+
+
+def with_objective(encoder: Encoder, config: ObjectiveConfig, source: Mapping[str, Any]) -> PretrainModel:
+    """An encoder with its objective, of the sizes and with the weights that the encoder's source brings.
+
+    Args:
+        source: the settings that the encoder was built of; empty begins with new layers and quantiser.
+    Raises:
+        InputError: the source was pretrained with another objective.
+    """
+    found = source_objective(source, config.kind)
+    model = PretrainModel(encoder, sized_for(config, found))
+    if not found:
+        return model
+    own = model.objective.state_dict()
+    for name in sorted(own.keys() | found.keys()):
+        ours, theirs = own.get(name), found.get(name)
+        if ours is None or theirs is None or ours.shape != theirs.shape:
+            has = "none" if theirs is None else str(tuple(theirs.shape))
+            wants = "none" if ours is None else str(tuple(ours.shape))
+            raise InputError(
+                f"{source['source']} was pretrained with another objective: for {name} it has {has}, "
+                f"objective.kind={config.kind} with these settings wants {wants}. "
+                "Give its own objective.kind, or set fresh_objective=true."
+            )
+    model.objective.load_state_dict(found)
+    return model
+
+
+def source_objective(source: Mapping[str, Any], kind: str) -> dict[str, Tensor]:
+    """Weights that an encoder's source was pretrained with, beside its own; empty where it brings none."""
+    if source.get("kind") == "saved":
+        return saved_objective(source.get("source", ""))
+    if source.get("kind") == "pretrained" and kind == "wav2vec2":
+        from asr.encoder.pretrained import published_objective
+
+        return published_objective(source.get("source", ""))
+    return {}
