@@ -29,16 +29,7 @@ def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] =
     Raises:
         InputError: missing file, bad YAML, unknown key (the nearest known one is named), wrong type.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise InputError(f"configuration {path}: {error.strerror}. Give the path of a YAML file.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"configuration {path} is not YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(values, dict):
-        raise InputError(
-            f"configuration {path} holds {type(values).__name__}, not a mapping. Write `key: value` lines."
-        )
+    values = read_yaml(path)
     for override in overrides:
         name, equals, value = override.partition("=")
         if not equals:
@@ -54,6 +45,25 @@ def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] =
         except yaml.YAMLError as error:
             raise InputError(f"override {override!r}: the value is not YAML.") from error
     return from_mapping(kind, values)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A configuration as it is written.
+
+    Raises:
+        InputError: missing file, bad YAML, or no mapping.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise InputError(f"configuration {path}: {error.strerror}. Give the path of a YAML file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"configuration {path} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(values, dict):
+        raise InputError(
+            f"configuration {path} holds {type(values).__name__}, not a mapping. Write `key: value` lines."
+        )
+    return values
 
 
 def from_mapping(kind: type[Config], values: dict[str, Any], where: str = "") -> Config:
@@ -134,6 +144,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise InputError(f"configuration: {where} is {value!r}. Give a mapping.")
+        if strange := [key for key in value if not isinstance(key, str)]:
+            raise InputError(
+                f"configuration: {where} has the name {strange[0]!r}, which YAML does not read as text. "
+                "Write it in quotes, as 'no'."
+            )
         return {key: _convert(get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):

@@ -114,6 +114,7 @@ class CtcTask:
         self.cache = AudioCache(config.cache_gb * 1e9)
         self.dev = readable(dev, self.cache)
         self.mixture = Mixture(self.train, config.mix, seed)
+        self.mixture.check_dev(self.dev)
         unknown = [layer for layer in config.inter_layers if not 1 <= layer <= model.encoder.num_layers]
         if unknown:
             raise InputError(
@@ -271,7 +272,11 @@ class CtcTask:
         if len(by_group) > 1:
             row |= {f"cer/{'/'.join(group)}": counts.rate for group, counts in by_group.items()}
             row |= {f"loss/{'/'.join(group)}": losses[group] / max(1, labels[group]) for group in losses}
-        return row
+        return row | self.mixture.row()
+
+    def tables(self) -> dict[str, str]:
+        """What was drawn of each group."""
+        return self.mixture.tables()
 
     def state(self) -> dict[str, Any]:
         """The mixture's."""
@@ -333,8 +338,6 @@ class CtcTask:
     def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write the model folder."""
         save_model(self.recogniser_of(model), folder, facts=facts)
-        if self.config.mix.levels:
-            (folder.parent / "drawn.tsv").write_text(self.mixture.table(), encoding="utf-8")
 
     def _dev_batch(self, indices: list[int]) -> CtcBatch:
         rows = [self.dev[index] for index in indices]

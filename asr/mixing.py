@@ -44,6 +44,11 @@ class MixConfig:
             raise InputError(f"mix.temperature is {list(self.temperature)}. Give numbers from 0.")
         if self.skill_eta and not self.levels:
             raise InputError("mix.skill_eta needs groups: name columns in mix.levels, as [language].")
+        if self.skill_eta and self.temperature:
+            raise InputError(
+                "mix.temperature and mix.skill_eta both say what the shares are. Leave out one: mix.temperature=[] "
+                "or mix.skill_eta=0."
+            )
 
 
 def group_of(utterance: Utterance, levels: Sequence[str]) -> Group:
@@ -114,7 +119,7 @@ class Mixture:
     def __init__(self, utterances: Sequence[Utterance], config: MixConfig, seed: int) -> None:
         """
         Raises:
-            InputError: a column is missing.
+            InputError: a column is missing, or the skill graph names a group that is not there.
         """
         self.config = config
         self.seed = seed
@@ -125,6 +130,13 @@ class Mixture:
             self.members.setdefault(group, []).append(index)
         self.seconds = {group: float(self.durations[rows].sum()) for group, rows in self.members.items()}
         self.groups = sorted(self.members)
+        names = {group[-1] for group in self.groups if group}
+        graph = config.skill_graph
+        if strange := sorted({*graph, *(to for edges in graph.values() for to in edges)} - names):
+            raise InputError(
+                f"mix.skill_graph names {strange[0]!r}, which no training utterance has in the column "
+                f"{config.levels[-1] if config.levels else ''!r}; there are {', '.join(sorted(names)) or 'no groups'}."
+            )
         temperature = config.temperature or (1.0,) * len(config.levels)
         self.shares = temperature_shares(self.seconds, temperature)
         """Share of each group from the next epoch on."""
@@ -138,6 +150,20 @@ class Mixture:
         self.losses: list[dict[Group, float]] = []
         self.drawn_s: dict[Group, float] = dict.fromkeys(self.groups, 0.0)
         """Seconds of each group that training has taken."""
+
+    def check_dev(self, dev: Sequence[Utterance]) -> None:
+        """Refuse, where Skill-it is on, a dev split that tells nothing of a group.
+
+        Raises:
+            InputError: it lacks one.
+        """
+        heard = {group_of(utterance, self.config.levels) for utterance in dev}
+        missing = [group for group in self.groups if group not in heard]
+        if self.config.skill_eta and missing:
+            raise InputError(
+                f"mix.skill_eta is on and dev has nothing of {' '.join(missing[0])}. "
+                "Give every group of the training split dev utterances."
+            )
 
     def draw(self, epoch: int) -> list[int]:
         """Utterances of an epoch, some of them more than once; the epochs are asked for in order."""
@@ -167,12 +193,6 @@ class Mixture:
         """Follow the losses of an evaluation on dev, where Skill-it is on; from the next epoch on."""
         if not self.config.skill_eta:
             return
-        missing = [group for group in self.groups if group not in losses]
-        if missing:
-            raise InputError(
-                f"mix.skill_eta is on and dev has nothing of {' '.join(missing[0])}. "
-                "Give every group of the training split dev utterances."
-            )
         self.losses = [*self.losses, dict(losses)][-self.config.skill_window :]
         self.shares = self._skill_shares(self.losses)
 
@@ -193,6 +213,16 @@ class Mixture:
         for name in ("begun", "taken", "shares", "drawn_s"):
             setattr(self, name, dict(zip(self.groups, state[name], strict=True)))
         self.losses = [dict(zip(self.groups, row, strict=True)) for row in state["losses"]]
+
+    def row(self) -> dict[str, float]:
+        """Shares from the next epoch on, for the history, where Skill-it moves them."""
+        if not self.config.skill_eta:
+            return {}
+        return {f"share/{'/'.join(group)}": share for group, share in self.shares.items()}
+
+    def tables(self) -> dict[str, str]:
+        """``drawn.tsv``, where there are groups."""
+        return {"drawn.tsv": self.table()} if self.config.levels else {}
 
     def table(self) -> str:
         """What there is of each group and what was taken of it, tab-separated."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,8 @@ from typing import Any, Literal, Protocol
 
 from torch import nn
 
-from asr.card import model_folder
-from asr.config import Config, load_config, save_config
+from asr.card import model_folder, own_folder, read_card
+from asr.config import Config, load_config, read_yaml, save_config, to_mapping
 from asr.ctc import CtcConfig, trainable
 from asr.encoder import build_encoder
 from asr.encoder.lora import LoraSettings, add_adapters
@@ -24,6 +25,13 @@ from asr.tokenizer import Tokenizer, character_tokenizer, code_point, piece_toke
 from asr.trainer import Task, Trainer, TrainerConfig
 from lm.errors import InputError
 
+SOURCES = ("recogniser", "source", "decoder_from", "source_from")
+"""Settings that name a model to begin with."""
+BEGINNING = (
+    *("recogniser", "encoder", "freeze_features", "lora", "head_dropout", "fresh_objective"),
+    *("policy", "target_policy", "decoder_from", "source_from", "hub_decoder"),
+)
+"""Settings of the recipes that a training cannot change once it has begun."""
 UNWRITABLE = 0.001
 """Share of the training texts' characters that a recogniser to begin with may have no label for."""
 
@@ -103,10 +111,21 @@ def transcribed_rows(config: CorpusConfig) -> tuple[list[Utterance], list[Uttera
 
 
 def training_rows(config: CorpusConfig) -> list[Utterance]:
-    """Training rows of the languages and lengths that the configuration asks for."""
+    """Training rows of the languages and lengths that the configuration asks for.
+
+    Raises:
+        InputError: there is no row at all of one of the languages.
+    """
+    rows = config.rows(config.train_split)
+    known = {row.language for row in rows}
+    if missing := [language for language in config.languages if language not in known]:
+        raise InputError(
+            f"languages names {missing[0]!r}, of which the split {config.train_split!r} of {config.manifest} has no "
+            f"row; it has {', '.join(sorted(known - {''})) or 'none'}."
+        )
     return [
         row
-        for row in config.rows(config.train_split)
+        for row in rows
         if row.duration_s <= config.max_duration_s
         and (not config.languages or row.language in config.languages)
     ]
@@ -228,13 +247,53 @@ def train_task(task: Task[Any], config: Experiment, tokenizer: Tokenizer | None 
         config: written there, resolved.
         tokenizer: written there, for what needs it beside the model.
     """
-    trainer = Trainer(task, config.trainer, config.exp)
+    trainer = Trainer(task, config.trainer, config.exp, beginning(config))
     # Written only now: an experiment of other settings would have been refused.
     config.exp.mkdir(parents=True, exist_ok=True)
-    save_config(config, config.exp / "config.yaml")
+    path = config.exp / "config.yaml"
+    if trainer.update:
+        for line in changed_settings(path, config):
+            print(f"going on from update {trainer.update} with other settings: {line}", file=sys.stderr)
+    if trainer.update < config.trainer.updates:
+        save_config(config, path)
     if tokenizer:
         tokenizer.save(config.exp / "tokenizer.json")
     return trainer.run()
+
+
+def beginning(config: Experiment) -> dict[str, Any]:
+    """The settings that say what a model was made of; folders of ours by what they hold, wherever they lie."""
+
+    def told(name: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: told(key, item) for key, item in value.items()}
+        if name in SOURCES and value and (folder := own_folder(value)):
+            return read_card(folder)["sha256"]
+        return value
+
+    settings = to_mapping(config)
+    found = {f"settings of {name}": told(name, settings[name]) for name in BEGINNING if name in settings}
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
+
+
+def changed_settings(path: Path, config: Experiment) -> list[str]:
+    """What an experiment's ``config.yaml`` and a configuration say differently, ``name: old -> new``."""
+    if not path.is_file():
+        return []
+
+    def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+        if not isinstance(values, dict):
+            return {prefix: values}
+        parts = [flat(value, f"{prefix}.{name}" if prefix else name) for name, value in values.items()]
+        return {name: value for part in parts for name, value in part.items()}
+
+    old, new = (flat(values) for values in (read_yaml(path), to_mapping(config)))
+    return [
+        f"{name}: {old.get(name)!r} -> {new.get(name)!r}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
 
 
 def run_recipe(

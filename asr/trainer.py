@@ -60,7 +60,7 @@ class TrainerConfig:
     beta2: float = 0.98
     weight_decay: float = 0.01
     clip_norm: float = 5.0
-    """Largest gradient norm; steeper ones are scaled down."""
+    """Largest gradient norm; steeper ones are scaled down. 0 scales none."""
     accumulate: int = 1
     """Batches per update, of each process."""
     loader_threads: int = 1
@@ -82,11 +82,19 @@ class TrainerConfig:
     """CPU threads; 0 leaves torch's own choice."""
 
     def __post_init__(self) -> None:
-        for name in ("updates", "accumulate", "evaluate_every", "keep_checkpoints"):
+        for name in ("updates", "accumulate", "evaluate_every", "keep_checkpoints", "loader_threads"):
             if getattr(self, name) < 1:
                 raise InputError(f"trainer.{name} is {getattr(self, name)}. Give a number from 1.")
-        if self.seed < 0:
-            raise InputError(f"trainer.seed is {self.seed}. Give a number from 0.")
+        for name in ("seed", "clip_norm", "freeze_updates", "patience", "threads", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise InputError(f"trainer.{name} is {getattr(self, name)}. Give a number from 0.")
+        if not self.lr > 0:
+            raise InputError(f"trainer.lr is {self.lr}. Give a number above 0.")
+        if not (self.warmup >= 0 and self.hold >= 0 and self.warmup + self.hold <= 1):
+            raise InputError(
+                f"trainer.warmup and trainer.hold are {self.warmup} and {self.hold}. They are shares of the updates, "
+                "not numbers of them: give two that add up to at most 1."
+            )
         if not 0 < self.final_lr_scale <= 1:
             raise InputError(
                 f"trainer.final_lr_scale is {self.final_lr_scale}. Give a share above 0, at most 1."
@@ -136,6 +144,9 @@ class Task(Protocol[BatchT]):
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Scores on dev; ``score`` is the one to select on, lower is better."""
+
+    def tables(self) -> dict[str, str]:
+        """What stands in the experiment folder beside the history, by file name."""
 
     def state(self) -> dict[str, Any]:
         """What of the task changes in training, for a checkpoint; JSON values."""
@@ -220,7 +231,20 @@ class Trainer:
     a resumed run repeats exactly, and two processes do what one does with twice the ``accumulate``.
     """
 
-    def __init__(self, task: Task[Any], config: TrainerConfig, exp: Path) -> None:
+    def __init__(
+        self,
+        task: Task[Any],
+        config: TrainerConfig,
+        exp: Path,
+        beginning: Mapping[str, Any] | None = None,
+    ) -> None:
+        """
+        Args:
+            beginning: settings that say what the model was made of, JSON values; as `Task.fingerprint`.
+        Raises:
+            InputError: ``exp`` holds checkpoints of another training.
+        """
+        self.beginning = beginning or {}
         if config.threads:
             torch.set_num_threads(config.threads)
         self.task = task
@@ -386,7 +410,7 @@ class Trainer:
             for parameter in self.model.parameters():
                 if id(parameter) not in heads:
                     parameter.grad = None
-        norm = whole(self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip_norm))
+        norm = whole(self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip_norm or math.inf))
         if not math.isfinite(float(norm)):
             names = ", ".join(name for _, batch in batches for name in batch.ids)
             raise InputError(
@@ -447,6 +471,8 @@ class Trainer:
             bar.write(f"dev: {shown}" + (" (best)" if self.best_update == self.update else ""))
             with (self.exp / "history.jsonl").open("w", encoding="utf-8") as stream:
                 stream.writelines(json.dumps(entry) + "\n" for entry in self.history)
+            for name, table in self.task.tables().items():
+                (self.exp / name).write_text(table, encoding="utf-8")
             if writer:
                 for name, value in row.items():
                     writer.add_scalar(f"dev/{name}", value, self.update)
@@ -505,7 +531,7 @@ class Trainer:
         folder = found[-1]
         saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         task, theirs, ours = saved.pop("task", {}), saved.pop("fingerprint"), self._fingerprint()
-        changed = sorted(name for name in ours if theirs.get(name) != ours[name])
+        changed = sorted(name for name in ours if theirs.get(name, ours[name]) != ours[name])
         if changed:
             raise InputError(
                 f"{self.exp} holds checkpoints of a training with other {', '.join(changed)}. "
@@ -533,6 +559,7 @@ class Trainer:
         shapes = sorted((name, list(value.shape)) for name, value in self._weights().items())
         return {
             **self.task.fingerprint(),
+            **self.beginning,
             "trainer.optimizer": self.config.optimizer,
             "weights": zlib.crc32(repr(shapes).encode()),
         }

@@ -124,6 +124,10 @@ class TextTranslationTask:
             scores.add(batch.ids, memory, batch.read, batch.wanted, batch.num_wanted)
         return scores.row(self.dev)
 
+    def tables(self) -> dict[str, str]:
+        """None."""
+        return {}
+
     def state(self) -> dict[str, Any]:
         """Nothing changes."""
         return {}

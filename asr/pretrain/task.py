@@ -90,6 +90,7 @@ class PretrainTask:
             )
         self.dev = readable(dev, self.cache)
         self.mixture = Mixture(self.train, config.mix, seed)
+        self.mixture.check_dev(self.dev)
         model.objective.prepare(model.encoder, first_audio(self))
 
     def plan(self, epoch: int) -> list[list[tuple[int, int]]]:
@@ -150,7 +151,7 @@ class PretrainTask:
         row |= measures(total)
         if len(losses) > 1:
             row |= {f"loss/{'/'.join(group)}": value for group, value in losses.items()}
-        return row
+        return row | self.mixture.row()
 
     def _outcome(self, model: nn.Module, utterances: Sequence[Utterance]) -> Outcome:
         """The objective on some utterances."""
@@ -171,6 +172,10 @@ class PretrainTask:
             )
             outcomes.append(model(batch.waveforms.to(device), batch.num_samples.to(device)))
         return together(outcomes)
+
+    def tables(self) -> dict[str, str]:
+        """What was drawn of each group."""
+        return self.mixture.tables()
 
     def state(self) -> dict[str, Any]:
         """The mixture's."""
@@ -211,8 +216,6 @@ class PretrainTask:
         """Write the encoder, and beside it the objective's layers."""
         assert isinstance(model, PretrainModel)
         save_encoder(model.encoder, folder, facts=facts, objective=dict(model.objective.state_dict()))
-        if self.config.mix.levels:
-            (folder.parent / "drawn.tsv").write_text(self.mixture.table(), encoding="utf-8")
 
     def _long_enough(self, utterances: Sequence[Utterance]) -> tuple[list[Utterance], int]:
         """Utterances in which something can be masked, and the number of the others."""

@@ -225,6 +225,10 @@ class SegmenterTask:
             "speech_found": found_all / max(1, frames),
         }
 
+    def tables(self) -> dict[str, str]:
+        """What was drawn of each group."""
+        return self.mixture.tables()
+
     def state(self) -> dict[str, Any]:
         """The mixture's."""
         return self.mixture.state()

@@ -25,6 +25,7 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
     name: str | None = None
     on: bool = False
+    shares: dict[str, float] = field(default_factory=dict)
 
 
 def test_overrides_come_after_the_file(tmp_path: Path) -> None:
@@ -46,6 +47,7 @@ def test_overrides_come_after_the_file(tmp_path: Path) -> None:
         ({"path": "x", "on": 1}, "on is 1. Give true or false"),
         ({"path": "x", "inner": 3}, "Give a group of settings"),
         ({"path": "x", "inner": {"layers": 3}}, "Give a list"),
+        ({"path": "x", "shares": {False: 1.0}}, "has the name False, .* Write it in quotes"),
     ],
 )
 def test_mistakes_are_named(values: dict[str, object], message: str) -> None:

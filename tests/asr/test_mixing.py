@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,13 @@ def test_mistakes_are_named() -> None:
         MixConfig(levels=("corpus", "language"), temperature=(0.5,))
     with pytest.raises(InputError, match=r"mix.skill_eta needs groups"):
         MixConfig(skill_eta=0.5)
-    mixture = Mixture(corpus(a=[1.0], b=[1.0]), MixConfig(levels=("language",), skill_eta=1.0), seed=1)
+    skill = MixConfig(levels=("language",), skill_eta=1.0)
+    mixture = Mixture(corpus(a=[1.0], b=[1.0]), skill, seed=1)
     with pytest.raises(InputError, match="dev has nothing of b"):
-        mixture.learn({("a",): 1.0})
+        mixture.check_dev(corpus(a=[1.0]))
+    mixture.check_dev(corpus(a=[1.0], b=[1.0]))
+    with pytest.raises(InputError, match="both say what the shares are"):
+        replace(skill, temperature=(0.5,))
+    for graph in ({"a": {"c": 0.5}}, {"c": {"a": 0.5}}):
+        with pytest.raises(InputError, match="skill_graph names 'c', which no training utterance has"):
+            Mixture(corpus(a=[1.0], b=[1.0]), replace(skill, skill_graph=graph), seed=1)

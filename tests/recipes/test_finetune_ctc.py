@@ -52,6 +52,57 @@ def test_training_goes_on_from_a_recogniser(tmp_path: Path, trained: Path, tone_
     assert best["cer"] == pytest.approx(min(row["cer"] for row in rows), abs=0.02)
 
 
+def test_a_training_is_not_gone_on_with_as_another(
+    tmp_path: Path, trained: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ("trainer.updates=2", "trainer.evaluate_every=1")
+    finetune(configure(tmp_path, tone_corpus, *changes))
+    asked = (tmp_path / "exp" / "config.yaml").read_text()
+    with pytest.raises(InputError, match="of a training with other settings of recogniser"):
+        finetune(configure(tmp_path, tone_corpus, *changes, f"recogniser={trained}"))
+    with pytest.raises(InputError, match="other settings of policy"):
+        finetune(configure(tmp_path, tone_corpus, *changes, "policy.unicode_form=NFD"))
+    # It is done: nothing is trained, and what it was trained with is kept.
+    finetune(configure(tmp_path, tone_corpus, *changes, "trainer.lr=0.5"))
+    assert (tmp_path / "exp" / "config.yaml").read_text() == asked
+    finetune(configure(tmp_path, tone_corpus, "trainer.updates=3", "trainer.evaluate_every=1"))
+    assert "going on from update 2 with other settings: trainer.updates: 2 -> 3" in capsys.readouterr().err
+    assert "updates: 3" in (tmp_path / "exp" / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("trainer.warmup=5000", "They are shares of the updates"),
+        ("trainer.hold=0.95", "add up to at most 1"),
+        ("trainer.loader_threads=0", "loader_threads is 0. Give a number from 1"),
+        ("trainer.lr=0", "lr is 0.0. Give a number above 0"),
+        ("trainer.clip_norm=-1", "clip_norm is -1.0. Give a number from 0"),
+        ("languages=[xx]", "languages names 'xx', of which the split 'train' of .* has no row"),
+    ],
+)
+def test_settings_that_would_train_nothing_are_refused(
+    tmp_path: Path, tone_corpus: Path, change: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        finetune(configure(tmp_path, tone_corpus, change))
+
+
+def test_a_clip_norm_of_zero_is_none(tmp_path: Path, tone_corpus: Path) -> None:
+    losses = []
+    for name, norm in (("none", "0"), ("high", "1e9")):
+        (tmp_path / name).mkdir()
+        config = configure(
+            tmp_path / name,
+            tone_corpus,
+            f"trainer.clip_norm={norm}",
+            "trainer.updates=3",
+            "trainer.evaluate_every=3",
+        )
+        losses.append(finetune(config)["loss"])
+    assert losses[0] == losses[1]
+
+
 def test_a_recogniser_without_the_letters_is_refused_and_they_are_listed(
     tmp_path: Path, trained: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,7 +110,9 @@ def test_a_recogniser_without_the_letters_is_refused_and_they_are_listed(
     write_manifest(rows, tmp_path / "other.tsv")
     with pytest.raises(InputError, match=r"no label for .* of the training texts' characters"):
         finetune(configure(tmp_path, tmp_path / "other.tsv", f"recogniser={trained}", "trainer.updates=1"))
-    assert "x ɲ (U+0272 LATIN SMALL LETTER N WITH LEFT HOOK), which no label writes" in capsys.readouterr().err
+    assert (
+        "x ɲ (U+0272 LATIN SMALL LETTER N WITH LEFT HOOK), which no label writes" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
