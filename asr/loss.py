@@ -9,7 +9,15 @@ from torch import Tensor
 from asr.features import frame_mask
 
 
-def ctc_loss(emissions: Tensor, num_frames: Tensor, labels: Tensor, num_labels: Tensor, blank: int) -> Tensor:
+def ctc_loss(
+    emissions: Tensor,
+    num_frames: Tensor,
+    labels: Tensor,
+    num_labels: Tensor,
+    blank: int,
+    *,
+    zero_infinity: bool = False,
+) -> Tensor:
     """Negative log-probability of each label sequence (Graves et al. 2006), (N,).
 
     Args:
@@ -17,6 +25,8 @@ def ctc_loss(emissions: Tensor, num_frames: Tensor, labels: Tensor, num_labels: 
         num_frames: valid frames, (N,).
         labels: padded with anything, (N, L).
         num_labels: (N,).
+        zero_infinity: 0, and a gradient of 0, for labels that need more frames; infinity has gradients that are
+            no numbers, which a mask on the loss does not keep out.
     """
     return F.ctc_loss(
         emissions.transpose(0, 1),
@@ -25,7 +35,7 @@ def ctc_loss(emissions: Tensor, num_frames: Tensor, labels: Tensor, num_labels: 
         num_labels,
         blank=blank,
         reduction="none",
-        zero_infinity=False,
+        zero_infinity=zero_infinity,
     )
 
 

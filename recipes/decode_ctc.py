@@ -136,7 +136,10 @@ def settings_from(overrides: list[str]) -> dict[str, Any]:
         name, equals, value = override.partition("=")
         if not equals:
             raise InputError(f"--decoding {override!r} has no '='. Write key=value.")
-        values[name] = yaml.safe_load(value)
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--decoding {override!r}: the value is not YAML. Write key=value.") from error
     return values
 
 

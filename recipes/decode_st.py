@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from asr.cli import guarded
+from asr.cli.score import say_ids
 from asr.emissions import encoded_utterances
 from asr.formats.files import write_whole
 from asr.manifest import read_manifest, total_hours
@@ -40,6 +41,10 @@ def main() -> int:
     parser.add_argument("--length-penalty", type=float, default=1.0)
     parser.add_argument("--ctc-weight", type=float, default=0.0)
     parser.add_argument("--nbest", type=int, default=1)
+    parser.add_argument("--max-labels", type=int, default=1000, help="most labels of a translation")
+    parser.add_argument(
+        "--max-ratio", type=float, default=2.0, help="most labels for each frame or source label, beyond 200"
+    )
     parser.add_argument("--out", type=Path, required=True, help="table to write")
     args = parser.parse_args()
 
@@ -49,6 +54,8 @@ def main() -> int:
         length_penalty=args.length_penalty,
         ctc_weight=args.ctc_weight,
         num_hypotheses=args.nbest,
+        max_labels=args.max_labels,
+        max_ratio=args.max_ratio,
     )
     utterances = read_manifest(args.manifest, split=args.split, corpus=args.corpus)
     started = time.monotonic()
@@ -69,8 +76,20 @@ def main() -> int:
             else:
                 found[utterance.id] = heard[1]
     else:
+        if args.ctc_weight:
+            raise InputError(
+                f"--ctc-weight is for a speech translator; {args.model} translates text. Leave it out."
+            )
         texts = read_hypotheses([args.texts]) if args.texts else {row.id: row.text for row in utterances}
         labels = [model.source.encode(texts.get(row.id, ""), row.language) for row in utterances]
+        silent = [row.id for row, read in zip(utterances, labels, strict=True) if not read]
+        source = str(args.texts or args.manifest)
+        if len(silent) == len(utterances):
+            raise InputError(
+                f"{source}: none of the {len(utterances)} utterances has a text in it that {args.model} can read. "
+                "Give the transcripts of this split with --texts."
+            )
+        say_ids(source, silent, "without a text to translate, left empty")
         for row, hypotheses in zip(utterances, translate_labels(model, labels, config), strict=True):
             found[row.id] = hypotheses
 
@@ -84,6 +103,8 @@ def main() -> int:
                 "\t".join([utterance.id, model.tokenizer.decode(best.labels), f"{best.score:.4f}", further])
             )
     write_whole(args.out, (f"{line}\n".encode() for line in lines), overwrite=True)
+    if cut := sum(best.cut for best, *_ in found.values()):
+        print(config.cut_off(cut), file=sys.stderr)
     seconds = time.monotonic() - started
     print(
         f"{len(found)} utterances, {total_hours(utterances):.3f} h in {seconds:.1f} s -> {args.out}",

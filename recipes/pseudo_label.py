@@ -35,6 +35,12 @@ def main() -> int:
     parser.add_argument(
         "--truth", type=Path, help="manifest with the true texts, to report the CER of the labels"
     )
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        metavar="PATH",
+        help="the recogniser's folder or tokenizer.json: how it writes texts (default policy if none)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="manifest to write")
     args = parser.parse_args()
 
@@ -44,7 +50,8 @@ def main() -> int:
     if not unlabelled:
         raise InputError(f"manifest {args.manifest} has no row with split {args.split!r}. Give --split.")
     config = SiftConfig(keep_share=args.keep, min_confidence=args.min_confidence)
-    sifted = sift(gold, unlabelled, read_heard(args.hypothesis), config)
+    policy = TextPolicy.read(args.policy) if args.policy else TextPolicy()
+    sifted = sift(gold, unlabelled, read_heard(args.hypothesis), config, policy)
     if not sifted.utterances:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sifted.left_out.items())
         raise InputError(f"no pseudo-label is left ({reasons}). Lower --min-confidence or raise --keep.")
@@ -62,7 +69,8 @@ def main() -> int:
     }
     if args.truth:
         truth = {row.id: row.text for row in read_manifest(args.truth)}
-        report["cer"] = round(sifted.error_rate(truth, TextPolicy()), 4)
+        rate, compared = sifted.error_rate(truth, policy)
+        report |= {"cer": round(rate, 4), "compared": compared, "of": len(sifted.utterances)}
     print(json.dumps(report))
     return 0
 

@@ -63,6 +63,11 @@ def main() -> int:
         speech.append(states)
         with torch.inference_mode():
             texts.append(model.texts(torch.tensor([labels]), torch.tensor([len(labels)]))[0])
+    if len(speech) < 2:
+        raise InputError(
+            f"manifest {args.manifest}: {len(speech)} utterance(s) with speech and text, and two are the fewest to "
+            "compare. Give a split with transcripts."
+        )
     found = retrieve(speech, texts)
     print(
         json.dumps({"utterances": len(speech), "first": found.first, "own": found.own, "other": found.other})

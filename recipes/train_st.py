@@ -1,8 +1,8 @@
 """Train a speech translator: ``python -m recipes.train_st CONFIG key=value ...``.
 
 The encoder is one of the toolkit's, or a recogniser's with its output layer (``recogniser``); the decoder is
-fresh, a text translator's (``decoder_from``), from which it may also learn (``distil.teacher``), or that of a
-published MT model (``hub_decoder.source``), with adapters. With target=text it learns to write the transcript:
+fresh, a text translator's (``decoder_from``), or that of a published MT model (``hub_decoder.source``), with
+adapters. It may also learn from a text translator (``distil``). With target=text it learns to write the transcript:
 pre-training with cross-entropy. Leaves in the experiment folder what recipes.finetune_ctc leaves. Run again, it
 goes on from the last whole checkpoint.
 """
@@ -30,21 +30,11 @@ from asr.tokenizer import code_point
 from asr.trainer import TrainerConfig
 from lm.errors import InputError
 from st.decoder import DecoderConfig
-from st.distil import teach
+from st.distil import DistilConfig, teach
 from st.hub.decoder import HubDecoderConfig, HubDecoderSource, begin_with, read_hub_decoder
 from st.model import SpeechTranslator, copy_decoder, load_translator
 from st.recipe import Side, TargetConfig, language_pair, translated_rows
 from st.task import TranslationConfig, TranslationTask
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistilConfig:
-    """Learning from a text translator, place by place (Kim and Rush 2016)."""
-
-    teacher: str = ""
-    """Its folder; empty learns from the references alone."""
-    top_k: int = 8
-    """Labels of the teacher that are kept for each place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +103,7 @@ def train(config: TrainConfig) -> dict[str, float]:
         begin_with(model.decoder, parts, config.hub_decoder.lora)
     teaching = None
     if config.distil.teacher:
-        path = config.exp / "teacher.safetensors"
-        teaching = teach(config.distil.teacher, model, [*rows, *dev], top_k=config.distil.top_k, path=path)
+        rows, teaching = teach(config.distil, tokenizer, rows, dev, config.exp)
     model.languages = language_pair(rows)
     announce(rows, dev, tokenizer, model)
 

@@ -31,7 +31,9 @@ class DevScores:
         logits = self.model.decoder(read.to(device), memory.states, memory.num_frames)
         self.loss += float(smoothed_cross_entropy(logits, wanted, num_wanted, 0.0).sum())
         self.labels += int(num_wanted.sum())
-        hypotheses = translate(self.model.decoder, memory, TranslationSearchConfig(beam=1))
+        # What never ends, as of a model that has learned little, need not be written out.
+        config = TranslationSearchConfig(beam=1, max_labels=2 * int(num_wanted.max()))
+        hypotheses = translate(self.model.decoder, memory, config)
         for name, texts in zip(ids, hypotheses, strict=True):
             self.found[name] = self.model.tokenizer.decode(texts[0].labels)
 

@@ -1,48 +1,89 @@
-"""A teacher's most probable labels for every translation of the training, made once and kept."""
+"""What a text translator teaches: its own translations, and its most probable labels at each place; kept once said."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
+from safetensors.numpy import load_file, save
 from torch import Tensor
 
 from asr.batches import padded
-from asr.checkpoint import write_tensors
+from asr.card import model_folder, read_card
+from asr.formats.files import read_text, write_whole
 from asr.manifest import Utterance
+from asr.tokenizer import Tokenizer
 from lm.errors import InputError
 from st.loss import framed
-from st.model import SpeechTranslator, TextTranslator, load_translator
+from st.model import TextTranslator, load_translator
+from st.search import TranslationSearchConfig
+from st.texts import translate_labels
 
 BATCH = 32
 """Texts that go through the teacher at once."""
+CHUNK = 512
+"""Translations after which what there is of them is kept."""
+SEARCH = TranslationSearchConfig(beam=5)
+"""How the teacher's own translations are found (Kim and Rush 2016, sec. 4.1)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DistilConfig:
+    """Learning from a text translator (Kim and Rush 2016)."""
+
+    teacher: str = ""
+    """Its folder; empty learns from the references alone."""
+    level: Literal["word", "sequence", "both"] = "word"
+    """`word`: at each place of the references, its shares of labels count by ``st.distil_weight`` (sec. 3.1).
+    `sequence`: its own translations of the training transcripts stand in for the references (sec. 3.2). `both`:
+    they do, and its shares are those at their places. Dev is scored against the true references always."""
+    top_k: int = 8
+    """Labels of the teacher that are kept for each place."""
+    temperature: float = 1.0
+    """Divides the logits of these before they become shares; above 1 the shares are more even."""
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1 or self.temperature <= 0:
+            raise InputError(
+                f"distil.top_k is {self.top_k} and distil.temperature {self.temperature}. "
+                "Give a number from 1, and one above 0."
+            )
+
+
+@dataclass(frozen=True)
 class Teaching:
-    """What a text translator would have written at each place of each translation."""
+    """What a text translator would have written at each place of each translation, where it was asked that."""
 
-    def __init__(
-        self, name: str, labels: dict[str, NDArray[np.int64]], shares: dict[str, NDArray[np.float32]]
-    ) -> None:
-        self.name = name
-        """Of the teacher, with a digest of what it taught."""
-        self.labels = labels
-        """Of each utterance, (L + 1, K): the last place is that of the closing label."""
-        self.shares = shares
+    name: str
+    """Of the teacher, with a digest of what it was asked."""
+    between: Sequence[int] = ()
+    """Labels between the translations of utterances that are laid end to end."""
+    labels: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    """Of each utterance, (L + 1, K): the last place is that of the closing label."""
+    shares: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
-    def rows(self, rows: Sequence[Sequence[Utterance]]) -> tuple[Tensor, Tensor]:
+    def rows(self, rows: Sequence[Sequence[Utterance]]) -> tuple[Tensor, Tensor] | None:
         """Labels and shares of utterances that are laid end to end, (N, L, K) each; only the last closes."""
-        joined = []
-        for table in (self.labels, self.shares):
-            parts = [[table[each.id] for each in row] for row in rows]
-            joined.append([np.concatenate([*(each[:-1] for each in row[:-1]), row[-1]]) for row in parts])
-        return padded_rows(joined[0]), padded_rows(joined[1])
+        if not self.labels:
+            return None
+        width = next(iter(self.labels.values())).shape[1]
+        # Between two texts, nothing else can stand.
+        labels = np.repeat(np.asarray(self.between, dtype=np.int64)[:, None], width, axis=1)
+        shares = np.zeros(labels.shape, dtype=np.float32)
+        shares[:, 0] = 1
+        return (
+            padded_rows([_end_to_end([self.labels[each.id] for each in row], labels) for row in rows]),
+            padded_rows([_end_to_end([self.shares[each.id] for each in row], shares) for row in rows]),
+        )
 
 
 def padded_rows(rows: Sequence[NDArray[np.generic]]) -> Tensor:
@@ -52,53 +93,134 @@ def padded_rows(rows: Sequence[NDArray[np.generic]]) -> Tensor:
     return flat.view(len(rows), -1, width)
 
 
-@torch.inference_mode()
 def teach(
-    teacher: str | Path, student: SpeechTranslator, utterances: Sequence[Utterance], *, top_k: int, path: Path
-) -> Teaching:
-    """Ask the teacher about every utterance, or read what it said from ``path``.
+    config: DistilConfig,
+    tokenizer: Tokenizer,
+    rows: Sequence[Utterance],
+    dev: Sequence[Utterance],
+    folder: Path,
+) -> tuple[list[Utterance], Teaching]:
+    """Ask the teacher about every utterance, or read from ``folder`` what the same question was answered with.
 
     Args:
-        teacher: folder of a text translator with the student's labels.
-        top_k: labels kept for each place.
+        tokenizer: the student's, of translations.
+        rows: to train on.
+        folder: of the experiment.
+    Returns:
+        ``rows``, with the teacher's translations where ``config.level`` asks for them; and what it teaches.
     Raises:
         InputError: it translates speech, its labels differ from the student's, or transcripts are missing.
     """
-    model = load_translator(teacher)
-    if not isinstance(model, TextTranslator) or model.tokenizer.surfaces != student.tokenizer.surfaces:
+    model = load_translator(config.teacher)
+    if not isinstance(model, TextTranslator):
         raise InputError(
-            f"teacher {teacher}: it must translate text into the student's labels. "
-            "Give the text translator whose decoder and labels the student begins with (`decoder_from`)."
+            f"distil.teacher {config.teacher} translates speech. Give a folder that recipes.train_mt wrote."
         )
-    silent = [utterance.id for utterance in utterances if not utterance.text.strip()]
+    if config.level != "sequence" and model.tokenizer.surfaces != tokenizer.surfaces:
+        raise InputError(
+            f"distil.teacher {config.teacher}: it must write the student's labels. Give the text translator whose "
+            "decoder and labels the student begins with (`decoder_from`), or set distil.level=sequence."
+        )
+    silent = [each.id for each in (*rows, *dev) if not each.text.strip()]
     if silent:
         raise InputError(
-            f"teacher {teacher}: it reads transcripts, and {len(silent)} utterances have none, as {silent[0]}. "
-            "Leave them out."
+            f"distil.teacher {config.teacher}: it reads transcripts, and {len(silent)} utterances have none, as "
+            f"{silent[0]}. Leave them out."
         )
-    labels: dict[str, NDArray[np.int64]] = {}
-    shares: dict[str, NDArray[np.float32]] = {}
-    if path.is_file():
-        kept = load_file(path)
-        labels = {name[7:]: value.numpy() for name, value in kept.items() if name.startswith("labels.")}
-        shares = {name[7:]: value.numpy() for name, value in kept.items() if name.startswith("shares.")}
-    missing = [utterance for utterance in utterances if utterance.id not in labels]
+    files = read_card(model_folder(config.teacher))["sha256"]
+    sources = {each.id: model.source.encode(each.text, each.language) for each in (*rows, *dev)}
+    rows = list(rows)
+
+    # An answer is kept under a digest of all that it depends on, so that no other is taken for it.
+    if config.level != "word":
+        keys = {row.id: _digest(files, SEARCH, sources[row.id]) for row in rows}
+        said = _translations(
+            model, {key: sources[name] for name, key in keys.items()}, folder / "teacher.json"
+        )
+        unsaid = sum(not said[key] for key in keys.values())
+        if unsaid:
+            print(
+                f"the teacher has no translation of {unsaid} transcripts; their references stay",
+                file=sys.stderr,
+            )
+        rows = [replace(row, translation=said[keys[row.id]] or row.translation) for row in rows]
+    if config.level == "sequence":
+        return rows, Teaching(_named(config, keys))
+    pairs = {each.id: (sources[each.id], tokenizer.encode(each.translation)) for each in (*rows, *dev)}
+    keys = {name: _digest(files, config.top_k, config.temperature, pair) for name, pair in pairs.items()}
+    tables = _shares(
+        model, {key: pairs[name] for name, key in keys.items()}, config, folder / "teacher.safetensors"
+    )
+    labels, shares = (
+        {name: tables[f"{kind}.{key}"] for name, key in keys.items()} for kind in ("labels", "shares")
+    )
+    return rows, Teaching(_named(config, keys), tokenizer.between, labels, shares)
+
+
+def _translations(model: TextTranslator, sources: Mapping[str, list[int]], path: Path) -> dict[str, str]:
+    """The teacher's translation of each source, by the source's key; empty where it found no end."""
+    kept = json.loads(read_text(path)) if path.is_file() else {}
+    said = {key: kept[key] for key in sources if key in kept}
+    missing = [key for key in sources if key not in said]
+    if missing:
+        print(f"the teacher translates {len(missing)} transcripts", file=sys.stderr)
+    for first in range(0, len(missing), CHUNK):
+        keys = missing[first : first + CHUNK]
+        found = translate_labels(model, [sources[key] for key in keys], SEARCH)
+        for key, (best, *_) in zip(keys, found, strict=True):
+            said[key] = "" if best.cut else model.tokenizer.decode(best.labels)
+        _keep(path, json.dumps(said, ensure_ascii=False, indent=1).encode())
+    return said
+
+
+@torch.inference_mode()
+def _shares(
+    model: TextTranslator,
+    pairs: Mapping[str, tuple[list[int], list[int]]],
+    config: DistilConfig,
+    path: Path,
+) -> dict[str, NDArray[np.generic]]:
+    """``labels.KEY`` and ``shares.KEY`` of each source and target, (L + 1, K) each."""
+    kept = load_file(path) if path.is_file() else {}
+    tables = {
+        name: kept[name] for key in pairs for name in (f"labels.{key}", f"shares.{key}") if name in kept
+    }
+    missing = [key for key in pairs if f"labels.{key}" not in tables]
     if missing:
         print(f"asking the teacher about {len(missing)} translations", file=sys.stderr)
     for first in range(0, len(missing), BATCH):
-        batch = missing[first : first + BATCH]
-        sources = [np.asarray(model.source.encode(each.text), dtype=np.int64) for each in batch]
-        read, _, lengths = framed([model.tokenizer.encode(each.translation) for each in batch])
+        keys = missing[first : first + BATCH]
+        sources = [np.asarray(pairs[key][0], dtype=np.int64) for key in keys]
+        read, _, lengths = framed([pairs[key][1] for key in keys])
         logits, _ = model(*padded(sources), read)
-        best = logits.softmax(dim=-1).topk(min(top_k, logits.shape[2]), dim=2)
-        best_shares = best.values / best.values.sum(dim=2, keepdim=True)
-        for place, (each, length) in enumerate(zip(batch, lengths.tolist(), strict=True)):
-            labels[each.id] = best.indices[place, :length].numpy()
-            shares[each.id] = best_shares[place, :length].numpy()
+        best = logits.topk(min(config.top_k, logits.shape[2]), dim=2)
+        shares = (best.values / config.temperature).softmax(dim=2)
+        for place, (key, length) in enumerate(zip(keys, lengths.tolist(), strict=True)):
+            tables[f"labels.{key}"] = best.indices[place, :length].numpy()
+            tables[f"shares.{key}"] = shares[place, :length].numpy()
     if missing:
-        tensors = {f"labels.{name}": torch.from_numpy(value.copy()) for name, value in labels.items()}
-        tensors |= {f"shares.{name}": torch.from_numpy(value.copy()) for name, value in shares.items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_tensors(tensors, path)
-    digest = hashlib.sha256(b"".join(shares[each.id].tobytes() for each in utterances)).hexdigest()[:12]
-    return Teaching(f"{teacher} {digest}", labels, shares)
+        _keep(path, save(tables))
+    return tables
+
+
+def _end_to_end(parts: Sequence[NDArray[np.generic]], gap: NDArray[np.generic]) -> NDArray[np.generic]:
+    """(L + 1, K) each -> one, with ``gap`` behind each that has labels; only the last keeps its closing place."""
+    joined = parts[0]
+    for part in parts[1:]:
+        before = joined[:-1]
+        joined = np.concatenate([before, gap, part] if len(before) else [part])
+    return joined
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _named(config: DistilConfig, keys: Mapping[str, str]) -> str:
+    return f"{config.teacher} {_digest(keys)[:12]}"
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Write a file whole; of several processes, which all ask the same, the first does."""
+    if os.environ.get("RANK", "0") == "0":
+        write_whole(path, [content], overwrite=True)

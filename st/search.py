@@ -13,6 +13,9 @@ from lm.errors import InputError
 from st.decoder import TextDecoder
 from st.model import END, Memory
 
+SHORT = 200
+"""Labels that any text may have: one language says with a word what takes another a sentence."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationSearchConfig:
@@ -26,8 +29,9 @@ class TranslationSearchConfig:
     """Share of the CTC prefix score in each step (Watanabe et al. 2017, sec. IV); 0 leaves it out."""
     num_hypotheses: int = 1
     max_ratio: float = 2.0
-    """Most labels of a text for each frame that the decoder looks at."""
-    max_labels: int = 250
+    """Most labels of a text for each frame or source label that the decoder looks at, beyond `SHORT`."""
+    max_labels: int = 1000
+    """Most labels of any text."""
 
     def __post_init__(self) -> None:
         if self.beam < 1 or not 1 <= self.num_hypotheses <= self.beam:
@@ -36,6 +40,21 @@ class TranslationSearchConfig:
             )
         if not 0 <= self.ctc_weight < 1:
             raise InputError(f"ctc_weight is {self.ctc_weight}. Give a share from 0 to below 1.")
+        if not self.max_ratio >= 0 or self.max_labels < 1:  # NaN passes no comparison
+            raise InputError(
+                f"max_ratio is {self.max_ratio:g} and max_labels {self.max_labels}. Give a ratio from 0, labels from 1."
+            )
+
+    def limits(self, lengths: Tensor) -> Tensor:
+        """Most labels of a text for each source, (N,), from its frames or labels (N,); none for an empty one."""
+        return (SHORT + lengths * self.max_ratio).clamp(max=self.max_labels).long() * (lengths > 0)
+
+    def cut_off(self, number: int) -> str:
+        """What to tell a user whose translations were closed by the limit."""
+        return (
+            f"{number} translation(s) cut off at {SHORT} labels and {self.max_ratio:g} for each frame or source label, "
+            f"or at {self.max_labels}. Raise --max-ratio or --max-labels, unless they say nothing."
+        )
 
 
 @dataclass(frozen=True)
@@ -46,6 +65,8 @@ class TranslationHypothesis:
     """Without the closing one."""
     score: float
     """Log-probability, the closing label's included, divided by the length penalty."""
+    cut: bool = False
+    """It was closed by the limit of labels, and not by the decoder."""
 
 
 @torch.inference_mode()
@@ -64,10 +85,10 @@ def translate(
     if config.ctc_weight and memory.target_emissions is None:
         raise InputError(
             "ctc_weight is given, and the model has no CTC layer for translations. "
-            "Train one with st.ctc_weight, or leave it out."
+            "Train one with st.target_ctc_weight, or leave it out."
         )
     size, beam, device = len(memory.num_frames), config.beam, memory.states.device
-    limits = (memory.num_frames * config.max_ratio).long().clamp(max=config.max_labels).tolist()
+    limits = config.limits(memory.num_frames).tolist()
     cache = decoder.begin(memory.states, memory.num_frames, beam)
     # Scores of the beams; at first all but one of each utterance are the same text.
     scores = torch.full((size, beam), -torch.inf, device=device)
@@ -88,11 +109,14 @@ def translate(
         totals[full, :, 1:] = -torch.inf  # a text at its limit can only close; END is 0
         # A text may close in any beam, so twice as many as are kept are enough to find K that go on.
         best, places = totals.flatten(1).topk(min(2 * beam, totals[0].numel()), dim=1)
-        rows, labels, kept = _choose(best, places, totals.shape[2], written, done, open_, length, config)
+        rows, labels, kept = _choose(
+            best, places, totals.shape[2], written, done, open_, length, limits, config
+        )
         scores = torch.tensor(kept, device=device)
         last = torch.tensor(labels, device=device)
         origins = torch.tensor(rows, device=device)
-        cache.reorder(origins)
+        if beam > 1:  # a copy of all that is kept
+            cache.reorder(origins)
         if ctc is not None:
             ctc.extend(rows, labels)
     return [
@@ -111,6 +135,7 @@ def _choose(
     done: list[list[TranslationHypothesis]],
     open_: list[bool],
     length: int,
+    limits: list[int],
     config: TranslationSearchConfig,
 ) -> tuple[list[int], list[int], list[list[float]]]:
     """Close and extend the texts of each utterance; the rows that the new beams come from, labels and scores."""
@@ -127,7 +152,8 @@ def _choose(
                 # Only among the best K: a closing that would not have been kept is no finding.
                 if rank < beam:
                     score = value / length**config.length_penalty
-                    done[number].append(TranslationHypothesis(written[number][origin], score))
+                    text = written[number][origin]
+                    done[number].append(TranslationHypothesis(text, score, cut=length > limits[number]))
             else:
                 texts.append((*written[number][origin], label))
                 new_scores.append(value)

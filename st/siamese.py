@@ -64,6 +64,7 @@ class SiameseModel(nn.Module):
                 f"siamese.layer is {config.layer}; the encoder has layers 1 to {depth}, 0 is the last."
             )
         self.recogniser = recogniser
+        self.weight = config.weight
         self.layer = config.layer if config.layer < depth else 0
         self.transport = config.transport
         if config.text_from:
@@ -72,8 +73,10 @@ class SiameseModel(nn.Module):
             self.text = TextEncoder(len(recogniser.tokenizer), config.text)
         # Only states of one width can be compared; where they are, nothing stands between them.
         self.bridge = nn.Identity() if self.text.width == width else nn.Linear(self.text.width, width)
-        if config.freeze_text:
+        if config.freeze_text or not self.weight:
             self.text.requires_grad_(False)
+        if not self.weight:
+            self.bridge.requires_grad_(False)
 
     def forward(
         self,
@@ -82,8 +85,13 @@ class SiameseModel(nn.Module):
         labels: Tensor,
         num_labels: Tensor,
         layers: Collection[int],
-    ) -> tuple[Emissions, Tensor]:
-        """Emissions as `CTCModel.forward`'s, and the distance of each utterance's speech and text, (N,)."""
+    ) -> tuple[Emissions, Tensor | None]:
+        """Emissions as `CTCModel.forward`'s, and the distance of each utterance's speech and text, (N,).
+
+        Where it has no weight, there is no distance, and the text encoder is left alone.
+        """
+        if not self.weight:
+            return self.recogniser(waveforms, num_samples, layers), None
         wanted = {*layers, self.layer} - {0}
         encoded = self.recogniser.encoder(waveforms, num_samples, wanted)
         speech = encoded.layers[self.layer] if self.layer else encoded.hidden
@@ -137,9 +145,9 @@ class SiameseTask(CtcTask):
     ) -> tuple[Emissions, Tensor | None]:
         if self.siamese.shuffled:
             labels, num_labels = labels.roll(1, dims=0), num_labels.roll(1, dims=0)
-        if not self.siamese.weight:  # CTC alone, without the work
-            return self.recogniser(waveforms, num_samples, layers), None
         emissions, distance = model(waveforms, num_samples, labels, num_labels, layers)
+        if distance is None:
+            return emissions, None
         return emissions, self.siamese.weight * distance.sum() / num_labels.sum()
 
     def recogniser_of(self, model: nn.Module) -> CTCModel:

@@ -17,7 +17,7 @@ from asr.ctc import CtcBatch, CtcConfig, CtcTask, Item
 from asr.frames import frames_needed
 from asr.loss import ctc_loss
 from asr.manifest import Utterance
-from asr.model import CTCModel
+from asr.model import CTCModel, Emissions
 from asr.trainer import StepOutput
 from asr.watchdog import Watch
 from lm.errors import InputError
@@ -37,7 +37,7 @@ class TranslationConfig:
     target_ctc_weight: float = 0.0
     """Weight of CTC on the translation (Yan et al. 2023), which the search can then use; 0 trains none."""
     distil_weight: float = 0.5
-    """Share of the decoder's loss that is learned from the teacher, where there is one."""
+    """Share of the decoder's loss that is learned from the teacher, where it teaches words (``distil.level``)."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.label_smoothing < 1 and 0 <= self.distil_weight <= 1):
@@ -101,24 +101,12 @@ class TranslationTask(CtcTask):
             loss = (1 - config.distil_weight) * loss + config.distil_weight * taught
             logs["distillation"] = float(taught.detach())
         if config.source_ctc_weight:
-            out, num_labels = memory.emissions, batch.num_labels.to(device)
-            each = ctc_loss(
-                out.values,
-                out.num_frames,
-                batch.labels.to(device),
-                num_labels,
-                self.recogniser.tokenizer.blank,
-            )
-            # A recording may lack its transcript, or be too short to be written in its own frames.
-            sound = torch.isfinite(each) & (num_labels > 0)
-            ctc = each.where(sound, 0).sum() / num_labels.where(sound, 0).sum().clamp(min=1)
+            blank = self.recogniser.tokenizer.blank
+            ctc = _ctc_per_label(memory.emissions, batch.labels, batch.num_labels, blank)
             loss = loss + config.source_ctc_weight * ctc
             logs["ctc"] = float(ctc.detach())
         if config.target_ctc_weight:
-            out = memory.target_emissions
-            each = ctc_loss(out.values, out.num_frames, wanted, num_wanted - 1, END)
-            sound = torch.isfinite(each) & (num_wanted > 1)
-            ctc = each.where(sound, 0).sum() / num_wanted.where(sound, 0).sum().clamp(min=1)
+            ctc = _ctc_per_label(memory.target_emissions, batch.wanted, batch.num_wanted - 1, END)
             loss = loss + config.target_ctc_weight * ctc
             logs["target_ctc"] = float(ctc.detach())
         return StepOutput(loss, logs)
@@ -196,5 +184,17 @@ class TranslationTask(CtcTask):
         plain = super()._collate(items)
         read, wanted, num_wanted = framed([self._targets(utterances) for utterances, _ in items])
         taught = self.teaching.rows([utterances for utterances, _ in items]) if self.teaching else None
+        assert taught is None or taught[0].shape[:2] == wanted.shape
         values = {each.name: getattr(plain, each.name) for each in fields(plain)}
         return TranslationBatch(**values, read=read, wanted=wanted, num_wanted=num_wanted, taught=taught)
+
+
+def _ctc_per_label(out: Emissions, labels: Tensor, num_labels: Tensor, blank: int) -> Tensor:
+    """CTC's loss for each label; a recording that lacks its text, or is too short for it, teaches nothing."""
+    texts = zip(labels.tolist(), num_labels.tolist(), strict=True)
+    needed = torch.tensor([frames_needed(row[:size]) for row, size in texts])
+    device = out.values.device
+    labels, num_labels, needed = labels.to(device), num_labels.to(device), needed.to(device)
+    each = ctc_loss(out.values, out.num_frames, labels, num_labels, blank, zero_infinity=True)
+    sound = (num_labels > 0) & (out.num_frames >= needed)
+    return each.where(sound, 0).sum() / num_labels.where(sound, 0).sum().clamp(min=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +27,8 @@ class Scored:
     text: str
     score: float
     """Log-probability for each label, the closing one's included."""
+    cut: bool = False
+    """It was closed by the limit of labels."""
 
 
 class TextToText(Protocol):
@@ -41,7 +43,7 @@ class TextToText(Protocol):
         """Share of the texts that the model cannot read."""
         ...
 
-    def translate(self, texts: Sequence[str], *, beam: int = 5) -> list[Scored]:
+    def translate(self, texts: Sequence[str]) -> list[Scored]:
         """The best translation of each; that of an empty text is empty."""
         ...
 
@@ -49,9 +51,16 @@ class TextToText(Protocol):
 class OwnTranslator:
     """A text translator of ours."""
 
-    def __init__(self, model: TextTranslator, config: TranslationSearchConfig | None = None) -> None:
+    def __init__(
+        self, model: TextTranslator, config: TranslationSearchConfig | None = None, language: str = ""
+    ) -> None:
+        """
+        Args:
+            language: of the texts, for a model that tells several apart.
+        """
         self.model = model
         self.config = config or TranslationSearchConfig()
+        self.language = language
 
     @property
     def languages(self) -> tuple[str, str]:
@@ -64,13 +73,12 @@ class OwnTranslator:
         total = sum(len(policy(text).replace(" ", "")) for text in texts)
         return sum(self.model.source.unknown(texts).values()) / max(1, total)
 
-    def translate(self, texts: Sequence[str], *, beam: int = 0) -> list[Scored]:
-        """The best translation of each; ``beam`` 0 is the configuration's."""
-        config = replace(self.config, beam=beam) if beam else self.config
-        labels = [self.model.source.encode(text) for text in texts]
+    def translate(self, texts: Sequence[str]) -> list[Scored]:
+        """The best translation of each."""
+        labels = [self.model.source.encode(text, self.language) for text in texts]
         return [
-            Scored(self.model.tokenizer.decode(hypotheses[0].labels), hypotheses[0].score)
-            for hypotheses in translate_labels(self.model, labels, config)
+            Scored(self.model.tokenizer.decode(best.labels), best.score, best.cut)
+            for best, *_ in translate_labels(self.model, labels, self.config)
         ]
 
 
@@ -97,24 +105,34 @@ def open_text_translator(
     *,
     source_language: str = "",
     target_language: str = "",
+    language: str = "",
     device: str = "cpu",
     search: TranslationSearchConfig | None = None,
 ) -> TextToText:
     """A text translator of ours by folder, or one of transformers' by folder or hub name.
 
+    Args:
+        language: of the texts as others call it; taken where ``source_language`` is not given and the model knows it.
     Raises:
-        InputError: there is none, it translates speech, or translates other languages.
+        InputError: there is none, it translates speech or other languages, or a CTC score is asked for.
     """
+    if search is not None and search.ctc_weight:
+        raise InputError(
+            f"ctc_weight is {search.ctc_weight:g}, and MT model {name} translates text, which has no CTC layer. "
+            "Leave it out."
+        )
     translator: TextToText
     if any((folder / CARD).is_file() for folder in (Path(name), Path(name) / "model")):
         model = load_translator(name, device)
         if not isinstance(model, TextTranslator):
             raise InputError(f"MT model {name} translates speech. Give it as --model, without --cascade.")
-        translator = OwnTranslator(model, search)
+        codes = (source_language, language, model.languages[0])
+        known = [code for code in codes if code in model.source.languages]
+        translator = OwnTranslator(model, search, known[0] if known else "")
     else:
         from st.hub import HubTranslator
 
-        translator = HubTranslator(str(name), source_language, target_language, device)
+        translator = HubTranslator(str(name), source_language, target_language, device, search)
     for argument, asked, has in zip(
         ("--source-language", "--target-language"),
         (source_language, target_language),

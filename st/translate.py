@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from asr.batches import padded
 from asr.card import model_folder
 from asr.decode import build_decoder
 from asr.model import own_language_model
+from asr.names import shown
 from asr.transcribe import (
     Encoded,
     FloatArray,
@@ -47,6 +49,10 @@ class TranslateConfig:
     reading_weight: float = 1.0
     """Of a reading's score per word beside its translation's per label, where several are handed over."""
 
+    def __post_init__(self) -> None:
+        if self.hand_over < 1:
+            raise InputError(f"hand_over is {self.hand_over}. Give a number of readings from 1.")
+
 
 class Translator:
     """A model, or two in cascade, ready to translate recordings.
@@ -55,7 +61,7 @@ class Translator:
     >>> transcript.save("talk.eaf")  # doctest: +SKIP
     """
 
-    def __init__(self, transcriber: Transcriber, config: TranslateConfig, language: str) -> None:
+    def __init__(self, transcriber: EndToEnd | Cascade, config: TranslateConfig, language: str) -> None:
         self.transcriber = transcriber
         self.config = config
         self.language = language
@@ -68,6 +74,7 @@ class Translator:
         *,
         cascade: str | Path | None = None,
         lm: str | Path | None = None,
+        language: str = "",
         source_language: str = "",
         target_language: str = "",
         device: str = "auto",
@@ -81,6 +88,7 @@ class Translator:
             cascade: a text translator that reads the recogniser's transcripts: a folder of ours, or a model
                 of transformers' by folder or hub name.
             lm: language model for the transcripts, as `Transcriber.load` takes it.
+            language: of a published recogniser that has several, by its own code; empty takes ``source_language``.
             source_language: by the MT model's own code, where it has several.
             target_language: the same; written into the transcripts.
             decoding: as `Transcriber.load` takes it.
@@ -94,7 +102,7 @@ class Translator:
             plain = Transcriber.load(
                 model,
                 lm=lm,
-                language=source_language,
+                language=language or source_language,
                 device=device,
                 config=replace(config.transcribe, num_hypotheses=readings),
                 decoding=decoding,
@@ -103,11 +111,13 @@ class Translator:
                 cascade,
                 source_language=source_language,
                 target_language=target_language,
+                language=language,
                 device=device,
                 search=config.search,
             )
-            language = target_language or texts.languages[1]
-            return cls(Cascade(plain, texts, config, str(cascade)), config, language)
+            return cls(
+                Cascade(plain, texts, config, str(cascade)), config, target_language or texts.languages[1]
+            )
         translator = load_translator(model, device)
         if not isinstance(translator, SpeechTranslator):
             raise InputError(f"model {model} translates text. Give a recogniser, and this one as --cascade.")
@@ -116,15 +126,24 @@ class Translator:
                 f"model {model} translates into {translator.languages[1]}, not {target_language}. "
                 "Give another model, or leave the option out."
             )
-        language = target_language or translator.languages[1]
         beside = None if lm == "none" else (Path(lm) if lm else own_language_model(model_folder(model)))
-        return cls(EndToEnd(translator, beside, config, decoding or {}, str(model)), config, language)
+        return cls(
+            EndToEnd(translator, beside, config, decoding or {}, str(model)),
+            config,
+            target_language or translator.languages[1],
+        )
 
     def translate(
         self, path: str | Path, *, language: str = "", progress: Callable[[float], None] | None = None
     ) -> Transcript:
-        """Transcribe and translate one recording of any length; arguments and errors as `Transcriber.transcribe`'s."""
+        """Transcribe and translate one recording of any length; arguments and errors as `Transcriber.transcribe`'s.
+
+        Translations that the limit of labels cut off are counted on stderr.
+        """
+        self.transcriber.cut.clear()
         transcript = self.transcriber.transcribe(path, language=language, progress=progress)
+        if cut := len(self.transcriber.cut):
+            print(f"{shown(Path(path))}: {self.config.search.cut_off(cut)}", file=sys.stderr)
         segments = transcript.segments
         if not self.config.transcript:
             segments = tuple(replace(each, text="", words=(), alternatives=()) for each in segments)
@@ -159,14 +178,18 @@ class EndToEnd(Transcriber):
         super().__init__(model.recogniser, decoder, config.transcribe, details)
         self.translator = model
         self.search = config.search
+        self.cut: list[str] = []
+        """Translations that the limit of labels cut off."""
 
     def encode(self, waveforms: Sequence[FloatArray]) -> list[Encoded]:
         """Each waveform through the encoder and the decoder of translations."""
-        decode = self.translator.tokenizer.decode
-        return [
-            Encoded(emissions, decode(hypotheses[0].labels))
-            for emissions, hypotheses in hear(self.translator, waveforms, self.search)
-        ]
+        found = []
+        for emissions, (best, *_) in hear(self.translator, waveforms, self.search):
+            text = self.translator.tokenizer.decode(best.labels)
+            found.append(Encoded(emissions, text))
+            if best.cut:
+                self.cut.append(text)
+        return found
 
 
 @torch.inference_mode()
@@ -194,6 +217,8 @@ class Cascade(Transcriber):
         self.texts = texts
         self.settings = config
         self.name = name
+        self.cut: list[str] = []
+        """Translations that the limit of labels cut off."""
 
     def understand(self, encoded: Sequence[Encoded]) -> list[Heard]:
         """The readings of segments, and the best translation of the first ones of each.
@@ -216,7 +241,10 @@ class Cascade(Transcriber):
             / max(1, len(readings[0].words))
             for reading, translation in zip(readings, found, strict=True)
         ]
-        return Heard(heard.hypotheses[:kept], found[int(np.argmax(totals))].text)
+        best = found[int(np.argmax(totals))]
+        if best.cut:
+            self.cut.append(best.text)
+        return Heard(heard.hypotheses[:kept], best.text)
 
     def _check(self, text: str) -> None:
         if len(text) >= 20 and (share := self.texts.unknown_share([text])) > UNREADABLE:

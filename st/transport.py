@@ -232,11 +232,13 @@ class _Problem:
             gain = (self.a * rows).sum(dim=1) + (self.b * step).sum(dim=1)
             hoped = (lacking * step).sum(dim=1)
             better, good = open_ & (gain >= 0.1 * hoped), gain >= 0.4 * hoped
-            self.damping = torch.where(
+            damping = torch.where(
                 better[:, None],
                 torch.where(good[:, None], 0.3 * self.damping, self.damping),
                 4 * self.damping,
             ).clamp_(1e-6, 16.0)
+            # What is solved waits for its neighbours unchanged.
+            self.damping = torch.where(open_[:, None], damping, self.damping)
             self.shares = torch.where(better[:, None, None], shares, self.shares)
             self._move(rows * better[:, None], step * better[:, None])
 

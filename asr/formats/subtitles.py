@@ -18,6 +18,8 @@ from asr.names import shown
 from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
 
+ENDINGS = (".srt", ".vtt")
+
 _STAMP = r"(?:(\d{1,6}):)?([0-5]?\d):([0-5]\d)[.,](\d{3})"
 _TIMING = re.compile(rf"\s*{_STAMP}[ \t]+-->[ \t]+{_STAMP}(?:[ \t].*)?$")
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?[ \t]+([^>]*)>")
@@ -90,6 +92,12 @@ def read_vtt(path: Path) -> Transcript:
             )
         )
     return _transcript(path, segments)
+
+
+def most_lines(path: Path) -> int:
+    """Lines of text of the cue that has most of them; two where a translation stands below its text."""
+    timings = ((lines, _timing_line(lines[:2])) for _, lines in _blocks(read_text(path)))
+    return max((len(lines) - place - 1 for lines, place in timings if place is not None), default=0)
 
 
 def _clock(ms: int, mark: str) -> str:

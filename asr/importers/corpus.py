@@ -21,7 +21,7 @@ from asr.importers import (
 )
 from asr.importers.base import Draft, ImportConfig, Importer, safe_id
 from asr.importers.measure import measure
-from asr.manifest import Utterance
+from asr.manifest import COLUMNS, Utterance
 from lm.errors import InputError
 
 IMPORTERS: dict[str, Importer] = {
@@ -122,7 +122,10 @@ def import_corpus(
                 speaker=speaker(draft),
                 gender=draft.gender,
                 split=draft.split,
-                extra=draft.extra,
+                # A column of the source's that is called as one of the manifest's is no other's value.
+                extra={
+                    f"table_{name}" if name in COLUMNS else name: value for name, value in draft.extra.items()
+                },
             )
         )
     return Imported(utterances, problems)

@@ -19,9 +19,12 @@ from lm.errors import InputError
 _OURS = ("duration", "offset", "speaker_id", "wav")
 _ROLES = ("text", "translation")
 _TABLE_ENDINGS = (".yaml", ".yml")
+_STAMPED = "stamped.tsv"
+"""IWSLT's Irish, Marathi and Bhojpuri sets: wav, offset and duration with tabs between, and no header."""
+_STAMPED_LINE = re.compile(r"[^\t\n]+\t[\d.]+\t[\d.]+\r?(?:\n|$)")
 
-_PAIR = re.compile(r"([a-z]{2,3})[-_]([a-z]{2,3})(?:[-_].+)?")
-"""Folder of a language pair: ``en-de``, ``taq_fra_clean``."""
+_PAIR = re.compile(r"(?:[a-z]+\d[\d-]*_)?([a-z]{2,3})[-_]([a-z]{2,3})(?:[-_].+)?")
+"""Folder of a language pair: ``en-de``, ``taq_fra_clean``, ``iwslt2023_ga-eng``."""
 
 _LANGUAGE = re.compile(r"(?!txt|wav|tsv|csv|stm|vtt|srt|bak|log)[a-z]{2,3}([_-][A-Za-z]+)?")
 """Ending of a text that is taken without being asked for: ``de``, ``fra``, ``zh-CN``; not ``spa.tc``."""
@@ -36,21 +39,22 @@ _LOADER: Any = type(
 
 
 def recognises(source: Path) -> bool:
-    """A .yaml of segments, or a folder of a language pair or a split that has one in ``txt/``."""
+    """A .yaml or stamped.tsv of segments, or a folder of a language pair or a split that has one."""
     return any(_looks_like_segments(table) for table in _tables(source))
 
 
 def read(source: Path, config: ImportConfig) -> Reading:
     """Read every split of a pair's folder (``en-de``) or of its ``data``, or one split.
 
-    The lines of the texts belong to the entries of the .yaml in the order of the file. The file's
-    name is the split. Which text is the transcript and which the translation is taken from
-    ``config.columns`` (``{"text": "en", "translation": "de"}``: nothing else is read then), else
-    from ``config.language`` and ``config.translation_language`` where a text ends so, else from
-    the name of the pair's folder. Recordings may have another known ending than the .yaml says.
+    The lines of the texts belong to the entries of the .yaml or stamped.tsv in the order of the file.
+    The split is called as the .yaml, or as the folder of stamped.tsv. Which text is the transcript
+    and which the translation is taken from ``config.columns`` (``{"text": "en", "translation": "de"}``:
+    nothing else is read then), else from ``config.language`` and ``config.translation_language`` where
+    a text ends so, else from the name of the pair's folder. Recordings may have another known ending
+    than the entries say.
 
     Raises:
-        InputError: no .yaml of segments is there, a text has not as many lines as the .yaml has
+        InputError: no .yaml or stamped.tsv is there, a text has not as many lines as there are
             entries, or it is not clear which text is which.
     """
     unknown = sorted(set(config.columns) - set(_ROLES))
@@ -61,8 +65,8 @@ def read(source: Path, config: ImportConfig) -> Reading:
     tables = _tables(source)
     if not tables:
         raise InputError(
-            f"{source} has no .yaml of segments in data/SPLIT/txt, SPLIT/txt or txt. "
-            "Give the folder of one language pair (en-de), its data, or one split."
+            f"{source} has no .yaml of segments in data/SPLIT/txt, SPLIT/txt or txt, and no {_STAMPED} in data/SPLIT "
+            "or SPLIT. Give the folder of one language pair (en-de), its data, or one split."
         )
     drafts: list[Draft] = []
     problems: list[str] = []
@@ -79,7 +83,7 @@ def _read_split(table: Path, config: ImportConfig, drafts: list[Draft], problems
     if missing or not any(chosen):
         names = ", ".join(path.name for path in texts.values()) or "none"
         problems.append(
-            f"{table}: no text {table.stem}.{' or .'.join(missing) or 'LANGUAGE'} beside it, only: {names}. "
+            f"{table}: no text {_split(table)}.{' or .'.join(missing) or 'LANGUAGE'} beside it, only: {names}. "
             "Choose with --columns text=ENDING,translation=ENDING."
         )
         return
@@ -123,7 +127,7 @@ def _read_split(table: Path, config: ImportConfig, drafts: list[Draft], problems
                 language=source_language or pair[0],
                 translation_language=target_language,
                 speaker=one_line(str(entry.get("speaker_id", ""))),
-                split=table.stem,
+                split=_split(table),
                 extra={key: one_line(str(value)) for key, value in entry.items() if key not in _OURS},
             )
         )
@@ -172,7 +176,11 @@ def _pair(table: Path, languages: set[str]) -> tuple[str, str]:
 
 
 def _entries(table: Path) -> list[Any]:
-    """Entries of the .yaml in the order of the file, every value as the text it is written as."""
+    """Entries in the order of the file, every value as the text it is written as."""
+    if table.name == _STAMPED:
+        return [
+            dict(zip(("wav", "offset", "duration"), line.split("\t"), strict=False)) for line in _rows(table)
+        ]
     text = read_text(table)
     plain = _plain_entries(text)
     if plain is not None:
@@ -201,21 +209,26 @@ def _plain_entries(text: str) -> list[Any] | None:
 
 
 def _lines(path: Path | None, table: Path, num_entries: int) -> list[str]:
-    """Lines of a parallel text; empty ones where there is no such text.
-
-    Only line feeds end a line: the talks have U+2028 and its like inside.
-    """
+    """Lines of a parallel text; empty ones where there is no such text."""
     if path is None:
         return [""] * num_entries
-    lines = read_text(path).split("\n")
-    if lines[-1] == "":
-        lines.pop()
+    lines = _rows(path)
     if len(lines) != num_entries:
         raise InputError(
             f"{path} has {len(lines)} lines but {table.name} has {num_entries} entries; they belong together line "
             "by line. Take both from the same release."
         )
     return lines
+
+
+def _rows(path: Path) -> list[str]:
+    """Lines of a file; only line feeds end one, as the talks have U+2028 and its like inside."""
+    lines = read_text(path).split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def _split(table: Path) -> str:
+    return table.absolute().parent.name if table.name == _STAMPED else table.stem
 
 
 def _audio_folders(table: Path, config: ImportConfig) -> list[Path]:
@@ -233,23 +246,35 @@ def _find(name: str, folders: Sequence[Path]) -> Path | None:
 
 
 def _texts(table: Path) -> dict[str, Path]:
-    """Ending to file, of the files beside the .yaml that are named after the same split."""
-    start = table.stem + "."
+    """Ending to file, of the texts beside the entries that are named after the same split.
+
+    Those of stamped.tsv may lie in ``txt/``, and be named after the beginning of their folder's name:
+    ``test-2023/txt/test.eng``.
+    """
+    names, folders = [_split(table)], [table.parent]
+    if table.name == _STAMPED:
+        folders.append(table.parent / "txt")
+        names.append(re.split("[-_]", names[0])[0])
     return {
-        path.name.removeprefix(start): path
-        for path in sorted(table.parent.iterdir())
-        if path.name.startswith(start) and path.suffix not in _TABLE_ENDINGS and path.is_file()
+        path.name.removeprefix(f"{name}."): path
+        for name in reversed(names)  # the whole name wins
+        for folder in folders
+        for path in (sorted(folder.iterdir()) if folder.is_dir() else [])
+        if path.name.startswith(f"{name}.") and path.suffix not in _TABLE_ENDINGS and path.is_file()
     }
 
 
 def _tables(source: Path) -> list[Path]:
-    """The .yaml of each split; of a folder, those of the first place that has any."""
+    """The .yaml or stamped.tsv of each split; of a folder, those of the first place that has any."""
     if source.is_file():
-        return [source] if source.suffix in _TABLE_ENDINGS else []
+        return [source] if source.suffix in _TABLE_ENDINGS or source.name == _STAMPED else []
     for place in ("txt", "*/txt", "data/*/txt", "."):
         tables = [path for path in source.glob(f"{place}/*.y*ml") if path.suffix in _TABLE_ENDINGS]
         if tables:
             return sorted(tables)
+    for place in (".", "*", "data/*"):
+        if tables := sorted(source.glob(f"{place}/{_STAMPED}")):
+            return tables
     return []
 
 
@@ -259,12 +284,14 @@ def _looks_like_segments(table: Path) -> bool:
             start = file.read(2000)
     except (OSError, UnicodeDecodeError):
         return False
+    if table.name == _STAMPED:
+        return bool(_STAMPED_LINE.match(start))
     return all(f"{name}:" in start for name in ("duration", "offset", "wav"))
 
 
 IMPORTER = Importer(
     form="mustc",
-    summary="MuST-C, mTEDx, IWSLT's low-resource sets: SPLIT/txt/SPLIT.yaml, its texts, and SPLIT/wav",
+    summary="MuST-C, mTEDx, IWSLT's low-resource sets: SPLIT/txt/SPLIT.yaml or SPLIT/stamped.tsv, texts, SPLIT/wav",
     recognises=recognises,
     read=read,
     certain=True,

@@ -252,6 +252,10 @@ def _read_transcripts(paths: list[Path]) -> dict[str, str]:
 
     texts: dict[str, str] = {}
     for path in [file for given in paths for file in files_in(given)]:
+        if path.suffix.lower() in (".ctm", ".stm"):
+            raise InputError(
+                f"{shown(path)} holds a transcript, and no translation. Give the .json, .eaf or .tsv."
+            )
         if path.stem in texts:
             raise InputError(f"{shown(path)}: a second translation of {path.stem!r}. Give one of each.")
         texts[path.stem] = "\n".join(_segment_translations(path))
@@ -261,7 +265,15 @@ def _read_transcripts(paths: list[Path]) -> dict[str, str]:
 def _segment_translations(path: Path) -> list[str]:
     """Each segment on one line: its translation, or its text where the file has no translations."""
     from asr.formats import read_transcript
+    from asr.formats.subtitles import ENDINGS, most_lines
+    from asr.names import shown
+    from lm.errors import InputError
 
+    if path.suffix.lower() in ENDINGS and most_lines(path) > 1:
+        raise InputError(
+            f"{shown(path)} has cues of several lines, and does not say which are the translation. "
+            "Give the .json, .eaf or .tsv, or cues of one line."
+        )
     segments = read_transcript(path).segments
     translated = any(segment.translation.strip() for segment in segments)
     texts = (segment.translation if translated else segment.text for segment in segments)

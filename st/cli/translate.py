@@ -44,6 +44,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of the CTC score of translations, for a model trained with it (default: 0)",
     )
     group.add_argument(
+        "--max-labels",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="most labels of a translation (default: 1000)",
+    )
+    group.add_argument(
+        "--max-ratio",
+        type=float,
+        default=2.0,
+        metavar="R",
+        help="most labels for each frame that is heard, or label that is read, beyond 200 (default: 2)",
+    )
+    group.add_argument(
         "--hand-over",
         type=int,
         default=1,
@@ -57,8 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Translate every input that can be; 1 when one could not."""
-    if args.hand_over > 1 and not args.cascade:
-        raise InputError("--hand-over is for a cascade. Give --cascade too, or leave it out.")
+    for option, given in (
+        ("--source-language", args.source_language),
+        ("--hand-over", args.hand_over != 1),
+    ):
+        if given and not args.cascade:
+            raise InputError(f"{option} is for a cascade. Give --cascade too, or leave it out.")
     return transcribe.run_with(args, _load)
 
 
@@ -70,13 +88,18 @@ def _load(args: argparse.Namespace) -> Translator:
         args.model,
         cascade=args.cascade,
         lm=args.lm,
+        language=args.language,
         source_language=args.source_language,
         target_language=args.target_language,
         device=args.device,
         config=TranslateConfig(
             transcribe=transcribe.settings_of(args),
             search=TranslationSearchConfig(
-                beam=args.translation_beam, length_penalty=args.length_penalty, ctc_weight=args.ctc_weight
+                beam=args.translation_beam,
+                length_penalty=args.length_penalty,
+                ctc_weight=args.ctc_weight,
+                max_labels=args.max_labels,
+                max_ratio=args.max_ratio,
             ),
             transcript=not args.no_transcript,
             hand_over=args.hand_over,

@@ -169,7 +169,7 @@ class HubDecoder(nn.Module):
         if self.config.kind == "mbart" and written > self.config.places:
             raise InputError(
                 f"a translation of {written} pieces: the decoder has {self.config.places} places. Leave such rows "
-                "out of the training, or lower max_labels of the search."
+                "out of the training, or lower --max-labels."
             )
         embedded = self.embedding(read) * (math.sqrt(self.config.width) if self.config.scaled else 1.0)
         out: Tensor = self.model(

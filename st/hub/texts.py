@@ -13,13 +13,21 @@ from torch import Tensor
 from asr.batches import padded
 from asr.features import frame_mask
 from st.hub.vocabulary import check_language, language_codes, open_published, unreadable
+from st.search import TranslationSearchConfig
 from st.texts import BATCH, Scored
 
 
 class HubTranslator:
     """A sequence-to-sequence model of transformers' that translates texts."""
 
-    def __init__(self, name: str, source_language: str, target_language: str, device: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        source_language: str,
+        target_language: str,
+        device: str,
+        search: TranslationSearchConfig | None = None,
+    ) -> None:
         """
         Args:
             name: on the hub, or a folder of transformers'.
@@ -29,6 +37,7 @@ class HubTranslator:
             InputError: it cannot be had, or does not know a language.
         """
         self.name = name
+        self.search = search or TranslationSearchConfig()
         config, self.tokenizer = open_published(name)
         self.forced: int | None = None
         self.prefix = ""
@@ -69,7 +78,7 @@ class HubTranslator:
         return pieces.count(self.tokenizer.unk_token_id) / max(1, len(pieces))
 
     @torch.inference_mode()
-    def translate(self, texts: Sequence[str], *, beam: int = 5) -> list[Scored]:
+    def translate(self, texts: Sequence[str]) -> list[Scored]:
         """The best translation of each text; one beyond the model's limit is cut, which is said on stderr.
 
         A text gets the translation that it would get alone.
@@ -80,9 +89,7 @@ class HubTranslator:
         order = sorted(rows, key=lambda place: len(rows[place]))
         for first in range(0, len(order), BATCH):
             places = order[first : first + BATCH]
-            for place, scored in zip(
-                places, self._search([rows[each] for each in places], beam), strict=True
-            ):
+            for place, scored in zip(places, self._search([rows[each] for each in places]), strict=True):
                 found[place] = scored
         return found
 
@@ -98,18 +105,21 @@ class HubTranslator:
         cut: list[int] = self.tokenizer(self.prefix + text, truncation=True, max_length=self.limit).input_ids
         return cut
 
-    def _search(self, rows: Sequence[Sequence[int]], beam: int) -> list[Scored]:
+    def _search(self, rows: Sequence[Sequence[int]]) -> list[Scored]:
         """Translate a batch of encoded texts."""
         device, pad, eos = self.model.device, self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         pieces, lengths = padded([np.asarray(row, dtype=np.int64) for row in rows])
         mask = frame_mask(lengths, pieces.shape[1])
         pieces, mask = pieces.masked_fill(~mask, pad).to(device), mask.long().to(device)
+        beam, opening = self.search.beam, 1 if self.forced is None else 2
         # A limit for each text: one for all would let a text's translation depend on its neighbours.
-        limits = (2 * lengths + 10).clamp(max=self.limit - 1).to(device)
+        limits = (self.search.limits(lengths) + opening).clamp(max=self.limit - 1).to(device)
         written = self.model.generate(
             input_ids=pieces,
             attention_mask=mask,
             num_beams=beam,
+            # The one text of a greedy search is not compared with others; transformers warns of any other value.
+            length_penalty=self.search.length_penalty if beam > 1 else 1.0,
             forced_bos_token_id=self.forced,
             # One more than is ever written: what closes texts there would do so at no cost, and for some alone.
             max_new_tokens=int(limits.max()) + 1,
@@ -117,7 +127,6 @@ class HubTranslator:
         )
         # What the search summed up would come with the scores of all pieces at all steps: gigabytes.
         states = self.model.get_encoder()(input_ids=pieces, attention_mask=mask).last_hidden_state
-        opening = 1 if self.forced is None else 2
         found = []
         for number, sequence in enumerate(written):
             ends = (sequence[1:] == eos).nonzero()
@@ -131,7 +140,8 @@ class HubTranslator:
             text = self.tokenizer.decode(
                 sequence[opening:].tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
-            found.append(Scored(" ".join(text.split()), float(scores.mean())))
+            cut = len(sequence) > int(limits[number])
+            found.append(Scored(" ".join(text.split()), float(scores.mean()), cut))
         return found
 
 

@@ -28,6 +28,17 @@ def test_padding_does_not_change_the_ctc_loss() -> None:
     torch.testing.assert_close(together[1:], alone)
 
 
+def test_labels_that_their_frames_cannot_hold_teach_nothing_where_asked() -> None:
+    logits = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    labels, frames, counts = torch.tensor([[1, 2, 3], [4, 4, 4]]), torch.tensor([4, 4]), torch.tensor([3, 3])
+    loss = ctc_loss(logits.log_softmax(dim=-1), frames, labels, counts, blank=0, zero_infinity=True)
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert loss[1] == 0
+    assert gradient[0].any()
+    assert not gradient[1].any()
+    assert ctc_loss(logits.log_softmax(dim=-1), frames, labels, counts, blank=0)[1] == torch.inf
+
+
 def test_consistency_is_the_divergence_both_ways_over_valid_frames() -> None:
     views = torch.randn(2, 5, 4, generator=torch.manual_seed(0)).log_softmax(dim=-1)
     loss = consistency_loss(views, torch.tensor([3, 3]))

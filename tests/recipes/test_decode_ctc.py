@@ -68,7 +68,7 @@ def test_tuning_compares_parts_tells_edges_and_feeds_decoding(
     hotwords.write_text(words[0] + "\n", encoding="utf-8")
     tune = ["lm", "tune", "--model", str(trained), "--lm", str(folder), "--manifest", str(tone_corpus)]
     capsys.readouterr()
-    assert loquela([*tune, "--beam", "4", "--hotwords", str(hotwords), "--grid", "word_bonus=-90,-80"]) == 0
+    assert loquela([*tune, "--beam", "4", "--hotwords", str(hotwords), "--grid", "word_bonus=-9,-8.8"]) == 0
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert set(found["arms"]) == {"both", "word", "character"}
@@ -94,6 +94,15 @@ def test_tuning_compares_parts_tells_edges_and_feeds_decoding(
     assert set(words).issuperset(" ".join(texts).split())
     with pytest.raises(InputError, match="cannot be read"):
         run(decode_ctc, monkeypatch, trained, tone_corpus, *options, "--tuned", hotwords)
+
+
+def test_a_setting_that_is_no_yaml_is_refused() -> None:
+    assert decode_ctc.settings_from(["lm_weight=0.5", "hotwords={a b: 2}"]) == {
+        "lm_weight": 0.5, "hotwords": {"a b": 2},
+    }  # fmt: skip
+    for wrong in ("lm_weight={", "foo=: :", "lm_weight"):
+        with pytest.raises(InputError, match=f"--decoding '{wrong}'"):
+            decode_ctc.settings_from([wrong])
 
 
 def test_settings_of_one_part_bring_back_the_other_when_asked_for(lm: Path) -> None:

@@ -15,11 +15,13 @@ import torch
 from safetensors.torch import load_file
 
 from asr.checkpoint import whole_checkpoints
+from asr.config import load_config
 from asr.encoder.conformer import ConformerConfig, ConformerEncoder
 from asr.model import load_model
 from asr.sharding import shard
 from lm.errors import InputError
 from recipes.finetune_ctc import finetune
+from recipes.pretrain_siamese import PretrainConfig, pretrain
 from tests.conftest import configure
 
 ROOT = Path(__file__).parents[2]
@@ -27,12 +29,14 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = ("ctc.batch_s=6", "encoder.dropout=0.1", "trainer.updates=8", "trainer.evaluate_every=4")
 
 
-def launch(folder: Path, manifest: Path, *overrides: str) -> subprocess.Popen[str]:
+def launch(
+    folder: Path, manifest: Path, *overrides: str, recipe: str = "finetune_ctc"
+) -> subprocess.Popen[str]:
     """Two processes on the CPU, as `accelerate launch` and `torchrun` start them."""
     configure(folder, manifest)
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
-        "-m", "recipes.finetune_ctc", str(folder / "conf.yaml"), f"manifest={manifest}",
+        "-m", f"recipes.{recipe}", str(folder / "conf.yaml"), f"manifest={manifest}",
         f"exp={folder / 'exp'}", *SETTINGS, *overrides,
     ]  # fmt: skip
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
@@ -67,6 +71,16 @@ def test_two_processes_reach_the_weights_of_one(
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 0, output[-2000:]
     assert_reached(tmp_path / "exp", one_process)
+
+
+def test_two_processes_pre_train_with_ctc_alone_as_one_does(tmp_path: Path, tone_corpus: Path) -> None:
+    settings = (*SETTINGS, "siamese.weight=0", "siamese.text={width: 32, layers: 1, heads: 2, inner: 32}")
+    process = launch(tmp_path, tone_corpus, *settings, recipe="pretrain_siamese")
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output[-2000:]
+    alone = [f"manifest={tone_corpus}", f"exp={tmp_path / 'one'}", *settings, "trainer.accumulate=2"]
+    pretrain(load_config(PretrainConfig, tmp_path / "conf.yaml", alone))
+    assert_reached(tmp_path / "exp", last_weights(tmp_path / "one"))
 
 
 def test_a_killed_process_stops_the_rest_and_all_go_on(

@@ -35,25 +35,30 @@ def test_what_is_kept_and_why_the_rest_is_not() -> None:
         "mute": Heard("", 1.0),
         "unsure": Heard("abcdefghijk", 0.2),
     }
-    sifted = sift(gold, unlabelled, heard, SiftConfig(min_confidence=0.5))
+    sifted = sift(gold, unlabelled, heard, SiftConfig(min_confidence=0.5), TextPolicy())
     assert [each.id for each in sifted.utterances] == ["better", "good"]
     assert dict(sifted.left_out) == {
         "too fast or too slow": 1, "no words": 1, "unsure": 1, "not decoded": 1,
     }  # fmt: skip
     assert {each.split for each in sifted.utterances} == {"train"}
     assert sifted.utterances[0].extra == {"label": "pseudo", "confidence": "0.9000"}
-    half = sift(gold, unlabelled, heard, SiftConfig(min_confidence=0.5, keep_share=0.5))
+    half = sift(gold, unlabelled, heard, SiftConfig(min_confidence=0.5, keep_share=0.5), TextPolicy())
     assert [each.id for each in half.utterances] == ["better"]
-    assert sifted.error_rate(
-        {"good": "abcdefghijk", "better": "abcdefghijkx"}, TextPolicy()
-    ) == pytest.approx(1 / 23)
+    truth = {"good": "abcdefghijk", "better": "abcdefghijkx"}
+    assert sifted.error_rate(truth, TextPolicy()) == (pytest.approx(1 / 23), 2)
+    assert sifted.error_rate({"good": "abcdefghijk"}, TextPolicy()) == (0.0, 1)
+    with pytest.raises(InputError, match="have none of the 2 pseudo-labelled utterances, such as 'better'"):
+        sifted.error_rate({"corpus-good": "abcdefghijk", "better": " "}, TextPolicy())
+    # What the policy takes away nobody says: gold texts full of marks are no faster speech.
+    marked = [replace(each, text="¿¡" * 20 + each.text) for each in gold]
+    assert sift(marked, unlabelled, heard, SiftConfig(min_confidence=0.5), TextPolicy()) == sifted
 
 
 def test_mistakes_are_named() -> None:
     with pytest.raises(InputError, match="no gold utterance has a text"):
-        sift([utterance("g")], [], {}, SiftConfig())
+        sift([utterance("g")], [], {}, SiftConfig(), TextPolicy())
     with pytest.raises(InputError, match="'u', was decoded"):
-        sift([utterance("g", "abc")], [utterance("u")], {}, SiftConfig())
+        sift([utterance("g", "abc")], [utterance("u")], {}, SiftConfig(), TextPolicy())
     with pytest.raises(InputError, match="Give a share"):
         SiftConfig(keep_share=2)
 
@@ -83,10 +88,11 @@ def test_a_round_of_self_training(tmp_path: Path, tone_corpus: Path, trained: Pa
     )
     said = run(
         "recipes.pseudo_label", tmp_path / "half.tsv", "--hypothesis", tmp_path / "h.tsv", "--truth", tone_corpus,
-        "--out", tmp_path / "new.tsv",
+        "--policy", trained, "--out", tmp_path / "new.tsv",
     )  # fmt: skip
     report = json.loads(said)
     assert report["cer"] < 0.2
+    assert report["compared"] == report["of"] > 0
     assert 0 < report["pseudo_hours"] <= report["unlabelled_hours"]
     new = read_manifest(tmp_path / "new.tsv", split="train")
     assert {row.extra["label"] for row in new} == {"gold", "pseudo"}

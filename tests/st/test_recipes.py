@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from asr.manifest import read_manifest
+from asr.manifest import read_manifest, write_manifest
 from lm.errors import InputError
 from recipes import average, decode_st, retrieve, train_st
 from st.cli import main as loquela
@@ -55,7 +55,11 @@ def test_a_split_is_translated_and_scored(
 
 
 def test_a_cascade_reads_the_table_of_a_recogniser(
-    mt: Path, spoken_numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mt: Path,
+    spoken_numbers: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     rows = read_manifest(spoken_numbers, split="dev")
     (tmp_path / "heard.tsv").write_text(
@@ -68,6 +72,38 @@ def test_a_cascade_reads_the_table_of_a_recogniser(
     gold, heard = (path.read_text().splitlines() for path in out)
     assert gold[:-1] == heard[:-1]
     assert heard[-1].split("\t")[1] == ""  # nothing heard, nothing translated
+    said = f"heard.tsv: 1 without a text to translate, left empty: {rows[-1].id}\n"
+    assert capsys.readouterr().err.count(said) == 1
+
+
+def test_texts_of_another_split_and_none_at_all_are_refused(
+    mt: Path, spoken_numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, silent, out = tmp_path / "other.tsv", tmp_path / "silent.tsv", tmp_path / "out.tsv"
+    other.write_text("id\ttext\nelsewhere\tab\n")
+    write_manifest([replace(row, text="") for row in read_manifest(spoken_numbers, split="dev")], silent)
+    with pytest.raises(InputError, match=r"other\.tsv: none of the 8 utterances has a text"):
+        run(monkeypatch, decode_st, mt, spoken_numbers, "--split", "dev", "--texts", other, "--out", out)
+    with pytest.raises(InputError, match=r"silent\.tsv: none of the 8 utterances has a text"):
+        run(monkeypatch, decode_st, mt, silent, "--out", out)
+    with pytest.raises(InputError, match="--ctc-weight is for a speech translator"):
+        run(monkeypatch, decode_st, mt, spoken_numbers, "--ctc-weight", 0.3, "--out", out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("kind", ["st", "mt"])
+def test_limits_of_a_translation_are_options_and_what_they_cut_is_counted(
+    st: Path, mt: Path, spoken_numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], kind: str,
+) -> None:  # fmt: skip
+    model, out = {"st": st, "mt": mt}[kind], tmp_path / "out.tsv"
+    for labels, says in ((1, True), (300, False)):
+        limits = ("--max-labels", labels, "--max-ratio", 1.5)
+        assert (
+            run(monkeypatch, decode_st, model, spoken_numbers, "--split", "dev", *limits, "--out", out) == 0
+        )
+        said = "8 translation(s) cut off at 200 labels and 1.5 for each frame or source label, or at 1."
+        assert (said in capsys.readouterr().err) is says
 
 
 def test_the_own_text_is_found_after_siamese_pre_training(
@@ -78,6 +114,17 @@ def test_the_own_text_is_found_after_siamese_pre_training(
     assert found["utterances"] == 8
     assert found["first"] > 0.5
     assert found["own"] < found["other"]
+
+
+def test_one_utterance_with_a_text_is_nothing_to_compare(
+    siamese: Path, spoken_numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = read_manifest(spoken_numbers, split="dev")
+    for kept in (0, 1):
+        texts = [row if number < kept else replace(row, text="") for number, row in enumerate(rows)]
+        write_manifest(texts, tmp_path / f"{kept}.tsv")
+        with pytest.raises(InputError, match=rf"{kept}\.tsv: {kept} utterance\(s\) with speech and text"):
+            run(monkeypatch, retrieve, siamese, tmp_path / f"{kept}.tsv")
 
 
 def test_retrieval_by_its_definition() -> None:

@@ -13,7 +13,7 @@ from asr.model import Emissions
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from lm.errors import InputError
-from st.decoder import DecoderConfig, TextDecoder
+from st.decoder import Cache, DecoderConfig, TextDecoder
 from st.model import END, Memory, TextTranslator
 from st.search import TranslationSearchConfig, _PrefixScores, translate
 from st.text_encoder import TextEncoderConfig
@@ -151,6 +151,8 @@ def test_ctc_moves_the_search(model: TextTranslator) -> None:
         ({"beam": 0}, "beam 0"),
         ({"beam": 2, "num_hypotheses": 3}, "as wide as"),
         ({"ctc_weight": 1.0}, "below 1"),
+        ({"max_labels": 0}, "max_labels 0"),
+        ({"max_ratio": float("nan")}, "max_ratio is nan"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, float], says: str) -> None:
@@ -158,9 +160,40 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, float], say
         TranslationSearchConfig(**settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("source", "labels"), [(1, 47), (44, 274), (1, 29), (30, 129)])
+def test_the_longest_references_fit(source: int, labels: int) -> None:
+    """Of Killkan and Mboshi, read in 4,000 pieces and written in characters: by ratio, and by what exceeds it."""
+    assert int(TranslationSearchConfig().limits(torch.tensor([source]))[0]) >= labels
+
+
+def test_limits_grow_with_the_source_and_end() -> None:
+    config = TranslationSearchConfig(max_ratio=1.5, max_labels=400)
+    assert config.limits(torch.tensor([0, 1, 10, 200, 10**6])).tolist() == [0, 201, 215, 400, 400]
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_text_that_does_not_end_is_cut_off_and_says_so(
+    model: TextTranslator, monkeypatch: pytest.MonkeyPatch, beam: int
+) -> None:
+    memory = model.memory(torch.tensor([[1, 2, 3], [1, 0, 0]]), torch.tensor([3, 1]))
+    step = model.decoder.step
+
+    def unending(labels: Tensor, cache: Cache) -> Tensor:
+        steps = step(labels, cache)
+        steps[:beam, END] = -50.0  # the first utterance's beams
+        steps[beam:, 1:] = -50.0
+        return steps
+
+    monkeypatch.setattr(model.decoder, "step", unending)
+    config = TranslationSearchConfig(beam=beam, max_labels=20)
+    (first, *_), (second, *_) = translate(model.decoder, memory, config)
+    assert (len(first.labels), first.cut) == (20, True)
+    assert (second.labels, second.cut) == ((), False)
+
+
 def test_a_ctc_weight_needs_the_layer(model: TextTranslator) -> None:
     memory = model.memory(torch.tensor([[1, 2]]), torch.tensor([2]))
-    with pytest.raises(InputError, match="no CTC layer"):
+    with pytest.raises(InputError, match=r"no CTC layer.*st\.target_ctc_weight"):
         translate(model.decoder, memory, TranslationSearchConfig(ctc_weight=0.3))
 
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from asr.formats import read_transcript
+from asr.text import TextPolicy
+from asr.tokenizer import character_tokenizer
+from asr.transcribe import Transcriber
 from lm.errors import InputError
 from st.cli import main
-from st.model import pack_translator
+from st.decoder import DecoderConfig
+from st.model import TextTranslator, pack_translator, save_translator
+from st.search import TranslationHypothesis
+from st.text_encoder import TextEncoderConfig
 from st.texts import OwnTranslator, open_text_translator
 from st.translate import TranslateConfig, Translator
 from tests.conftest import spoken
@@ -107,7 +114,7 @@ def test_another_pair_of_languages_is_refused(siamese: Path, mt: Path, st: Path)
 
 
 def test_transcripts_in_another_script_are_refused(mt: Path, siamese: Path) -> None:
-    from asr.transcribe import Encoded, Transcriber
+    from asr.transcribe import Encoded
     from st.translate import Cascade
 
     plain = Transcriber.load(siamese)
@@ -117,11 +124,96 @@ def test_transcripts_in_another_script_are_refused(mt: Path, siamese: Path) -> N
     assert cascade.understand([Encoded(np.log(np.full((3, 8), 1 / 8)))])[0].hypotheses
 
 
-def test_handing_over_without_a_cascade_is_refused(
-    st: Path, talk: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--hand-over", "3"], "--hand-over is for a cascade"),
+        (["--source-language", "tone"], "--source-language is for a cascade"),
+        (["--cascade", "MT", "--hand-over", "0"], "hand_over is 0"),
+        (["--cascade", "MT", "--ctc-weight", "0.3"], "MT translates text, which has no CTC layer"),
+        (["--max-labels", "0"], "max_labels 0"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    st: Path, mt: Path, siamese: Path, talk: Path, capsys: pytest.CaptureFixture[str],
+    options: list[str], says: str,
+) -> None:  # fmt: skip
+    model = siamese if "--cascade" in options else st
+    words = [str(mt) if word == "MT" else word for word in options]
+    assert main(["translate", str(talk), "--model", str(model), *words]) == 1
+    err = capsys.readouterr().err
+    assert says.replace("MT", str(mt)) in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("language", "wanted"), [("quy", "quy"), ("", "tone")])
+def test_the_recogniser_is_given_its_own_code(
+    siamese: Path, mt: Path, talk: Path, monkeypatch: pytest.MonkeyPatch, language: str, wanted: str
 ) -> None:
-    assert main(["translate", str(talk), "--model", str(st), "--hand-over", "3"]) == 1
-    assert "--hand-over is for a cascade" in capsys.readouterr().err
+    given: list[str] = []
+    load = Transcriber.load
+
+    def watching(model: Path, **settings: Any) -> Transcriber:
+        given.append(settings["language"])
+        return load(model, **settings)
+
+    monkeypatch.setattr(Transcriber, "load", watching)
+    models = ["--model", str(siamese), "--cascade", str(mt), "--source-language", "tone"]
+    assert main(["translate", str(talk), *models, *(["--language", language] if language else [])]) == 0
+    assert given == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "options", "opening"),
+    [
+        ("", {}, None),
+        ("", {"language": "quy"}, "quy"),
+        ("", {"language": "grn", "source_language": "quy"}, "quy"),
+        ("grn", {"language": "grn_Latn"}, "grn"),
+    ],
+)
+def test_texts_open_with_the_label_of_their_language(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trained_on: str,
+    options: dict[str, str],
+    opening: str | None,
+) -> None:
+    target = character_tokenizer(["ab c"], TextPolicy())
+    source = target.with_languages(["grn", "quy"])
+    model = TextTranslator(
+        source, target, TextEncoderConfig(width=16, layers=1, heads=2, inner=16),
+        DecoderConfig(width=16, layers=1, heads=2, inner=16),
+    )  # fmt: skip
+    model.languages = (trained_on, "es")
+    save_translator(model, tmp_path / "mt")
+    read: list[list[int]] = []
+
+    def reading(_: TextTranslator, labels: Any, __: Any) -> list[list[TranslationHypothesis]]:
+        read.extend(labels)
+        return [[TranslationHypothesis((), 0.0)]]
+
+    monkeypatch.setattr("st.texts.translate_labels", reading)
+    open_text_translator(tmp_path / "mt", **options).translate(["ab"])  # type: ignore[arg-type]
+    first = [source.languages[opening]] if opening else []
+    assert read == [[*first, *target.encode("ab")]]
+
+
+@pytest.mark.parametrize("way", ["st", "cascade"])
+def test_translations_that_are_cut_off_are_counted(
+    st: Path, mt: Path, siamese: Path, talk: Path, capsys: pytest.CaptureFixture[str], way: str
+) -> None:
+    models = ["--model", str(siamese), "--cascade", str(mt)] if way == "cascade" else ["--model", str(st)]
+    for limit in ("1", "200"):
+        assert main(["translate", str(talk), *models, "--max-labels", limit]) == 0
+        said = capsys.readouterr()
+        rows = said.out.splitlines()
+        cut = [line for line in said.err.splitlines() if "cut off at" in line]
+        if limit == "1":
+            assert len(cut) == 1
+            assert cut[0].startswith(f"{talk}: {len(rows)} translation(s) cut off at")
+        else:
+            assert not cut
 
 
 def test_the_meaning_of_tones_is_what_the_tests_say() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from asr.importers import ImportConfig, import_corpus
+from asr.manifest import read_manifest, write_manifest
 from lm.errors import InputError
 
 Make = Callable[..., Path]
@@ -39,6 +40,15 @@ def test_chosen_columns_win_and_spans_are_cut_from_one_file(tmp_path: Path, make
     first, second = import_corpus(tmp_path / "data.csv", "table", config).utterances
     assert (first.offset_s, first.duration_s, first.text) == (0.5, 0.75, "uno")
     assert second.id == "talk_0000002000-0000002500"
+
+
+def test_a_column_that_was_not_chosen_does_not_win(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "a.wav")
+    (tmp_path / "data.csv").write_text("audio,text,normalized_text\na.wav,[raw],tidy\n", encoding="utf-8")
+    config = ImportConfig(columns={"text": "normalized_text"})
+    write_manifest(import_corpus(tmp_path / "data.csv", "table", config).utterances, tmp_path / "m.tsv")
+    (only,) = read_manifest(tmp_path / "m.tsv")
+    assert (only.text, only.extra) == ("tidy", {"table_text": "[raw]"})
 
 
 @pytest.mark.parametrize(

@@ -244,3 +244,64 @@ def test_the_command_writes_a_manifest_with_offsets(tmp_path: Path) -> None:
     (row,) = read_manifest(out)
     assert (row.offset_s, row.duration_s, row.text, row.translation) == (1.25, 1.5, "one", "eins")
     assert (row.language, row.translation_language, row.speaker, row.split) == ("en", "de", "spk.7", "dev")
+
+
+def _stamped(folder: Path, entries: str, text: str, lines: Sequence[str]) -> Path:
+    """A split as IWSLT's Irish set has it: entries of the recording a.wav of two seconds, and one text."""
+    _tone(folder / "wav" / "a.wav", 2.0)
+    (folder / "stamped.tsv").write_text(entries, encoding="utf-8")
+    (folder / text).parent.mkdir(exist_ok=True)
+    (folder / text).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("pair", ["ga-eng", "iwslt2023_ga-eng", "ga-eng-iwslt2023"])
+def test_entries_may_be_a_table_of_stamps_without_a_header(tmp_path: Path, pair: str) -> None:
+    data = tmp_path / pair / "data"
+    _stamped(data / "train", "wav/a.wav\t0\t1.25\na.wav\t01\t00.5\n", "txt/train.eng", ["one", "two"])
+    _stamped(data / "test-2023", "wav/a.wav\t0\t2", "txt/test.eng", ["three"])  # no line feed at the end
+    _stamped(data / "test-2024", "wav/a.wav\t0\t2\r\n", "test.eng", ["four"])  # Marathi's text lies so
+    for source in (tmp_path / pair, data):
+        assert detect_form(source) == "mustc"
+        imported = import_corpus(source)
+        assert imported.problems == []
+        assert [
+            (each.split, each.offset_s, each.duration_s, each.translation) for each in imported.utterances
+        ] == [
+            ("test-2023", 0.0, 2.0, "three"), ("test-2024", 0.0, 2.0, "four"),
+            ("train", 0.0, 1.25, "one"), ("train", 1.0, 0.5, "two"),
+        ]  # fmt: skip
+    first = imported.utterances[0]
+    assert (first.text, first.language, first.translation_language) == ("", "ga", "eng")
+    assert first.audio == data / "test-2023" / "wav" / "a.wav"
+    for source in (data / "test-2023", data / "test-2023" / "stamped.tsv"):
+        assert detect_form(source) == "mustc"
+        assert [each.translation for each in import_corpus(source).utterances] == ["three"]
+
+
+def test_a_text_named_as_its_folder_is_taken_before_a_shorter_one(tmp_path: Path) -> None:
+    split = _stamped(tmp_path / "ga-eng" / "test-2023", "wav/a.wav\t0\t2\n", "txt/test.eng", ["other"])
+    (split / "txt" / "test-2023.eng").write_text("own\n")
+    assert [each.translation for each in import_corpus(split).utterances] == ["own"]
+
+
+def test_bad_stamps_and_a_split_without_text_are_reported(tmp_path: Path) -> None:
+    pair = tmp_path / "mr-hi"
+    entries = "wav/a.wav\t0\t1\nwav/a.wav\t1\nwav/gone.wav\t0\t1\n"
+    _stamped(pair / "dev", entries, "txt/dev.hi", ["one", "two", "three"])
+    _stamped(pair / "test", "wav/a.wav\t0\t1\n", "txt/notes.txt", [])
+    imported = import_corpus(pair)
+    assert [each.translation for each in imported.utterances] == ["one"]
+    told = "\n".join(imported.problems)
+    assert len(imported.problems) == 3
+    assert "entry 2" in told
+    assert "no recording 'wav/gone.wav'" in told
+    assert "no text test.LANGUAGE" in told
+    _stamped(pair / "dev", entries, "txt/dev.hi", ["one"])
+    with pytest.raises(InputError, match=r"dev\.hi has 1 lines but stamped\.tsv has 3 entries"):
+        import_corpus(pair)
+
+
+def test_another_stamped_tsv_is_not_taken_for_one(tmp_path: Path) -> None:
+    (tmp_path / "stamped.tsv").write_text("audio\ttext\na.wav\tone\n")
+    assert detect_form(tmp_path) == "table"

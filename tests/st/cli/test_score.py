@@ -149,6 +149,27 @@ def test_a_recording_that_was_cut_elsewhere_is_cut_like_its_reference(
     assert "found by minimum word error rate: mwer|" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("ending", ["srt", "vtt"])
+def test_subtitles_of_one_line_are_translations_and_those_of_two_may_be_anything(
+    files: Path, capsys: Capture, ending: str
+) -> None:
+    transcript(files / f"r.{ending}", TRANSLATIONS, translation=False)
+    options = ["--hypothesis", f"r.{ending}", "--recording-level"]
+    assert report_of(capsys, *options)["all"]["bleu"]["score"] == 100
+    (files / f"r.{ending}").unlink()
+    transcript(files / f"r.{ending}", TRANSLATIONS)
+    assert run("--translation", *options) == 1
+    assert f"r.{ending} has cues of several lines" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["ctm", "stm"])
+def test_forms_without_translations_are_refused(files: Path, capsys: Capture, ending: str) -> None:
+    transcript(files / f"r.{ending}", TRANSLATIONS)
+    assert run("--translation", "--hypothesis", f"r.{ending}", "--recording-level") == 1
+    said = f"r.{ending} holds a transcript, and no translation. Give the .json, .eaf or .tsv."
+    assert said in capsys.readouterr().err
+
+
 def test_the_reference_of_one_recording_may_be_lines_of_text(files: Path, capsys: Capture) -> None:
     (files / "talk.txt").write_text("\n".join(TRANSLATIONS) + "\n", encoding="utf-8")
     (files / "out.txt").write_text(" ".join(TRANSLATIONS), encoding="utf-8")

@@ -12,6 +12,7 @@ import torch
 from lm.errors import InputError
 from st.hub import HubTranslator
 from st.hub.texts import _closing
+from st.search import TranslationSearchConfig
 from st.texts import open_text_translator
 from tests.st.hub.conftest import LINES
 
@@ -22,8 +23,9 @@ LANGUAGES = {
 CODES = {"nllb": ("quy_Latn", "fra_Latn"), "m2m": ("__en__", "__fr__"), "mbart": ("en_XX", "fr_XX")}
 
 
-def opened(published: Published, family: str) -> HubTranslator:
-    return HubTranslator(str(published(family)), *LANGUAGES[family], "cpu")
+def opened(published: Published, family: str, **search: float) -> HubTranslator:
+    config = TranslationSearchConfig(**search)  # type: ignore[arg-type]
+    return HubTranslator(str(published(family)), *LANGUAGES[family], "cpu", config)
 
 
 def watched(translator: HubTranslator, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
@@ -44,9 +46,9 @@ def watched(translator: HubTranslator, monkeypatch: pytest.MonkeyPatch) -> list[
 def test_the_language_is_written_first_and_left_out_of_the_text(
     published: Published, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    translator = opened(published, family)
+    translator = opened(published, family, beam=2)
     seen = watched(translator, monkeypatch)
-    found = translator.translate([LINES[0]], beam=2)
+    found = translator.translate([LINES[0]])
     read, written = seen[0]
     tokenizer = translator.tokenizer
     first = tokenizer.convert_ids_to_tokens([int(read[0, 0]), int(written[0, 1])])
@@ -58,20 +60,20 @@ def test_the_language_is_written_first_and_left_out_of_the_text(
 @pytest.mark.parametrize("beam", [1, 3])
 @pytest.mark.parametrize("family", LANGUAGES)
 def test_texts_are_translated_together_as_alone(published: Published, family: str, beam: int) -> None:
-    translator = opened(published, family)
+    translator = opened(published, family, beam=beam)
     texts = [LINES[0], "", "le chien", " ", LINES[3]]
-    together = translator.translate(texts, beam=beam)
+    together = translator.translate(texts)
     assert [each.text == "" for each in together] == [False, True, False, True, False]
     for text, found in zip(texts, together, strict=True):
-        alone = translator.translate([text], beam=beam)[0]
+        alone = translator.translate([text])[0]
         assert alone.text == found.text
         assert alone.score == pytest.approx(found.score, abs=1e-4)
 
 
 def test_the_score_is_the_mean_log_probability_of_what_was_free(published: Published) -> None:
-    translator = opened(published, "m2m")
+    translator = opened(published, "m2m", beam=3)
     inputs = translator.tokenizer(LINES[0], return_tensors="pt")
-    # 2 * 16 + 10 pieces are more than the model has places for.
+    # The search's limit is more than the model has places for.
     out = translator.model.generate(
         **inputs, num_beams=3, forced_bos_token_id=translator.forced, max_new_tokens=24,
         logits_processor=[_closing(torch.full((3,), 23), eos=2)], return_dict_in_generate=True, output_scores=True,
@@ -79,7 +81,7 @@ def test_the_score_is_the_mean_log_probability_of_what_was_free(published: Publi
     # transformers divides by the number of pieces, the forced one among them, which costs nothing.
     written = out.sequences.shape[1] - 1
     expected = out.sequences_scores[0] * written / (written - 1)
-    found = translator.translate([LINES[0]], beam=3)[0]
+    found = translator.translate([LINES[0]])[0]
     assert found.score == pytest.approx(float(expected), abs=1e-4)
 
 
@@ -108,7 +110,7 @@ def test_a_marian_model_of_several_targets_reads_the_one_that_is_asked_for(
     assert isinstance(translator, HubTranslator)
     assert translator.languages == ("en", "")
     seen = watched(translator, monkeypatch)
-    translator.translate(["a dog"], beam=1)
+    translator.translate(["a dog"])
     assert translator.tokenizer.convert_ids_to_tokens(int(seen[0][0][0, 0])) == ">>spa<<"
 
 
@@ -122,10 +124,10 @@ def test_a_marian_model_of_one_pair_refuses_another(published: Published) -> Non
 def test_a_long_text_is_cut_and_said_so(
     published: Published, family: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    translator = opened(published, family)
+    translator = opened(published, family, beam=1)
     seen = watched(translator, monkeypatch)
     long = " ".join(LINES)
-    assert [bool(each.text) for each in translator.translate([long, LINES[0][:9]], beam=1)] == [True, True]
+    assert [bool(each.text) for each in translator.translate([long, LINES[0][:9]])] == [True, True]
     assert seen[0][0].shape[1] == 24
     assert int(seen[0][0][1, -1]) == translator.tokenizer.eos_token_id
     lines = [line for line in capsys.readouterr().err.splitlines() if "reads 24 pieces of a text" in line]
@@ -164,6 +166,40 @@ def test_a_tokenizer_that_lost_its_languages_is_refused(published: Published, tm
     (tmp_path / "config.json").write_bytes((published("nllb") / "config.json").read_bytes())
     with pytest.raises(InputError, match=r"its tokenizer names no languages\. Fetch tokenizer\.json"):
         HubTranslator(str(tmp_path), "quy_Latn", "fra_Latn", "cpu")
+
+
+def test_the_search_is_as_it_was_asked_for(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = TranslationSearchConfig(beam=4, length_penalty=0.0)
+    translator = open_text_translator(published("marian"), search=search)
+    assert isinstance(translator, HubTranslator)
+    given: dict[str, Any] = {}
+    generate = translator.model.generate
+
+    def watching(**settings: Any) -> Any:
+        given.update(settings)
+        return generate(**settings)
+
+    monkeypatch.setattr(translator.model, "generate", watching)
+    translator.translate([LINES[0]])
+    assert (given["num_beams"], given["length_penalty"]) == (4, 0.0)
+    with pytest.raises(InputError, match="which has no CTC layer"):
+        open_text_translator(published("marian"), search=TranslationSearchConfig(ctc_weight=0.3))
+
+
+@pytest.mark.parametrize("family", ["nllb", "marian"])
+def test_a_text_that_its_limit_closed_is_marked(
+    published: Published, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator = opened(published, family, beam=1, max_labels=3)
+    seen = watched(translator, monkeypatch)
+    eos = translator.tokenizer.eos_token_id
+    found = translator.translate(LINES)
+    (_, written), *others = seen
+    assert not others
+    # What opens a text: the decoder's start, and a language.
+    lengths = [row[1:].tolist().index(eos) - (translator.forced is not None) for row in written]
+    assert max(lengths) == 3
+    assert sorted(each.cut for each in found) == sorted(length == 3 for length in lengths)
 
 
 def test_a_text_at_its_limit_can_only_close() -> None:
