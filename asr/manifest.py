@@ -57,7 +57,7 @@ def read_manifest(path: str | Path, *, split: str = "", corpus: str | Path = "")
         split: keep only the rows of this split; empty keeps all.
         corpus: folder that relative audio paths start from; the manifest's own when empty.
     Raises:
-        InputError: the file is missing, is not such a table, has a bad number, a repeated id,
+        InputError: the file is missing, is not such a table, has a bad number, a repeated id or column,
             or no row of ``split``.
     """
     path = Path(path)
@@ -77,6 +77,9 @@ def read_manifest(path: str | Path, *, split: str = "", corpus: str | Path = "")
             f"manifest {path} has no column {', '.join(missing)}; its header is {header[:12]}. "
             "Make one with `loquela corpus import`."
         )
+    twice = next((name for name in header if name and header.count(name) > 1), None)
+    if twice:
+        raise InputError(f"manifest {path}: its header has the column {twice!r} twice. Rename or remove one.")
     utterances: list[Utterance] = []
     seen: set[str] = set()
     splits: set[str] = set()
@@ -109,12 +112,18 @@ def write_manifest(utterances: Iterable[Utterance], path: str | Path) -> None:
     """Write a manifest whole or not at all; audio paths become relative to it where they can.
 
     Raises:
-        InputError: a cell holds a tab or a line break, which the form cannot carry.
+        InputError: a cell holds a tab or a line break, which the form cannot carry, or an extra column has
+            the name of one of `COLUMNS`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     utterances = list(utterances)
     extra = sorted({name for utterance in utterances for name in utterance.extra})
+    ours = [name for name in extra if name in COLUMNS]
+    if ours:
+        raise InputError(
+            f"manifest {path}: an extra column is called {ours[0]!r}, as one of ours. Rename it."
+        )
     lines = ["\t".join([*COLUMNS, *extra])]
     for utterance in utterances:
         cells = _cells(utterance, path.parent.resolve()) + [utterance.extra.get(name, "") for name in extra]

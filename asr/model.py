@@ -19,7 +19,7 @@ from asr.card import CARD, WEIGHTS, check_files, model_folder, read_card, write_
 from asr.checkpoint import write_folder, write_tensors
 from asr.encoder import Encoder, EncoderOutput, build_encoder
 from asr.encoder.lora import plain_state
-from asr.text import TextPolicy
+from asr.text import TOKENIZER, TextPolicy
 from asr.tokenizer import Tokenizer
 from lm.errors import InputError
 from lm.folder import copy_folder
@@ -27,7 +27,6 @@ from lm.folder import copy_folder
 if TYPE_CHECKING:
     from asr.encoder.published import PublishedLanguageModel
 
-TOKENIZER = "tokenizer.json"
 LANGUAGE_MODEL = "lm"
 
 

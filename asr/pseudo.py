@@ -50,13 +50,21 @@ class Sifted:
     left_out: Counter[str]
     """Reason -> utterances."""
 
-    def error_rate(self, truth: Mapping[str, str], policy: TextPolicy) -> float:
-        """CER of the kept pseudo-labels against what was really said; NaN where nothing is known."""
-        edits = Counts()
-        for each in self.utterances:
-            if truth.get(each.id, "").strip():
-                edits = edits + error_counts(list(policy(truth[each.id])), list(policy(each.text)))
-        return edits.rate
+    def error_rate(self, truth: Mapping[str, str], policy: TextPolicy) -> tuple[float, int]:
+        """CER of the kept pseudo-labels against what was really said, and of how many utterances that is known.
+
+        Raises:
+            InputError: of none.
+        """
+        said = {each.id: policy(truth.get(each.id, "")) for each in self.utterances}
+        known = [each for each in self.utterances if said[each.id]]
+        if not known:
+            raise InputError(
+                f"the true texts have none of the {len(said)} pseudo-labelled utterances, such as "
+                f"{self.utterances[0].id!r}. Give the manifest that the unlabelled one was made of."
+            )
+        counts = (error_counts(list(said[each.id]), list(policy(each.text))) for each in known)
+        return sum(counts, Counts()).rate, len(known)
 
 
 def sift(
@@ -64,6 +72,7 @@ def sift(
     unlabelled: Sequence[Utterance],
     heard: Mapping[str, Heard],
     config: SiftConfig,
+    policy: TextPolicy,
 ) -> Sifted:
     """Give unlabelled utterances the texts that were heard in them, and keep the trustworthy ones.
 
@@ -71,10 +80,11 @@ def sift(
         gold: utterances with real transcripts; they say how fast people speak.
         unlabelled: their own texts, should they have any, are not looked at.
         heard: by id.
+        policy: what the recogniser was taught of a gold text.
     Raises:
         InputError: no gold transcripts, or nothing was heard in any of the unlabelled utterances.
     """
-    rates = [len(each.text) / each.duration_s for each in with_text(gold)]
+    rates = [len(policy(each.text)) / each.duration_s for each in with_text(gold)]
     if not rates:
         raise InputError("no gold utterance has a text. Give the manifest whose train split is transcribed.")
     if unlabelled and not any(each.id in heard for each in unlabelled):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 import zlib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
+from asr.config import from_mapping
 from lm.errors import InputError
 
 LETTER_SYMBOLS = frozenset(map(chr, [*range(0x2E5, 0x2EC), *range(0xA700, 0xA722), 0xA789, 0xA78A]))
 """Tone letters, and the colon and equals sign of orthographies: symbols to Unicode, letters to writers."""
+
+TOKENIZER = "tokenizer.json"
+"""Of a model folder; it holds the policy."""
 
 UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
@@ -32,10 +38,12 @@ class TextPolicy:
     case: Literal["lower", "keep"] = "lower"
     punctuation: Literal["remove", "keep"] = "remove"
     """`remove` takes away punctuation and symbols (Unicode categories P and S)."""
-    inside_words: str = "'’-"
-    """Punctuation that stays when it stands between two letters, as in g'oza or mama-papa."""
+    inside_words: str = "'\u2018\u2019`\u00b4\u2032-"
+    """Punctuation that stays when it stands between two letters, as in g'oza or mama-papa: whatever is typed for an
+    apostrophe, and the hyphen."""
     replace: dict[str, str] = field(default_factory=dict)
-    """Strings replaced first, in order: look-alikes, markup, apostrophe variants."""
+    """Strings replaced first, in order: look-alikes, markup, apostrophe variants. They are looked for in NFC,
+    brought to it themselves: a letter with its marks is found however it was typed."""
     romanise: bool = False
     """Write every script in Latin letters (uroman, Hermjakob et al. 2018), so that languages share labels.
     What is lost (tones, vowel length) is lost in scoring too: the scores of two policies do not compare."""
@@ -60,8 +68,9 @@ class TextPolicy:
 
     def __call__(self, text: str) -> str:
         """Normalise one transcript."""
+        text = unicodedata.normalize("NFC", text)
         for old, new in self.replace.items():
-            text = text.replace(old, new)
+            text = text.replace(unicodedata.normalize("NFC", old), new)
         if self.romanise:
             text = _romaniser().romanize_string(text)
         if self.phonemise:
@@ -70,15 +79,22 @@ class TextPolicy:
             # Lower-casing can decompose (İ): the canonical form comes after it.
             text = text.lower()
         text = unicodedata.normalize(self.unicode_form, text)
-        if self.punctuation == "remove":
-            text = self._without_punctuation(text)
-        return " ".join(text.split())
+        kept = [" " if self.removes(text, place) else char for place, char in enumerate(text)]
+        return " ".join("".join(kept).split())
+
+    def removes(self, text: str, place: int) -> bool:
+        """Whether a character of a text in canonical form is taken away as punctuation."""
+        char = text[place]
+        if self.punctuation == "keep" or unicodedata.category(char)[0] not in "PS" or char in LETTER_SYMBOLS:
+            return False
+        around = text[place - 1 : place] + text[place + 1 : place + 2]
+        return char not in self.inside_words or len(around) < 2 or not all(map(_is_letter, around))
 
     def describe(self) -> str:
         """The policy in one line, for printing beside a score.
 
-        >>> TextPolicy().describe()
-        "unicode:NFC|case:lower|punctuation:remove but '’- in words|replace:none"
+        >>> TextPolicy(inside_words="'-").describe()
+        "unicode:NFC|case:lower|punctuation:remove but '- in words|replace:none"
         """
         punctuation: str = self.punctuation
         if punctuation == "remove" and self.inside_words:
@@ -99,27 +115,29 @@ class TextPolicy:
         """The policy that `to_dict` described.
 
         Raises:
-            InputError: a key that no policy has.
+            InputError: a key that no policy has, or a value of the wrong type.
         """
-        unknown = set(values) - {item.name for item in fields(cls)}
-        if unknown:
-            raise InputError(
-                f"text policy: unknown {', '.join(sorted(unknown))}. "
-                f"Known: {', '.join(item.name for item in fields(cls))}."
-            )
-        return cls(**values)
+        return from_mapping(cls, values, "policy.")
 
-    def _without_punctuation(self, text: str) -> str:
-        kept = []
-        for place, char in enumerate(text):
-            if unicodedata.category(char)[0] not in "PS" or char in LETTER_SYMBOLS:
-                kept.append(char)
-                continue
-            between = (
-                0 < place < len(text) - 1 and _is_letter(text[place - 1]) and _is_letter(text[place + 1])
-            )
-            kept.append(char if char in self.inside_words and between else " ")
-        return "".join(kept)
+    @classmethod
+    def read(cls, path: Path) -> TextPolicy:
+        """The policy of a model folder, of a ``tokenizer.json``, or in a JSON file of its own.
+
+        Raises:
+            InputError: it cannot be read, or holds none.
+        """
+        path = next((file for file in (path / TOKENIZER, path / "model" / TOKENIZER) if file.is_file()), path)
+        try:
+            values = json.loads(path.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else f"not JSON ({error})"
+            raise InputError(
+                f"{path}: {reason}. Give a model folder, its {TOKENIZER}, or the JSON file of a text policy."
+            ) from error
+        values = values.get("policy", values) if isinstance(values, dict) else None
+        if not isinstance(values, dict):
+            raise InputError(f"{path} holds no text policy. Give a model folder or its {TOKENIZER}.")
+        return cls.from_dict(values)
 
 
 @cache

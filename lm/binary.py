@@ -12,6 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -47,7 +48,7 @@ def arpa_to_binary(arpa: str | Path, binary: str | Path) -> None:
     """Write the binary form of an ARPA file, whole or not at all.
 
     Raises:
-        InputError: the ARPA file cannot be read, or misses n-grams that its longer ones need.
+        InputError: the ARPA file cannot be read, or misses n-grams that its longer ones begin with.
     """
     binary = Path(binary)
     data = to_binary(read_arpa(arpa), str(arpa))
@@ -63,10 +64,11 @@ def to_binary(model: BackoffModel, name: str = "the model") -> bytes:
     """The bytes of a kenlm binary; needs order 2 or more.
 
     Raises:
-        InputError: the end or the beginning of some n-gram is no n-gram itself.
+        InputError: the beginning of some n-gram is no n-gram itself.
     """
     found = to_probing(model, name)
-    counts = [len(table.words) for table in model.tables]
+    longer = [int(np.count_nonzero(table["key"])) for table in (*found.middle, found.longest)]
+    counts = [len(model.tables[0].words), *longer]
     fixed = _FIXED.pack(found.order, float(_PROBING_MULTIPLIER), 0, True, 0)
     header = (_SANITY + fixed + struct.pack(f"<{found.order}Q", *counts)).ljust(
         _header_size(found.order), b"\0"
@@ -104,8 +106,11 @@ class ProbingModel:
 def to_probing(model: BackoffModel, name: str = "the model") -> ProbingModel:
     """The tables of a kenlm binary, without the way through its bytes.
 
+    N-grams that longer ones end with but the model lacks, as SRILM leaves them out, are added as kenlm does it:
+    with the probability that backing off gives them, and nothing to back off to.
+
     Raises:
-        InputError: the order is 1, an n-gram comes twice, or its end or its beginning is no n-gram itself.
+        InputError: the order is 1, an n-gram comes twice, or its beginning is no n-gram itself.
     """
     if model.order < 2:
         raise InputError(f"{name}: kenlm holds models of 2 words or more, this has 1. Build a longer one.")
@@ -113,7 +118,7 @@ def to_probing(model: BackoffModel, name: str = "the model") -> ProbingModel:
     unigrams[UNK] = (-100.0, 0.0)  # kenlm's probability of <unk> where the model has none
     middle: list[NDArray[np.void]] = []
     keys, places, size = np.zeros(0, np.uint64), model.tables[0].words[:, 0], len(model.vocabulary)
-    for table, longer in pairwise(model.tables):
+    for table, longer in pairwise(_with_endings(model.tables)):
         rows = np.full(size, -1)  # by bucket, of words by number
         rows[places] = np.arange(len(places))
         begins = _rows_of(longer.words[:, :-1], keys, rows)
@@ -122,8 +127,10 @@ def to_probing(model: BackoffModel, name: str = "the model") -> ProbingModel:
         if len(alone):
             raise InputError(
                 f"{name}: a part of {_text(model, longer, alone[0])!r} is no n-gram of the model. "
-                "Use the ARPA file as it is, or convert it with KenLM's build_binary."
+                "Prune it so that what n-grams begin with stays, or build it again."
             )
+        added = np.isnan(longer.log10_prob)
+        longer.log10_prob[added] = table.log10_prob[ends[added]] + table.log10_backoff[begins[added]]
         target = unigrams
         if table is not model.tables[0]:
             target = np.zeros(size, _MIDDLE)
@@ -224,6 +231,22 @@ def check_binary(path: str | Path) -> None:
         file.seek(words_at)
         if size > words_at and file.read(6) != b"<unk>\0":
             raise damaged
+
+
+def _with_endings(tables: Sequence[NGramTable]) -> list[NGramTable]:
+    """The tables, and in them the n-grams that longer ones end with and they lack; of those the probability is NaN."""
+    found = list(tables)
+    for at in range(len(found) - 2, 0, -1):  # the longest first: what is added has an ending too
+        table, ends = found[at], found[at + 1].words[:, 1:]
+        missing = np.unique(ends[~np.isin(_hashes(ends), _hashes(table.words))], axis=0)
+        if len(missing):
+            nothing = np.zeros(len(missing), np.float32)
+            found[at] = NGramTable(
+                words=np.concatenate([table.words, missing]),
+                log10_prob=np.concatenate([table.log10_prob, nothing + np.nan]),
+                log10_backoff=np.concatenate([table.log10_backoff, nothing]),
+            )
+    return found
 
 
 def _signed(

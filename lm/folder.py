@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,12 +48,13 @@ class LanguageModel:
     path: Path
 
     @classmethod
-    def load(cls, path: str | Path, *, unit: Unit = "word") -> LanguageModel:
+    def load(cls, path: str | Path, *, unit: Unit | None = None) -> LanguageModel:
         """Read an LM folder, or one bare ARPA or kenlm binary file.
 
         Args:
             path: the folder; or the file; or a folder without ``lm.json`` that holds one such file.
-            unit: what the tokens of a bare file are.
+            unit: what the tokens of a bare file are; None takes them for characters where each is one and ``▁`` is
+                among them, which is said on standard error.
         Raises:
             InputError: something is missing, altered or not what it should be; names the file.
         """
@@ -187,11 +189,17 @@ def set_decoding(folder: str | Path, decoding: Mapping[str, Any]) -> None:
     """Save tuned settings of the beam search in an LM folder.
 
     Raises:
-        InputError: it is no LM folder.
+        InputError: it is no LM folder, or cannot be written.
     """
     folder = Path(folder)
     description = read_description(folder)
-    write_description(folder, {**description, "decoding": dict(decoding)})
+    try:
+        write_description(folder, {**description, "decoding": dict(decoding)})
+    except OSError as error:
+        raise InputError(
+            f"language model {folder}: its lm.json cannot be written ({error.strerror}). Put what was chosen "
+            "into its `decoding` by hand, or make the folder writable and tune again."
+        ) from error
 
 
 def _load_folder(folder: Path) -> LanguageModel:
@@ -226,7 +234,7 @@ def _load_folder(folder: Path) -> LanguageModel:
     )
 
 
-def _load_file(path: Path, unit: Unit) -> LanguageModel:
+def _load_file(path: Path, unit: Unit | None) -> LanguageModel:
     model = NgramModel.load(path)
     try:
         tokens = _words(model.vocabulary)
@@ -235,6 +243,13 @@ def _load_file(path: Path, unit: Unit) -> LanguageModel:
         if not unigrams.is_file():
             raise
         tokens = _words(read_sentences([unigrams]))
+    if unit is None:
+        unit = "character" if SPACE in tokens and all(len(token) == 1 for token in tokens) else "word"
+        if unit == "character":
+            print(
+                f"language model {path}: its tokens are single characters, and are read as such",
+                file=sys.stderr,
+            )
     characters = {character for token in tokens for character in token} - {
         SPACE if unit == "character" else " "
     }

@@ -164,12 +164,16 @@ def _open(path: Path, shown: Path) -> Any:
                 f"language model {shown} has order {order[1]}, and kenlm here reads up to {order[2]}. "
                 f"Build it with order {order[2]}, or compile kenlm with MAX_ORDER={order[1]} set."
             ) from error
-        # kenlm says: FILE:LINE in FUNCTION threw TYPE because `CONDITION'. REASON Byte: NUMBER
+        # Cannot read model 'FILE' (SOURCE:LINE in FUNCTION threw TYPE because `CONDITION'. REASON Byte: NUMBER)
+        reason = re.sub(r"^Cannot read model .*?' \(", "", text)
         reason = re.sub(
-            r"^Cannot read model .*?' \(|^.*? threw [\w:]+(?: because `.*?'\.?(?= ))?[. ]*|( Byte: \d+)?\)?$",
-            "",
-            text,
+            r"^\S+:\d+ in .*? threw [\w:]+(?: because `.*?'(?=\. |\.?$))?[. ]*|( Byte: \d+)?\)?$", "", reason
         )
+        if "Expected tab" in reason:
+            raise InputError(
+                f"language model {shown}: spaces where ARPA files have tabs between the parts of a line "
+                f"({reason}). Write a tab after the probability, and one before the backoff weight."
+            ) from error
         raise InputError(
-            f"language model {shown}: kenlm cannot read it ({reason[:150]}). Copy or build it again."
+            f"language model {shown}: kenlm cannot read it ({reason[:300].rstrip('. ')}). Copy or build it again."
         ) from error

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 
@@ -13,12 +14,13 @@ from asr.check.findings import CheckConfig, Finding
 from asr.check.shared import SHOWN, code_point
 from asr.lookalikes import APOSTROPHES, INVISIBLE, JOINERS, LETTERS, base, script
 from asr.manifest import Utterance
+from asr.text import TextPolicy
 
 _MARKUP = re.compile(r"\[[^\]]*\]|<[^<>]*>|\{[^}]*\}|&#?\w+;")
 
 
 def check_characters(utterances: Sequence[Utterance], config: CheckConfig) -> Iterator[Finding]:
-    """Findings about the texts as they were typed, before any policy."""
+    """Findings about the texts as they were typed, and about what the policy takes from them."""
     found = [each for each in utterances if each.text]
     yield from _normal_forms(found)
     by_language: dict[str, list[Utterance]] = defaultdict(list)
@@ -33,6 +35,7 @@ def check_characters(utterances: Sequence[Utterance], config: CheckConfig) -> It
             yield from _lookalikes(texts, config)
             yield from _mixed_scripts(texts, home)
     yield from _apostrophes(found)
+    yield from _lost_apostrophes(found, config.policy)
     yield from _unseeable(found)
     yield from _markup(found)
 
@@ -150,8 +153,59 @@ def _apostrophes(utterances: Sequence[Utterance]) -> Iterator[Finding]:
 
 
 def _inside_word(text: str, place: int) -> bool:
-    around = text[place - 1 : place] + text[place + 1 : place + 2]
-    return len(around) == 2 and all(unicodedata.category(char)[0] in "LM" for char in around)
+    return _is_letter(text, place - 1) and _is_letter(text, place + 1)
+
+
+def _is_letter(text: str, place: int) -> bool:
+    return 0 <= place < len(text) and unicodedata.category(text[place])[0] in "LM"
+
+
+def _lost_apostrophes(utterances: Sequence[Utterance], policy: TextPolicy) -> Iterator[Finding]:
+    """Apostrophes beside letters that the policy takes away: they may be letters themselves."""
+    with_punctuation = replace(policy, punctuation="keep")
+    counts: Counter[str] = Counter()
+    words: Counter[str] = Counter()
+    ids = []
+    for each in utterances:
+        text = with_punctuation(each.text)
+        lost = _lost_places(text, policy)
+        if lost:
+            counts.update(text[place] for place in lost)
+            words.update(
+                word[0]
+                for word in re.finditer(r"\S+", text)
+                if any(word.start() <= place < word.end() for place in lost)
+            )
+            ids.append(each.id)
+    if ids:
+        examples = ", ".join(f"{word} as {policy(word)}" for word, _ in words.most_common(SHOWN))
+        yield Finding(
+            kind="lost-apostrophes",
+            severity="warning",
+            message=f"the text policy changes {words.total()} words: it takes away "
+            + ", ".join(f"{code_point(char)} ({n})" for char, n in counts.most_common())
+            + f" and writes {examples}",
+            remedy="If it is a letter, as a glottal stop, map it in the text policy's `replace` to one that stays "
+            "(U+02BC or U+A78C); if it is a quotation mark, nothing is to be done.",
+            utterance_ids=tuple(ids),
+        )
+
+
+def _lost_places(text: str, policy: TextPolicy) -> list[int]:
+    """Places of apostrophes beside letters that the policy takes away, but for pairs, which are quotation marks."""
+    lost: list[int] = []
+    opened: list[int] = []
+    for place, char in enumerate(text):
+        if char not in APOSTROPHES or not policy.removes(text, place):
+            continue
+        before, after = _is_letter(text, place - 1), _is_letter(text, place + 1)
+        if after and not before:
+            opened.append(place)
+        elif opened and not after:
+            opened.pop()
+        elif before:
+            lost.append(place)
+    return lost + opened
 
 
 def _unseeable(utterances: Sequence[Utterance]) -> Iterator[Finding]:

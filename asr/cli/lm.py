@@ -24,8 +24,8 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     _add_text_arguments(parser, "training text")
     text = parser.add_argument_group("text policy")
     text.add_argument(
-        "--policy", type=Path, metavar="JSON",
-        help="JSON of a text policy, or with one under `policy`, as a tokenizer's (default policy if none)",
+        "--policy", type=Path, metavar="PATH",
+        help="a model folder, a tokenizer.json or a policy's own JSON (default policy if none)",
     )  # fmt: skip
     models = parser.add_argument_group("models")
     models.add_argument(
@@ -63,10 +63,11 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
 
 def build(args: argparse.Namespace) -> int:
     """Build an LM folder; prints what was built."""
+    from asr.text import TextPolicy
     from lm.build import build_language_model
     from lm.kneser_ney import FALLBACK_DISCOUNTS
 
-    policy = _read_policy(args.policy)
+    policy = TextPolicy.read(args.policy) if args.policy else TextPolicy()
     report = build_language_model(
         _read_text(args, policy),
         args.out,
@@ -104,8 +105,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unit",
         choices=("word", "character"),
-        default="word",
-        help="what the tokens of a bare file are (default word)",
+        help="what the tokens of a bare file are (default: characters if each is one and ▁ is among them)",
     )
     _add_text_arguments(parser, "text to score")
     output = parser.add_argument_group("output")
@@ -124,12 +124,7 @@ def evaluate(args: argparse.Namespace) -> int:
         print(f"{args.lm} does not say its text policy; the default is used", file=sys.stderr)
     policy = TextPolicy.from_dict(model.policy) if model.policy is not None else TextPolicy()
     result = evaluate(model, _read_text(args, policy), top=args.top)
-    if result.training_sentences:
-        print(
-            f"warning: {result.training_sentences} of {result.sentences} sentences are in the training text; "
-            "the figures flatter the model",
-            file=sys.stderr,
-        )
+    lm_tune.warn_of_training(result.training_sentences or 0, result.sentences)
     if args.json:
         print(
             json.dumps(
@@ -190,28 +185,6 @@ def _read_text(args: argparse.Namespace, policy: TextPolicy) -> list[str]:
     if args.manifest:
         sentences += [utterance.text for utterance in read_manifest(args.manifest, split=args.split)]
     return normalised(sentences, policy)
-
-
-def _read_policy(path: Path | None) -> TextPolicy:
-    from asr.text import TextPolicy
-    from lm.errors import InputError
-
-    if path is None:
-        return TextPolicy()
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"--policy {path}: {error.strerror}. Give the JSON file of a text policy."
-        ) from error
-    except ValueError as error:
-        raise InputError(
-            f"--policy {path} is not JSON ({error}). Give the JSON file of a text policy."
-        ) from error
-    values = values.get("policy", values) if isinstance(values, dict) else None
-    if not isinstance(values, dict):
-        raise InputError(f"--policy {path} is no JSON object. Give the JSON file of a text policy.")
-    return TextPolicy.from_dict(values)
 
 
 def _table(result: Evaluation, policy: str) -> list[str]:

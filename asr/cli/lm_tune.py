@@ -64,33 +64,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Tune; prints the choice as JSON, and on standard error how sure it is and what lies on an edge."""
     from asr.decode import BeamSearchConfig, build_decoder, reconcile
+    from asr.decode.alphabet import written_hotwords
     from asr.decode.hotwords import read_hotwords
     from asr.emissions import utterance_emissions
     from asr.manifest import read_manifest, with_text
+    from asr.text import TextPolicy
     from asr.transcribe import open_model
     from asr.tune import tune
+    from lm.corpus import normalised
     from lm.errors import InputError
     from lm.folder import LanguageModel, read_description, set_decoding
 
     hotwords = read_hotwords(args.hotwords) if args.hotwords else {}
     model = open_model(args.model, args.language, args.device).model
     tokenizer = model.tokenizer
+    hotwords = written_hotwords(tokenizer.surfaces, hotwords)
     read_description(args.lm)  # where the choice will be saved
     language_model = LanguageModel.load(args.lm)
     arms: dict[str, FusedModel] = {
         units: reconcile(tokenizer.surfaces, language_model.only(units), _say if place == 0 else _say_nothing)
         for place, units in enumerate(_units(args.units, language_model))
     }
+    utterances = with_text(read_manifest(args.manifest, split=args.split, corpus=args.corpus))
+    if language_model.training:
+        policy = TextPolicy.from_dict(language_model.policy or {})
+        texts = normalised((utterance.text for utterance in utterances), policy)
+        warn_of_training(sum(text in language_model.training for text in texts), len(texts))
     emissions, references, failed = [], [], False
-    for utterance, values in utterance_emissions(
-        model, with_text(read_manifest(args.manifest, split=args.split, corpus=args.corpus))
-    ):
+    for utterance, values in utterance_emissions(model, utterances):
         if isinstance(values, InputError):
             _say(f"left out: {values}")
             failed = True
         else:
             emissions.append(values)
-            references.append(tokenizer.policy(utterance.text))
+            references.append(" ".join(tokenizer.nearest(utterance.text).split()))
     result = tune(
         emissions,
         references,
@@ -104,7 +111,6 @@ def run(args: argparse.Namespace) -> int:
         report=_say,
     )
     chosen = {units: _described(units, arm, references) for units, arm in result.arms.items()}
-    set_decoding(args.lm, chosen[result.best]["decoding"])
     for line in _lines(result):
         _say(line)
     print(
@@ -126,9 +132,18 @@ def run(args: argparse.Namespace) -> int:
             }
         )
     )
+    set_decoding(args.lm, chosen[result.best]["decoding"])
     if args.table:
         _write_table(result, args.table)
     return int(failed)
+
+
+def warn_of_training(seen: int, sentences: int) -> None:
+    """Say how many sentences of a text are known to the language model, if any."""
+    if seen:
+        _say(
+            f"warning: {seen} of {sentences} sentences are in the training text; the figures flatter the model"
+        )
 
 
 def _say(line: str) -> None:

@@ -1,12 +1,16 @@
-"""Characters that two texts may use for one thing, and whether hotwords are written with the acoustic model's."""
+"""Characters that two texts may use for one thing, and hotwords as the acoustic model writes them."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import TypeVar
 
+from asr.decode.hypothesis import plain_text
 from asr.lookalikes import APOSTROPHES
 from lm.errors import InputError
+
+Weight = TypeVar("Weight")
 
 MAX_SHOWN = 5
 """Hotwords quoted in an error."""
@@ -18,8 +22,31 @@ LOOK_ALIKES = (
 """Characters that two texts may use for the same thing."""
 
 
-def check_hotwords(surfaces: Sequence[str], hotwords: Collection[str]) -> None:
-    """Refuse hotwords that the labels cannot write.
+def letters_of(text: str) -> Iterator[str]:
+    """Letters, each with the marks that stand on it.
+
+    >>> [len(letter) for letter in letters_of("n\\u0303a")]
+    [2, 1]
+    """
+    start = 0
+    for at in range(1, len(text)):
+        # Vowels and finals of Hangul are no marks, but compose like them.
+        if unicodedata.category(text[at])[0] != "M" and not "\u1160" <= text[at] <= "\u11ff":
+            yield text[start:at]
+            start = at
+    if text:
+        yield text[start:]
+
+
+def as_written(letter: str, heard: Set[str]) -> str | None:
+    """A letter with its marks in the canonical form that consists of characters heard; None where none does."""
+    # A model that has a composed letter writes it so, even where it has its parts too.
+    forms = (unicodedata.normalize("NFC", letter), letter, unicodedata.normalize("NFD", letter))
+    return next((form for form in forms if heard >= set(form)), None)
+
+
+def written_hotwords(surfaces: Sequence[str], hotwords: Mapping[str, Weight]) -> dict[str, Weight]:
+    """Hotwords in the canonical form that the labels write, with single spaces.
 
     Args:
         surfaces: text that each label of the acoustic model writes.
@@ -27,9 +54,13 @@ def check_hotwords(surfaces: Sequence[str], hotwords: Collection[str]) -> None:
         InputError: names each character that no label writes, with its code point and counterpart.
     """
     heard = frozenset("".join(surfaces))
-    phrases = [phrase for phrase in map(_trimmed, hotwords) if not heard.issuperset(phrase)]
+    written = {
+        "".join(as_written(letter, heard) or letter for letter in letters_of(plain_text(phrase))): weight
+        for phrase, weight in hotwords.items()
+    }
+    phrases = [phrase for phrase in written if not heard.issuperset(phrase)]
     if not phrases:
-        return
+        return written
     listed = []
     for char in sorted(frozenset("".join(phrases)) - heard):
         same = next((other for other in sorted(heard) if _same_thing(char, other)), None)
@@ -40,10 +71,6 @@ def check_hotwords(surfaces: Sequence[str], hotwords: Collection[str]) -> None:
         f"hotwords {shown}{more} have characters that the acoustic model does not write: "
         f"{', '.join(listed)}. Write them as the model writes its texts."
     )
-
-
-def _trimmed(phrase: str) -> str:
-    return phrase.strip(" ")
 
 
 def _same_thing(one: str, other: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from dataclasses import dataclass, field, fields
 
 from asr.decode.hypothesis import plain_text
@@ -58,7 +59,8 @@ class BeamSearchConfig:
     """Length of the n-best list."""
     hotwords: dict[str, float] = field(default_factory=dict, hash=False)
     """Words and phrases to expect, and what each occurrence adds to the score, natural log; less than 0
-    makes one rarer. No model need know them. Written as the acoustic model writes its texts."""
+    makes one rarer. No model need know them. Written as the acoustic model writes its texts, in NFC or
+    NFD."""
     open_vocabulary: bool = True
     """Write unseen words too. False allows only the words of the word model and of ``hotwords``."""
 
@@ -106,6 +108,6 @@ class BeamSearchConfig:
                 raise InputError(f"hotword {phrase!r} is empty. Leave it out.")
             if not math.isfinite(weight):
                 raise InputError(f"hotword {phrase!r} must have a finite weight; got {weight}.")
-            same = written.setdefault(plain_text(phrase), phrase)
+            same = written.setdefault(unicodedata.normalize("NFC", plain_text(phrase)), phrase)
             if same != phrase:
                 raise InputError(f"hotwords {same!r} and {phrase!r} are one phrase. Keep one of them.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ nobody said was written. At 6 there were up to 8 false ones for 124 true, at 10 
 
 
 def read_hotwords(path: str | Path) -> dict[str, float | None]:
-    """Phrases of a UTF-8 text file and their weights: one a line, perhaps with a tab and its weight after it.
+    """Phrases of a UTF-8 text file, in NFC, and their weights: one a line, perhaps with a tab and its weight after it.
 
     A line without a weight gives None, for `weighed`. Empty lines are passed over, and so is a line that says what
     another has said already.
@@ -41,7 +42,7 @@ def read_hotwords(path: str | Path) -> dict[str, float | None]:
             continue
         where = f"hotwords {path}, line {number}"
         phrase, tab, own = line.partition("\t")
-        phrase = plain_text(phrase)
+        phrase = unicodedata.normalize("NFC", plain_text(phrase))
         if not phrase:
             raise InputError(f"{where}: no phrase before the tab. Write phrase, tab, weight.")
         try:
@@ -60,7 +61,16 @@ def read_hotwords(path: str | Path) -> dict[str, float | None]:
 
 
 def weighed(hotwords: Mapping[str, float | None], weight: float = HOTWORD_WEIGHT) -> dict[str, float]:
-    """The hotwords, those without a weight of their own with this one."""
+    """The hotwords, those without a weight of their own with this one.
+
+    Raises:
+        InputError: they are no mapping.
+    """
+    if not isinstance(hotwords, Mapping):
+        raise InputError(
+            f"decoding option hotwords must be phrases and their weights; got {hotwords!r}. "
+            "Write hotwords={phrase: 4}, or give the phrases in a file."
+        )
     return {phrase: weight if own is None else own for phrase, own in hotwords.items()}
 
 
@@ -74,14 +84,14 @@ def make_hotwords(hotwords: Mapping[str, float], numbers: Mapping[str, int]) -> 
     What a phrase is worth at each step of its spelling is said in `asr.decode.engine`.
 
     Args:
-        hotwords: phrases and their weights.
+        hotwords: phrases, with single spaces, and their weights.
         numbers: of the characters that labels write, those of the phrases among them.
     """
     children: list[dict[int, int]] = [{}]
     gain, promise = [0.0], [0.0]
     for phrase, weight in hotwords.items():
         # A boundary before and after makes whole words; the one after is the next phrase's one before.
-        spelled = [numbers[char] for char in f" {plain_text(phrase)} "]
+        spelled = [numbers[char] for char in f" {phrase} "]
         node = 0
         for place, char in enumerate(spelled):
             child = children[node].get(char)

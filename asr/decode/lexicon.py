@@ -10,12 +10,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from asr.decode.alphabet import check_hotwords
+from asr.decode.alphabet import written_hotwords
 from asr.decode.config import BeamSearchConfig
 from asr.decode.engine import NEW_WORD, NO_WORD, SPACE, Labels, Lexicon, Settings
 from asr.decode.fusion import BOUNDARY, RESERVED, LanguageModel
 from asr.decode.hotwords import make_hotwords
-from asr.decode.hypothesis import plain_text
 from lm.errors import InputError
 from lm.tables import UNKNOWN, NgramTables, no_tables, unigram_after_unknown
 
@@ -35,7 +34,7 @@ class Models:
         Raises:
             InputError: no label writes a character of a hotword, or there are no words for a closed vocabulary.
         """
-        check_hotwords(surfaces, config.hotwords)
+        hotwords = written_hotwords(surfaces, config.hotwords)
         self.surfaces = tuple(surfaces)
         characters = [" ", *sorted(set("".join(surfaces)) - {" "})]
         assert characters[SPACE] == " "
@@ -51,7 +50,7 @@ class Models:
         )
         closed = not config.open_vocabulary
         word = model.word if model and (config.lm_weight or closed) else None
-        if closed and not word and not config.hotwords:
+        if closed and not word and not hotwords:
             raise InputError(
                 "decoding option open_vocabulary is false, but there are no words to choose from. "
                 "Give a language model with words, or hotwords."
@@ -61,7 +60,7 @@ class Models:
         spells = word is not None and config.spelling_weight > 0
         character = model.character if model and (config.char_weight > 0 or spells) else None
         char_weight = config.char_weight if character else 0.0
-        if model and spells and not character and not closed:
+        if model and spells and not character and (not closed or hotwords):
             character = model.speller
         self.word: NgramTables = no_tables()
         known: dict[str, int] = {}
@@ -71,10 +70,10 @@ class Models:
             alone = unigram_after_unknown(self.word)
             known = {text: number for number, text in enumerate(words) if text not in RESERVED}
         if closed:
-            for phrase in config.hotwords:
-                known |= {text: NEW_WORD for text in plain_text(phrase).split(" ") if text not in known}
+            for phrase in hotwords:
+                known |= {text: NEW_WORD for text in phrase.split(" ") if text not in known}
         self.lexicon = make_lexicon(list(known.items()), alone, self.numbers)
-        self.hotwords = make_hotwords(config.hotwords, self.numbers)
+        self.hotwords = make_hotwords(hotwords, self.numbers)
         self.character: NgramTables = no_tables()
         self.char_number = np.zeros(len(characters), np.int32)
         if character:
@@ -84,9 +83,7 @@ class Models:
                 token_number.get(BOUNDARY if char == " " else char, UNKNOWN) for char in characters
             ]
         self.any_model = word is not None or character is not None
-        steepest = max(
-            (weight / (len(phrase) + 1) for phrase, weight in config.hotwords.items()), default=0.0
-        )
+        steepest = max((weight / (len(phrase) + 1) for phrase, weight in hotwords.items()), default=0.0)
         size = max(2, len(model.characters) + 1) if model and model.characters else ALPHABET_SIZE
         # A whole number of Python's would have the search compiled anew.
         self.settings = Settings(
@@ -105,7 +102,7 @@ class Models:
             hotword_step=max(0.0, steepest) * self.labels.longest,
             has_word=word is not None,
             has_char=character is not None,
-            has_hotwords=bool(config.hotwords),
+            has_hotwords=bool(hotwords),
             closed=closed,
         )
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import sys
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 
-from asr.decode.alphabet import LOOK_ALIKES, name_of
+from asr.decode.alphabet import LOOK_ALIKES, as_written, letters_of, name_of
 from asr.decode.fusion import BOUNDARY, RESERVED, LanguageModel, Ngram
 from asr.lookalikes import APOSTROPHES, LETTERS
 from lm.errors import InputError
@@ -96,10 +96,9 @@ class Spelling:
 
     def _find(self, letter: str) -> tuple[str | None, str]:
         composed, apart = (unicodedata.normalize(form, letter) for form in ("NFC", "NFD"))
-        # A model that has a composed letter writes it so, even where it has its parts too.
-        for form, done in ((composed, "NFC"), (letter, ""), (apart, "NFD")):
-            if self._heard.issuperset(form):
-                return form, "" if form == letter else done
+        written = as_written(letter, self._heard)
+        if written is not None:
+            return written, "" if written == letter else "NFC" if written == composed else "NFD"
         for form in (composed, apart):
             found = [(char, "") if char in self._heard else self._twin(char) for char in form]
             if all(char for char, _ in found):
@@ -118,22 +117,6 @@ class Spelling:
                     if other in self._heard:
                         return other, "apostrophe" if group == APOSTROPHES else "look-alike"
         return "", ""
-
-
-def letters_of(text: str) -> Iterator[str]:
-    """Letters, each with the marks that stand on it.
-
-    >>> [len(letter) for letter in letters_of("n\\u0303a")]
-    [2, 1]
-    """
-    start = 0
-    for at in range(1, len(text)):
-        # Vowels and finals of Hangul are no marks, but compose like them.
-        if unicodedata.category(text[at])[0] != "M" and not "\u1160" <= text[at] <= "\u11ff":
-            yield text[start:at]
-            start = at
-    if text:
-        yield text[start:]
 
 
 @dataclass(frozen=True)

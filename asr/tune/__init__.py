@@ -102,9 +102,10 @@ def tune(
         references: their texts, under the text policy of the model.
         arms: the language models to compare, by name.
         make_decoder: builds the decoder to be tuned.
-        start: settings of the first round and of everything that is not tuned.
-        grid: first values of some weights in place of `GRID`'s.
-        hotwords: phrases to expect; the weight of those without one is tuned too.
+        start: settings of everything that is not tuned, and first values of what is; of a weight in ``grid``, the
+            nearest there.
+        grid: first values of some weights in place of `GRID`'s; a single one fixes the weight.
+        hotwords: phrases to expect, as the labels write them; the weight of those without one is tuned too.
         nbest: texts that each decoding adds for an utterance, at most the beam width.
         rounds: decodings of dev that fill the pool, with each language model.
         candidates: settings that go into the halving, of all language models together.
@@ -127,7 +128,10 @@ def tune(
             raise InputError(f"{name} has no effect here, so it cannot be tuned. Leave it out of the grid.")
     pool = Pool(references, arms, base)
     runs = Runs(emissions, references, arms, make_decoder, base)
-    current = {arm: Setting(arm, tuple(values), base.first(tuple(values))) for arm, values in grids.items()}
+    current = {
+        arm: Setting(arm, tuple(values), base.first(tuple(values), grid or {}))
+        for arm, values in grids.items()
+    }
     rankings: dict[str, Ranking] = {}
     for round_ in range(1, rounds + 1):
         for setting in current.values():
@@ -199,4 +203,4 @@ def _grid(
 ) -> dict[str, tuple[float, ...]]:
     """First values of the weights that have an effect, the caller's own where there are any."""
     known = default_grid(language_model, hotwords)
-    return {name: tuple(sorted(own.get(name, values))) for name, values in known.items()}
+    return {name: tuple(sorted(set(own.get(name, values)))) for name, values in known.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -39,7 +38,7 @@ class Base:
     config: BeamSearchConfig
     """Everything that is not tuned, and the first values of what is."""
     hotwords: Mapping[str, float | None]
-    """Phrases to expect; those without a weight have the one that is tuned."""
+    """Phrases to expect, as the labels write them; those without a weight have the one that is tuned."""
 
     def configured(self, weights: Mapping[str, float]) -> BeamSearchConfig:
         """The settings with these weights."""
@@ -47,9 +46,15 @@ class Base:
         fields = {name: value for name, value in weights.items() if name != "hotword_weight"}
         return replace(self.config, hotwords=hotwords, **fields)  # type: ignore[arg-type]  # names of float fields
 
-    def first(self, names: Sequence[str]) -> Weights:
-        """First values of some weights."""
-        return tuple(float(getattr(self.config, name, HOTWORD_WEIGHT)) for name in names)
+    def first(self, names: Sequence[str], own: Mapping[str, Sequence[float]] | None = None) -> Weights:
+        """First values of some weights, the nearest of the caller's own where there are any."""
+        values = {name: float(getattr(self.config, name, HOTWORD_WEIGHT)) for name in names}
+        nearest = {
+            name: min(choices, key=lambda choice: abs(choice - values[name]))
+            for name, choices in (own or {}).items()
+            if name in values
+        }
+        return tuple((values | nearest).values())
 
     def occurrences(self, text: str) -> tuple[int, float]:
         """How often hotwords without a weight stand in a text, and the weights of the others that do."""
@@ -223,7 +228,7 @@ class Ranking:
         while before != self.best:
             before = self.best
             for axis, step in enumerate(steps):
-                for sign in (-1, 1):
+                for sign in (-1, 1) if step else ():
                     value = round(self.best[axis] + sign * step, 4)
                     if value < 0 and self._names[axis] in NOT_NEGATIVE:
                         continue
@@ -248,4 +253,5 @@ def _with(weights: Weights, axis: int, value: float) -> Weights:
 
 
 def _smallest_gap(values: Sequence[float]) -> float:
-    return min((high - low for low, high in itertools.pairwise(values)), default=0.0) or math.ulp(1.0)
+    """Least distance of neighbours; 0 of a single value, which is fixed."""
+    return min((high - low for low, high in itertools.pairwise(values)), default=0.0)

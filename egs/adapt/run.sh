@@ -96,7 +96,7 @@ if at 5 "self-training: the teacher with a language model of its few labels, a s
             python -m recipes.decode_ctc "$from" "data/$target.$minutes.tsv" --split unlabelled --lm "$from/lm" \
                 --out "$to/unlabelled.tsv"
             python -m recipes.pseudo_label "data/$target.$minutes.tsv" --hypothesis "$to/unlabelled.tsv" \
-                --keep "$keep" --truth "data/$target.tsv" --out "data/$target.$minutes.$seed.pseudo.tsv" |
+                --keep "$keep" --truth "data/$target.tsv" --policy "$from" --out "data/$target.$minutes.$seed.pseudo.tsv" |
                 tee "$to/pseudo.json"
             python -m recipes.finetune_ctc conf/finetune.yaml trainer.seed="$seed" "${encoder[@]}" \
                 manifest="data/$target.$minutes.$seed.pseudo.tsv" exp="$to/pseudo" \

@@ -18,6 +18,7 @@ from asr.check import CheckConfig, Finding, check_manifest
 from asr.frames import FrameGrid, frames_needed
 from asr.lookalikes import LETTERS, script
 from asr.manifest import Utterance
+from asr.text import TextPolicy
 
 RATE = 16_000
 
@@ -268,6 +269,28 @@ def test_apostrophes_of_several_kinds_are_found_inside_words() -> None:
     assert check_manifest(_written("n'gola", "\u2018quoted\u2019 word"), listen=False) == []
     # A letter apostrophe counts anywhere: a glottal stop may end a word.
     assert "apostrophe-variants" in _kinds(check_manifest(_written("n'gola", "ka\ua78c"), listen=False))
+
+
+def test_apostrophes_that_the_policy_takes_from_words_are_found() -> None:
+    texts = ("ri wi' ja' k'o'", "jun q'ij", "'ok")
+    (finding,) = check_manifest(_written(*texts), listen=False)
+    assert (finding.kind, finding.severity, finding.utterance_ids) == (
+        "lost-apostrophes", "warning", ("u0", "u2"),
+    )  # fmt: skip
+    assert "changes 4 words: it takes away U+0027 APOSTROPHE (4) and writes wi' as wi" in finding.message
+    assert "U+02BC or U+A78C" in finding.remedy
+    # What a saved policy of before says nothing of is lost inside words too.
+    before = CheckConfig(policy=TextPolicy(inside_words="'’-"))
+    (finding,) = check_manifest(_written("o\u2018zbek g\u2018oza"), before, listen=False)
+    assert "changes 2 words" in finding.message
+    assert check_manifest(_written("o\u2018zbek g\u2018oza"), listen=False) == []
+    for policy in (TextPolicy(punctuation="keep"), TextPolicy(replace={"'": "\u02bc"})):
+        assert check_manifest(_written(*texts), CheckConfig(policy=policy), listen=False) == []
+
+
+@pytest.mark.parametrize("text", ["'so' and 'no'", "\u2018Yes,\u2019 he said", "5' long", "x ' y"])
+def test_quotation_marks_are_no_lost_letters(text: str) -> None:
+    assert "lost-apostrophes" not in _kinds(check_manifest(_written(text), listen=False))
 
 
 def test_joiners_are_noted_and_never_to_be_stripped() -> None:

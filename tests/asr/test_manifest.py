@@ -62,6 +62,7 @@ def test_splits_hours_and_texts(tmp_path: Path) -> None:
         ("id\taudio\tduration_s\na\tb\t-1\n", "Give a positive span"),
         ("id\taudio\tduration_s\na\tb\tnan\n", "Give a positive span"),
         ("id\taudio\tduration_s\na\tb\t1\na\tb\t1\n", "occurs twice"),
+        ("id\taudio\tduration_s\ttext\ttext\na\tb\t1\tx\ty\n", "the column 'text' twice"),
         (b"\xff\xfe\x00", "not UTF-8"),
     ],
 )
@@ -69,6 +70,18 @@ def test_mistakes_are_named(tmp_path: Path, content: str | bytes, message: str) 
     (tmp_path / "m.tsv").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=message):
         read_manifest(tmp_path / "m.tsv")
+
+
+def test_columns_without_a_name_may_be_several(tmp_path: Path) -> None:
+    (tmp_path / "m.tsv").write_text("id\taudio\tduration_s\t\t\na\tb\t1\t\t\n", encoding="utf-8")
+    assert len(read_manifest(tmp_path / "m.tsv")) == 1
+
+
+def test_an_extra_column_cannot_be_called_as_one_of_ours(tmp_path: Path) -> None:
+    row = Utterance(id="a", audio=Path("a"), duration_s=1, text="x", extra={"text": "y"})
+    with pytest.raises(InputError, match="an extra column is called 'text'"):
+        write_manifest([row], tmp_path / "m.tsv")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_cell_that_would_break_the_table_is_refused(tmp_path: Path) -> None:

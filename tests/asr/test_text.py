@@ -21,6 +21,8 @@ from lm.errors import InputError
         ("e\N{COMBINING ACUTE ACCENT}", "é"),
         ("\N{GREEK SMALL LETTER EPSILON}\N{COMBINING ACUTE ACCENT}", "έ"),
         ("don't 'quote' mama-papa - x", "don't quote mama-papa x"),
+        ("o\u2018zbek mba\u00b4e g`o", "o\u2018zbek mba\u00b4e g`o"),
+        ("\u2018a\u2019 `b\u00b4", "a b"),
         ("कि ताब\N{DEVANAGARI SIGN VIRAMA}", "कि ताब\N{DEVANAGARI SIGN VIRAMA}"),
         ("क्\N{ZERO WIDTH JOINER}ष", "क्\N{ZERO WIDTH JOINER}ष"),
         ("ɔ̀\N{COMBINING TILDE BELOW}", "ɔ\N{COMBINING TILDE BELOW}\N{COMBINING GRAVE ACCENT}"),
@@ -51,10 +53,26 @@ def test_marks_are_never_stripped(text: str) -> None:
 def test_a_policy_survives_saving() -> None:
     policy = TextPolicy(case="keep", replace={"[UNK]": ""}, unicode_form="NFD")
     assert TextPolicy.from_dict(policy.to_dict()) == policy
-    with pytest.raises(InputError, match="unknown colour"):
+    with pytest.raises(InputError, match=r"unknown key policy\.colour"):
         TextPolicy.from_dict({"colour": "red"})
     with pytest.raises(InputError, match="NFX"):
         TextPolicy(unicode_form="NFX")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "values", [{"replace": {"a": 1}}, {"replace": ["a"]}, {"inside_words": None}, {"romanise": "no"}]
+)
+def test_values_of_another_type_are_named(values: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=rf"policy\.{next(iter(values))}.* is .*\. Give "):
+        TextPolicy.from_dict(values)
+
+
+def test_what_is_replaced_is_found_however_it_was_typed() -> None:
+    composed, apart = "ma\u00f1ana", "man\u0303ana"
+    for key in ("\u00f1", "n\u0303"):
+        policy = TextPolicy(replace={key: "ny"})
+        assert policy(composed) == policy(apart) == "manyana"
+    assert TextPolicy(replace={"n": "m"})(apart) == "ma\u00f1ama"
 
 
 def test_characters_go_there_and_back(tmp_path: Path) -> None:

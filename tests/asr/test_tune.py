@@ -75,7 +75,10 @@ def test_tuning_lowers_the_error_rate_and_tells_everything_it_tried() -> None:
             decoder(ARMS[name], arm.config).decode(frames)[0].text for frames in emissions
         ]
     first = next(trial for trial in result.trials if trial.decoded and trial.arm == "both")
-    assert first.wer == pytest.approx(sum(word_errors(BAD)) / sum(words))
+    assert first.weights == {"lm_weight": 0.0, "char_weight": 0.0, "word_bonus": -1.0} | {
+        name: values[0] for name, values in FIXED.items()
+    }
+    assert first.wer == pytest.approx(sum(word_errors(replace(BAD, word_bonus=-1.0))) / sum(words))
     assert result.arms["both"].wer < first.wer
     best = result.arms[result.best]
     assert (best.wer, best.cer) == min((arm.wer, arm.cer) for arm in result.arms.values())
@@ -93,6 +96,14 @@ def test_tuning_lowers_the_error_rate_and_tells_everything_it_tried() -> None:
     assert best.config.beam_width == 16
     assert best.config.num_hypotheses == 1
     assert len(lines) == 2 * 3 + 3  # rounds with each language model, then the halving
+
+
+def test_a_weight_with_one_value_is_fixed() -> None:
+    emissions, texts = dev_set(6)
+    grid = {**SMALL, **FIXED, "word_bonus": (-2.34567,), "lm_weight": (0.7, 0.7)}
+    result = tune(emissions, texts, ARMS, decoder, start=BAD, grid=grid)
+    assert {trial.weights["word_bonus"] for trial in result.trials} == {-2.34567}
+    assert {trial.weights["lm_weight"] for trial in result.trials if trial.arm != "character"} == {0.7}
 
 
 def test_tuning_twice_gives_the_same() -> None:

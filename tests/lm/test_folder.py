@@ -164,16 +164,28 @@ def test_tuned_settings_are_saved_beside_the_rest(folder: Path) -> None:
     assert {**after, "decoding": None} == before
 
 
-def test_a_bare_file_is_a_language_model(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(folder: Path) -> None:
+    (folder / "lm.json.partial").mkdir()
+    with pytest.raises(InputError, match=r"its lm\.json cannot be written \(Is a directory\)"):
+        set_decoding(folder, {"lm_weight": 0.7})
+
+
+def test_a_bare_file_is_a_language_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "elsewhere.arpa"
     write_arpa(estimate([["ab", "c"], ["c"]], 2), path)
     for given in (path, tmp_path):  # the file, or the folder in which it is the only one
         model = LanguageModel.load(given)
         assert (model.vocabulary, model.alphabet, model.policy) == (("ab", "c"), " abc", None)
         assert model.character is None
+    assert not capsys.readouterr().err
     write_arpa(estimate([["a", "▁", "b"]], 2), path)
     letters = LanguageModel.load(path, unit="character")
     assert (letters.word, letters.vocabulary, letters.alphabet) == (None, (), " ab")
+    assert not capsys.readouterr().err
+    unasked = LanguageModel.load(path)
+    assert (unasked.word, unasked.vocabulary, unasked.alphabet) == (None, (), " ab")
+    assert "its tokens are single characters" in capsys.readouterr().err
+    assert LanguageModel.load(path, unit="word").vocabulary == ("a", "b", "▁")
     (tmp_path / "other.bin").touch()
     with pytest.raises(InputError, match="2 model files"):
         LanguageModel.load(tmp_path)

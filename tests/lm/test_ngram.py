@@ -100,6 +100,15 @@ def test_every_form_of_a_model_is_read(form: str, tmp_path: Path) -> None:
         (b"\\data\\\nngram 1=2\n\n\\1-grams:\n-1\ta\n-1\tb\n\n\\end\\\n", "order 1"),
         (b"\\data\\\nngram 1=900000000000\nngram 2=1\n\n\\1-grams:\n", "too short"),
         (b"\\data\\\nngram 1=1\nngram 2=1\n\n\\1-grams:\n-1\tab\n\n\\2-grams:\n", "kenlm cannot read it"),
+        (
+            b"\\data\\\nngram 1=2\nngram 2=1\n\n\\1-grams:\n-1 a 0\n-1 b 0\n\n\\2-grams:\n-1 a b\n\n\\end\\\n",
+            "spaces where ARPA files have tabs between the parts of a line (Expected tab after probability",
+        ),
+        (
+            b"\\data\\\nngram 1=3\nngram 2=1\n\n\\1-grams:\n-1\t<s>\n-1\t</s>\n-1\ta\t0\n\n\\2-grams:\n-1\ta zz\n",
+            "kenlm cannot read it (Word zz was not seen in the unigrams (which are supposed to list the entire "
+            "vocabulary) but appears in the 2-gram at byte",
+        ),
         (b"mmap lm http://kheafield.com/code format version 5\n\0", "damaged"),
     ],
 )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lm.arpa import read_arpa, write_arpa
 from lm.binary import arpa_to_binary
 from lm.errors import InputError
+from lm.kneser_ney import BackoffModel, NGramTable
 from lm.ngram import NgramModel
 from lm.tables import begin, load_tables, more_states, new_states, score, sentence_end
 from tests.lm.plain import read_plain
@@ -38,20 +42,12 @@ def test_there_are_models_to_test_with() -> None:
     assert ARPAS
 
 
-@pytest.mark.parametrize("form", ["arpa", "binary"])
-@pytest.mark.parametrize("arpa", ARPAS, ids=lambda path: path.name.split(".")[0])
-def test_scores_equal_kenlms(arpa: Path, form: str, tmp_path: Path) -> None:
-    if read_plain(arpa).order < 2:
-        pytest.skip("kenlm reads orders from 2")
-    path = arpa
-    if form == "binary":
-        path = tmp_path / "model.bin"
-        arpa_to_binary(arpa, path)
-    kenlm = NgramModel.load(path)
+def assert_scores_are_kenlms(path: Path, kenlm: NgramModel, asked: Path) -> None:
+    """Of the model at ``path``: on every n-gram of the ARPA file ``asked``, and on random sentences."""
     tables, words = load_tables(path)
     assert tables.order == kenlm.order
     numbers = {word: number for number, word in enumerate(words)}
-    for grams in read_plain(arpa).grams:
+    for grams in read_plain(asked).grams:
         for gram in grams:
             sentence = [word for word in gram if word not in ("<s>", "</s>")]
             np.testing.assert_allclose(
@@ -65,6 +61,56 @@ def test_scores_equal_kenlms(arpa: Path, form: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(
             log_probs(tables, numbers, sentence), kenlm.log_probs(sentence), atol=1e-5, rtol=0
         )
+
+
+@pytest.mark.parametrize("form", ["arpa", "binary"])
+@pytest.mark.parametrize("arpa", ARPAS, ids=lambda path: path.name.split(".")[0])
+def test_scores_equal_kenlms(arpa: Path, form: str, tmp_path: Path) -> None:
+    if read_plain(arpa).order < 2:
+        pytest.skip("kenlm reads orders from 2")
+    path = arpa
+    if form == "binary":
+        path = tmp_path / "model.bin"
+        arpa_to_binary(arpa, path)
+    assert_scores_are_kenlms(path, NgramModel.load(path), arpa)
+
+
+def without_endings(model: BackoffModel, share: float) -> tuple[BackoffModel, list[int]]:
+    """The model without some n-grams that longer ones end with and none begins with, and how many of each order."""
+    generator = random.Random(0)
+    tables, dropped = [model.tables[-1]], [0]
+    for longer, table in pairwise(model.tables[:0:-1]):
+        begins = {tuple(gram[:-1]) for gram in tables[0].words.tolist()}
+        ends = {tuple(gram[1:]) for gram in longer.words.tolist()}
+        grams = [tuple(gram) for gram in table.words.tolist()]
+        kept = np.array(
+            [gram in begins or gram not in ends or generator.random() > share for gram in grams], np.bool_
+        )
+        tables.insert(
+            0,
+            NGramTable(
+                words=table.words[kept],
+                log10_prob=table.log10_prob[kept],
+                log10_backoff=table.log10_backoff[kept],
+            ),
+        )
+        dropped.insert(0, int((~kept).sum()))
+    return replace(model, tables=(model.tables[0], *tables)), [0, *dropped]
+
+
+@pytest.mark.parametrize("arpa", ARPAS, ids=lambda path: path.name.split(".")[0])
+def test_ngrams_that_only_longer_ones_end_with_are_put_back_as_kenlm_does(arpa: Path, tmp_path: Path) -> None:
+    model = read_arpa(arpa)
+    if model.order < 3:
+        pytest.skip("between unigrams and the longest there is nothing to leave out")
+    pruned, dropped = without_endings(model, share=0.4)
+    assert any(dropped)
+    write_arpa(pruned, tmp_path / "pruned.arpa")
+    kenlm = NgramModel.load(tmp_path / "pruned.arpa")
+    assert_scores_are_kenlms(tmp_path / "pruned.arpa", kenlm, arpa)
+    arpa_to_binary(tmp_path / "pruned.arpa", tmp_path / "pruned.bin")
+    assert_scores_are_kenlms(tmp_path / "pruned.bin", kenlm, arpa)
+    assert_scores_are_kenlms(tmp_path / "pruned.arpa", NgramModel.load(tmp_path / "pruned.bin"), arpa)
 
 
 def test_equal_histories_have_one_number(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import given, settings, strategies
 
 from asr.cli import transcribe
 from asr.decode import BeamDecoder, BeamSearchConfig, Hypothesis, build_decoder
+from asr.decode.alphabet import written_hotwords
 from asr.decode.engine import SPACE, Hotwords
 from asr.decode.hotwords import HOTWORD_WEIGHT, make_hotwords, read_hotwords, weighed
 from asr.transcribe import tuned_search
@@ -24,6 +27,7 @@ from tests.asr.decode.toy import (
     PIECES,
     WITH_SPECIAL,
     ToyModel,
+    ToyNgram,
     best_texts,
     hotword_score,
     peaky_emissions,
@@ -187,6 +191,30 @@ def test_a_closed_vocabulary_gives_exactly_the_texts_of_known_words(
             assert_parts_sum(hypothesis)
 
 
+@dataclass(frozen=True)
+class SpelledModel(ToyModel):
+    """A word model, and letters for its unseen words that score nothing else."""
+
+    letters: ToyNgram | None = None
+
+    @property
+    def speller(self) -> ToyNgram | None:
+        return self.letters
+
+
+def test_a_closed_vocabulary_spells_the_hotwords_that_the_words_lack() -> None:
+    model = SpelledModel(word=toy_model("word").word, letters=toy_model("character").character)
+    config = replace(EXACT, hotwords={"aa b": 1.5, "bba": 0.5}, open_vocabulary=False)
+    emissions = random_emissions(6, 4, seed=6)
+    expected = best_texts(emissions, LETTERS, 0, model, config)
+    found = BeamDecoder(LETTERS, 0, model, config).decode(emissions)
+    assert [hypothesis.text for hypothesis in found] == [parts.text for parts in expected]
+    assert any("bba" in hypothesis.text for hypothesis in found)
+    for hypothesis, parts in zip(found, expected, strict=True):
+        assert hypothesis.lm_score == pytest.approx(parts.lm_score, abs=1e-5)
+        assert hypothesis.score == pytest.approx(parts.score, abs=1e-5)
+
+
 def test_hotwords_alone_can_be_the_vocabulary() -> None:
     config = replace(EXACT, hotwords={"ab a": 1.0, "bb": 0.0}, open_vocabulary=False)
     emissions = random_emissions(6, 4, seed=6)
@@ -281,6 +309,7 @@ def test_odd_emissions_give_what_they_hold(hotwords: dict[str, float], open_voca
         ({"  ": 1.0}, "'  ' is empty"),
         ({"\t": 1.0}, "is empty"),
         ({"a b": 1.0, " a  b ": 2.0}, "one phrase"),
+        ({"\u00f1": 1.0, "n\u0303": 2.0}, "one phrase"),
         ({"a": math.nan}, "finite weight; got nan"),
         ({"a": math.inf}, "finite weight; got inf"),
         ({False: 1.0}, "quotation marks"),
@@ -309,6 +338,26 @@ def test_characters_that_no_label_writes_are_named(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("letters", "written"),
+    [
+        ("n\u0303\u00f1", "\u00f1"),  # it has both, and so writes the composed letter
+        ("n\u0303", "n\u0303"),
+    ],
+)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_hotwords_are_found_in_the_canonical_form_of_the_labels(
+    letters: str, written: str, form: Literal["NFC", "NFD"]
+) -> None:
+    surfaces = ("", " ", "a", *letters)
+    phrase = unicodedata.normalize(form, "a\u00f1")
+    assert written_hotwords(surfaces, {phrase: None}) == {f"a{written}": None}
+    for open_vocabulary in (True, False):
+        config = BeamSearchConfig(word_bonus=0.0, hotwords={phrase: 2.0}, open_vocabulary=open_vocabulary)
+        found = BeamDecoder(surfaces, 0, None, config).decode(said(f"a{written}", surfaces))[0]
+        assert (found.text, found.hotword_score) == (f"a{written}", 2.0)
+
+
 def test_spaces_around_and_between_words_do_not_matter() -> None:
     config = BeamSearchConfig(word_bonus=0.0, hotwords={" a  b ": 2.0})
     assert BeamDecoder(LETTERS, 0, None, config).decode(said("a b"))[0].hotword_score == 2.0
@@ -320,6 +369,14 @@ def test_a_file_gives_phrases_and_weights(tmp_path: Path) -> None:
     assert read_hotwords(path) == {"kay pacha": None, "ñan": 7.5, "wasi": -1.0}
     assert weighed(read_hotwords(path)) == {"kay pacha": HOTWORD_WEIGHT, "ñan": 7.5, "wasi": -1.0}
     assert weighed(read_hotwords(path), 3.0)["kay pacha"] == 3.0
+    path.write_text("n\u0303an\n\u00f1an\n", encoding="utf-8")
+    assert read_hotwords(path) == {"\u00f1an": None}
+
+
+@pytest.mark.parametrize("given_value", ["kay", ["kay", "pacha"]])
+def test_hotwords_without_weights_are_no_setting(given_value: object) -> None:
+    with pytest.raises(InputError, match=r"hotwords must be phrases and their weights; got .*kay"):
+        tuned_search(None, {"hotwords": given_value})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+"""`loquela lm tune` from its command line, with a model whose emissions say what they are given."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import asr.emissions
+import asr.transcribe
+import asr.tune
+from asr.cli import main
+from asr.decode import FloatArray
+from asr.manifest import Utterance, write_manifest
+from asr.text import TextPolicy
+from asr.tokenizer import Tokenizer
+from lm.build import build_language_model
+from lm.errors import InputError
+from tests.asr.decode.toy import peaky_emissions
+
+PUBLISHED = Tokenizer(
+    surfaces=("", " ", *"ABÑ\N{COMBINING TILDE}"), policy=TextPolicy(case="keep", punctuation="keep")
+)
+"""As a published model's: no policy of its own, and no labels for small letters and punctuation."""
+TEXTS = ("Ab, ba.", "Ba ab ba!", "Ab ab.")
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A language model, dev and a model that hears it without an error."""
+
+    def say(
+        model: SimpleNamespace, utterances: Sequence[Utterance]
+    ) -> Iterator[tuple[Utterance, FloatArray]]:
+        for each in utterances:
+            spoken = "".join(char for char in each.text.upper() if char in "AB ")
+            labels = [(2 * at + 1, PUBLISHED.surfaces.index(char)) for at, char in enumerate(spoken)]
+            yield each, peaky_emissions(labels, 2 * len(labels) + 2, len(PUBLISHED))
+
+    opened = SimpleNamespace(model=SimpleNamespace(tokenizer=PUBLISHED))
+    monkeypatch.setattr(asr.transcribe, "open_model", lambda *_: opened)
+    monkeypatch.setattr(asr.emissions, "utterance_emissions", say)
+    build_language_model(
+        ["ab ba", "ba ab", "ab", "ñab"], tmp_path / "lm", word_order=2, character_order=0, policy={}
+    )
+    write_manifest(
+        [
+            Utterance(id=f"u{n}", audio=tmp_path / "none.wav", duration_s=1, text=text, split="dev")
+            for n, text in enumerate(TEXTS)
+        ],
+        tmp_path / "dev.tsv",
+    )
+    given = [
+        "lm",
+        "tune",
+        "--model",
+        "m",
+        "--lm",
+        str(tmp_path / "lm"),
+        "--manifest",
+        str(tmp_path / "dev.tsv"),
+    ]
+    for weight in ("lm_weight=0.1", "word_bonus=0", "unknown_offset=-3", "spelling_weight=0.5"):
+        given += ["--grid", weight]
+    return given
+
+
+def test_references_are_what_the_model_can_write(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["wer"], found["cer"]) == (0.0, 0.0)
+
+
+def test_dev_sentences_of_the_training_text_are_told(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    assert "warning: 1 of 3 sentences are in the training text" in capsys.readouterr().err
+
+
+def test_what_cannot_be_saved_is_printed(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lm" / "lm.json.partial").mkdir()
+    assert main(arguments) == 1
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["decoding"]["lm_weight"] == 0.1
+    assert "lm.json cannot be written" in printed.err
+
+
+def test_hotwords_are_tuned_in_the_form_of_the_labels(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hotwords.txt").write_text(unicodedata.normalize("NFD", "Ñ"), encoding="utf-8")
+    seen: dict[str, object] = {}
+
+    def look(*_: object, **named: object) -> None:
+        seen.update(named)
+        raise InputError("seen")
+
+    monkeypatch.setattr(asr.tune, "tune", look)
+    assert main([*arguments, "--hotwords", str(tmp_path / "hotwords.txt")]) == 1
+    assert seen["hotwords"] == {"Ñ": None}
