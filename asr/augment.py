@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio.channel import room, telephone
+from asr.audio.amr import BIT_RATES
+from asr.audio.channel import PhoneCodec, room, telephone
 from asr.audio.speed import change_speed
 from lm.errors import InputError
 
@@ -23,7 +24,9 @@ class AugmentConfig:
     room_probability: float = 0.0
     """Share of the waveforms that are given a room."""
     telephone_probability: float = 0.0
-    """Share that is sent through a telephone, after the noise: 300 to 3,400 Hz, 8 kHz, mu-law."""
+    """Share that is sent through a telephone, after the noise: 300 to 3,400 Hz, 8 kHz, and a codec."""
+    telephone_codecs: tuple[PhoneCodec, ...] = ("mu-law", "amr-nb")
+    """One of these, drawn uniformly: a line's, and a mobile phone's at one of its eight bit rates."""
     noise_probability: float = 0.2
     noise_snr_db: tuple[float, ...] = (10.0, 30.0)
     """Least and greatest signal-to-noise ratio of the added coloured noise."""
@@ -33,6 +36,8 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         if any(not 0.1 <= speed <= 10 for speed in self.speeds):
             raise InputError(f"augment.speeds is {self.speeds}. Give factors such as 0.9 and 1.1.")
+        if not self.telephone_codecs:
+            raise InputError("augment.telephone_codecs is empty. Give mu-law, amr-nb, or both.")
         if len(self.noise_snr_db) != 2:
             raise InputError(
                 f"augment.noise_snr_db is {self.noise_snr_db}. Give the least and the greatest ratio."
@@ -49,7 +54,8 @@ def augment(waveform: FloatArray, config: AugmentConfig, generator: np.random.Ge
     if generator.random() < config.noise_probability:
         waveform = waveform + _noise(waveform, config.noise_snr_db, generator)
     if config.telephone_probability and generator.random() < config.telephone_probability:
-        waveform = telephone(waveform)
+        codec = config.telephone_codecs[generator.integers(len(config.telephone_codecs))]
+        waveform = telephone(waveform, codec, int(generator.choice(BIT_RATES)))
     if config.gain_db:
         waveform = waveform * np.float32(10 ** (generator.uniform(-config.gain_db, config.gain_db) / 20))
     return waveform.astype(np.float32, copy=False)

@@ -13,12 +13,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from asr.manifest import Utterance
-from asr.text import TextPolicy
 from asr.transcript import Word
 from lm.errors import InputError
 
@@ -32,11 +32,11 @@ Pairs = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class Half:
-    """What lies on one side of a cut through an utterance."""
+class Part:
+    """What lies before, between or after the cuts through an utterance."""
 
     number: int
-    """1 before the cut, 2 after it."""
+    """From 1, before the first cut."""
     text: str
     translation: str
     start: float
@@ -46,7 +46,6 @@ class Half:
 def recut(
     rows: Sequence[Utterance],
     words: Mapping[str, Sequence[Word]],
-    policy: TextPolicy,
     *,
     seed: int,
     longest_s: float = 30.0,
@@ -56,11 +55,12 @@ def recut(
 
     Args:
         rows: utterances; those of one recording share its audio.
-        words: the words of an utterance in seconds of its recording, by its id; one without words, as one
-            without text, is passed over, and no new utterance reaches across it.
-        policy: under which the words were written.
+        words: the words of an utterance in seconds of its recording, by its id, as its text has them (see
+            `asr.align.words`); one without words, as one without text, is passed over, and no new utterance
+            reaches across it.
         seed: of the draws; each utterance's follows from it and the id's place.
-        longest_s: where two halves and what is between them would be longer, each stands alone.
+        longest_s: where two halves and what is between them would be longer, each stands alone. A half that is
+            longer still is cut again, and left out if it is one word.
         alignments: of source and translation, by id.
     Yields:
         utterances in the order of their recordings and times.
@@ -71,24 +71,27 @@ def recut(
     for number, own in enumerate(by_audio.values()):
         own.sort(key=lambda row: row.offset_s)
         generator = np.random.default_rng([seed, number])
-        ended: tuple[Utterance, Half] | None = None  # the second half of the utterance before
+        ended: tuple[Utterance, Part] | None = None  # the last part of the utterance before
         for row in own:
             spoken = words.get(row.id, ())
             if not spoken:
-                yield from _joined([ended] if ended else [])
+                yield from _joined([ended] if ended else [], longest_s)
                 ended = None
                 continue
-            first, second = _halves(row, spoken, generator, policy, (alignments or {}).get(row.id))
+            pairs = (alignments or {}).get(row.id)
+            first, *inner, last = _parts(row, spoken, generator, pairs, longest_s)
             follows = (
                 ended is not None and row.offset_s >= ended[1].end - 0.01
             )  # two at a time are no sentence
             if ended and follows and first.end - ended[1].start <= longest_s:
-                yield from _joined([ended, (row, first)])
+                yield from _joined([ended, (row, first)], longest_s)
             else:
-                yield from _joined([ended] if ended else [])
-                yield from _joined([(row, first)])
-            ended = (row, second)
-        yield from _joined([ended] if ended else [])
+                yield from _joined([ended] if ended else [], longest_s)
+                yield from _joined([(row, first)], longest_s)
+            for part in inner:
+                yield from _joined([(row, part)], longest_s)
+            ended = (row, last)
+        yield from _joined([ended] if ended else [], longest_s)
 
 
 def read_alignments(path: Path, rows: Sequence[Utterance]) -> dict[str, Pairs]:
@@ -115,40 +118,57 @@ def read_alignments(path: Path, rows: Sequence[Utterance]) -> dict[str, Pairs]:
     return found
 
 
-def _halves(
+def _parts(
     row: Utterance,
     spoken: Sequence[Word],
     generator: np.random.Generator,
-    policy: TextPolicy,
     pairs: Pairs | None,
-) -> tuple[Half, Half]:
-    """What lies before and from a drawn word on; of an utterance that cannot be cut, nothing and all."""
-    tokens = _tokens(row.text, policy, len(spoken))
-    counts = np.cumsum([0, *(count for _, count in tokens)])
-    # A token may hold several words of the policy, or none (a dash): a cut lies before the word of a token.
-    places = [place for place, (_, count) in enumerate(tokens) if count and counts[place]]
-    cut = int(generator.choice(places)) if places else 0
-    before, after = ([token for token, _ in part] for part in (tokens[:cut], tokens[cut:]))
-    target = row.translation.split()
-    left, right = _cut_translation(before, after, target, pairs)
-    word = int(counts[cut])
-    # The cut lies in the middle of what is between the two words.
-    time = (spoken[word - 1].end + spoken[word].start) / 2 if word else row.offset_s
-    return (
-        Half(1, " ".join(before), " ".join(target[:left]), row.offset_s, time),
-        Half(2, " ".join(after), " ".join(target[right:]), time, row.offset_s + row.duration_s),
-    )
+    longest_s: float,
+) -> list[Part]:
+    """What lies before and from a drawn word on, cut again in the middle where that is too long.
 
-
-def _tokens(text: str, policy: TextPolicy, words: int) -> list[tuple[str, int]]:
-    """The text's tokens as they are written, with the words that the policy makes of each.
-
-    Where the policy makes other words of the whole than of its parts, they are its own.
+    Of an utterance that cannot be cut, nothing and all.
     """
-    tokens = [(token, len(policy(token).split())) for token in text.split()]
-    if sum(count for _, count in tokens) == words:
-        return tokens
-    return [(word, 1) for word in policy(text).split()]
+    tokens, target = row.text.split(), row.translation.split()
+    times = _cut_times(tokens, spoken)
+    cut = int(generator.choice(list(times))) if times else 0
+    times |= {0: row.offset_s, len(tokens): row.offset_s + row.duration_s}
+    edges = [0, cut, len(tokens)]
+    place = 1
+    while place < len(edges):
+        start, end = (times[edge] for edge in edges[place - 1 : place + 1])
+        inner = [each for each in times if edges[place - 1] < each < edges[place]]
+        if inner and end - start > longest_s:
+            edges.insert(place, min(inner, key=lambda each: abs(times[each] - (start + end) / 2)))
+        else:
+            place += 1
+    sides = [_cut_translation(tokens[:edge], tokens[edge:], target, pairs) for edge in edges]
+    return [
+        Part(
+            number,
+            " ".join(tokens[first:last]),
+            " ".join(target[sides[number - 1][1] : sides[number][0]]),
+            times[first],
+            times[last],
+        )
+        for number, (first, last) in enumerate(pairwise(edges), start=1)
+    ]
+
+
+def _cut_times(tokens: Sequence[str], spoken: Sequence[Word]) -> dict[int, float]:
+    """Tokens before which a cut may lie, with its second: the middle of what is between two words."""
+    times: dict[int, float] = {}
+    number = 0  # of the words before the token
+    for place, token in enumerate(tokens):
+        # Punctuation that stands alone is no word: it stays with the word before it.
+        if number == len(spoken) or token != spoken[number].text:
+            continue
+        # Between two words of which the model writes no letter nobody knows where one ends.
+        if number and max(spoken[number - 1].confidence, spoken[number].confidence) > 0:
+            times[place] = (spoken[number - 1].end + spoken[number].start) / 2
+        number += 1
+    assert number == len(spoken), "these are not the words of the text"
+    return times
 
 
 def _cut_translation(
@@ -170,23 +190,23 @@ def _cut_translation(
     return min(end, len(target)), min([*right, len(target)])
 
 
-def _joined(parts: Sequence[tuple[Utterance, Half]]) -> Iterator[Utterance]:
-    """An utterance of halves that follow each other, without those that are too short to be heard."""
-    kept = [(row, half) for row, half in parts if half.text and half.end - half.start >= SHORTEST_S]
-    if kept:
-        made = _utterance(kept[0][0], [half for _, half in kept])
+def _joined(parts: Sequence[tuple[Utterance, Part]], longest_s: float) -> Iterator[Utterance]:
+    """An utterance of parts that follow each other, without those that are too short to be heard."""
+    kept = [(row, part) for row, part in parts if part.text and part.end - part.start >= SHORTEST_S]
+    if kept and kept[-1][1].end - kept[0][1].start <= longest_s:
+        made = _utterance(kept[0][0], [part for _, part in kept])
         yield made if len({row.speaker for row, _ in kept}) == 1 else replace(made, speaker="", gender="")
 
 
-def _utterance(row: Utterance, halves: Sequence[Half]) -> Utterance:
-    """An utterance of halves; one whose translation is not known has none, rather than a part of one."""
-    start, end = halves[0].start, halves[-1].end
-    translated = all(half.translation for half in halves)
+def _utterance(row: Utterance, parts: Sequence[Part]) -> Utterance:
+    """An utterance of parts; one whose translation is not known has none, rather than a piece of one."""
+    start, end = parts[0].start, parts[-1].end
+    translated = all(part.translation for part in parts)
     return replace(
         row,
-        id=f"{row.id}-cut{halves[0].number}",
+        id=f"{row.id}-cut{parts[0].number}",
         offset_s=round(start, 3),
         duration_s=round(end - start, 3),
-        text=" ".join(half.text for half in halves),
-        translation=" ".join(half.translation for half in halves) if translated else "",
+        text=" ".join(part.text for part in parts),
+        translation=" ".join(part.translation for part in parts) if translated else "",
     )

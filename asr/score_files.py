@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr.formats.files import read_text
+from asr.formats.tiernames import TIER_ENDINGS as TIER_ENDINGS  # st.cli.score takes it from here
 from asr.manifest import Utterance, read_manifest
 from asr.names import shown
 from lm.errors import InputError
 
 TRANSCRIPT_ENDINGS = (".json", ".eaf", ".textgrid", ".srt", ".vtt", ".ctm", ".stm")
 """Files that hold the transcript of one recording, whatever is in them."""
-
-TIER_ENDINGS = (".eaf", ".textgrid")
 
 _LABELS = ("language", "translation_language", "speaker", "gender", "split")
 _TRN_LINE = re.compile(r"(?P<text>.*)\((?P<id>[^\s()]+)\)\s*")
@@ -50,9 +49,13 @@ def read_references(path: str | Path, *, split: str = "") -> References:
         path: the file.
         split: keep only these rows of a manifest.
     Raises:
-        InputError: unreadable, or a split of a file that has none.
+        InputError: unreadable, the transcript of one recording, or a split of a file that has none.
     """
     path = Path(path)
+    if path.suffix.lower() in TRANSCRIPT_ENDINGS:
+        raise InputError(
+            f"{shown(path)} is the transcript of one recording. Add --recording-level, or give a manifest or table."
+        )
     if not _is_manifest(path):
         if split:
             raise InputError(f"{shown(path)} is no manifest and has no split {split!r}. Leave out --split.")
@@ -242,13 +245,18 @@ def _is_manifest(path: Path) -> bool:
 
 
 def files_in(path: Path) -> list[Path]:
-    """A file itself, or the transcripts of a folder, one form of them."""
+    """A file itself, or the transcripts below a folder, one form of them: one that lies in it, if any does."""
+    from asr.importers.base import find_files
+
     if not path.is_dir():
         return [path]
-    for ending in (*TRANSCRIPT_ENDINGS, ".txt"):
-        if found := sorted(file for file in path.iterdir() if file.suffix.lower() == ending):
-            return found
-    raise InputError(f"folder {shown(path)} holds no transcript. Give a folder with .json or .txt files.")
+    endings = (*TRANSCRIPT_ENDINGS, ".txt")
+    found = find_files(path, *endings)
+    if not found:
+        raise InputError(f"folder {shown(path)} holds no transcript. Give a folder with .json or .txt files.")
+    nearest = [file for file in found if file.parent == path] or found
+    ending = min((file.suffix.lower() for file in nearest), key=endings.index)
+    return [file for file in found if file.suffix.lower() == ending]
 
 
 def _segment_texts(path: Path) -> list[tuple[float, str]]:
@@ -258,21 +266,8 @@ def _segment_texts(path: Path) -> list[tuple[float, str]]:
 
 
 def _tier_texts(path: Path, names: Sequence[str]) -> list[tuple[float, str]]:
-    """Start and text of every annotation of the tiers: of the only one, where none is named."""
-    from asr.formats.eaf import read_eaf
-    from asr.formats.textgrid import read_textgrid
+    """Start and text of every annotation of the tiers that has text."""
+    from asr.formats.annotations import read_annotations
 
-    tiers: dict[str, list[tuple[float, str]]] = {}
-    if path.suffix.lower() == ".eaf":
-        for tier in read_eaf(path).tiers:
-            tiers[tier.id] = [(each.start, each.value) for each in tier.annotations]
-    else:
-        for grid in read_textgrid(path).tiers:
-            tiers[grid.name] = [(each.start, each.text) for each in grid.intervals]
-    filled = [name for name, texts in tiers.items() if any(text.strip() for _, text in texts)]
-    if not names and len(filled) != 1:
-        raise InputError(f"{shown(path)} has {len(filled)} tiers with text: {filled[:12]}. Choose by --tier.")
-    for name in names:
-        if name not in tiers:
-            raise InputError(f"{shown(path)} has no tier {name!r}; it has {list(tiers)[:12]}.")
-    return [text for name in names or filled for text in tiers[name] if text[1].strip()]
+    tiers = read_annotations(path, names).values()
+    return [(each.start, each.text) for tier in tiers for each in tier if each.text.strip()]

@@ -30,6 +30,7 @@ from asr.segment import (
     build_segmenter,
     settings_for,
 )
+from asr.segment.own import OwnSegment
 from asr.transcript import Gap, Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 from lm.folder import LanguageModel, Units
@@ -48,9 +49,10 @@ class TranscribeConfig:
     segments: SegmenterConfig = field(default_factory=VadConfig)
     """Settings of that segmenter; of another's, its ``max_segment_s`` is taken."""
     classifier: str = ""
-    """Folder of the classifier whose probabilities pdac, pstrm and pthr cut; empty for the package's own."""
+    """Folder of the model that the segmenter cuts by: a classifier for pdac, pstrm and pthr, empty for the package's
+    own; a recogniser for ctc-dac and ctc-hybrid, empty for the one that transcribes."""
     own: OwnSegments | None = None
-    """A user's segments, instead of a segmenter's."""
+    """A user's segments, instead of a segmenter's; of ``segments`` then ``max_segment_s`` alone counts."""
     batch_s: float = 0.0
     """Most seconds of speech that go through the encoder at once; 0 is `CTCModel.batch_seconds`'s choice."""
     num_hypotheses: int = 1
@@ -141,11 +143,14 @@ class Transcriber:
     ) -> Transcript:
         """Transcribe one recording of any length, in memory that does not grow with it.
 
+        Of one that breaks off, what can be read is; the rest, up to the end that its header promises, is a gap, and
+        ``details["failed"]`` says why.
+
         Args:
             language: written into the transcript.
             progress: called with the seconds of audio that are done.
         Raises:
-            InputError: the recording cannot be read to its end.
+            InputError: nothing of the recording can be read, or the segments given are of another.
         """
         path = Path(path)
         info = probe(path)
@@ -153,27 +158,39 @@ class Transcriber:
         duration = 0.0
         segments: list[TranscriptSegment] = []
         gaps: list[Gap] = []
+        details = {**self.details, **facts(info)}
         for channel in wanted:
             clock = Clock(progress)
             speaker = f"channel {channel}" if len(wanted) > 1 else ""
-            for group in self.encoded(path, clock.watch(stream(path, channel=channel))):
+            chunks = clock.watch(stream(path, channel=channel), partly=True)
+            for group in _up_to_failure(self.encoded(path, chunks), clock):
                 understood = iter(self.understand([encoded for _, encoded in group if encoded]))
                 for segment, encoded in group:
-                    row = self._segment(segment, next(understood) if encoded else NOTHING, speaker)
+                    named = segment.speaker if isinstance(segment, OwnSegment) else ""
+                    row = self._segment(
+                        segment, next(understood) if encoded else NOTHING, f"{named} {speaker}".strip()
+                    )
                     if row.text or row.translation:
                         segments.append(row)
                     else:
                         gaps.append(Gap(start=segment.start, end=segment.end, reason="no words recognised"))
             duration = max(duration, clock.seconds)
+            if clock.failure is not None:
+                details["failed"] = str(clock.failure)
+                own = self.config.own.of(path) if self.config.own else ()
+                start = min([clock.seconds, *(each.start for each in own if each.end > clock.seconds)])
+                end = max(clock.seconds, info.header_duration_s or 0.0)
+                gaps.append(Gap(start=start, end=end, reason=f"failed: {clock.failure}"))
+        rest = "silence" if self.config.own is None else "not in the given segments"
         segments.sort(key=lambda segment: (segment.start, segment.speaker))
         return Transcript(
             recording=path.stem,
             audio=path,
             duration=duration,
             segments=tuple(segments),
-            gaps=tuple(account(segments, gaps, duration)),
+            gaps=tuple(account(segments, gaps, duration, rest)),
             language=language,
-            details={**self.details, **facts(info)},
+            details=details,
         )
 
     def encoded(
@@ -214,21 +231,27 @@ class Transcriber:
     def _cut(self, path: Path, chunks: Iterable[FloatArray]) -> Iterator[Speech]:
         """The segments of a recording with their samples."""
         if self.config.own is not None:
-            return self.config.own.split(chunks, path)
+            return self.config.own.split(chunks, path, self.config.segments.max_segment_s)
         settings = settings_for(self.config.segmenter, self.config.segments)
-        segmenter = build_segmenter(settings, self.config.classifier, device=self.model.head.weight.device)
+        device = self.model.head.weight.device
+        segmenter = build_segmenter(settings, self.config.classifier, device=device, recogniser=self.model)
         return segmenter(chunks)
 
     def _groups(self, speech: Iterable[Speech]) -> Iterator[list[Speech]]:
         """Segments that go through the encoder together."""
         limit = self.model.batch_seconds(self.config.batch_s)
         group: list[Speech] = []
-        for segment, waveform in speech:
-            longest = max([len(waveform), *(len(other) for _, other in group)])
-            if group and samples_to_seconds(longest) * (len(group) + 1) > limit:
+        try:
+            for segment, waveform in speech:
+                longest = max([len(waveform), *(len(other) for _, other in group)])
+                if group and samples_to_seconds(longest) * (len(group) + 1) > limit:
+                    yield group
+                    group = []
+                group.append((segment, waveform))
+        except InputError:
+            if group:
                 yield group
-                group = []
-            group.append((segment, waveform))
+            raise
         if group:
             yield group
 
@@ -257,10 +280,27 @@ def facts(info: AudioInfo) -> dict[str, str]:
     return {"sample_rate": str(info.sample_rate), **({"telephone": "true"} if info.telephone else {})}
 
 
-def account(segments: Sequence[TranscriptSegment], gaps: Sequence[Gap], duration: float) -> list[Gap]:
-    """The gaps of a recording, silence included, so that every second is in a segment or a gap.
+def _up_to_failure(
+    groups: Iterator[list[tuple[Segment, Encoded | None]]], clock: Clock
+) -> Iterator[list[tuple[Segment, Encoded | None]]]:
+    """The same, without the complaint that a user's segments reach beyond the place where a recording broke off."""
+    try:
+        yield from groups
+    except InputError:
+        if clock.failure is None:
+            raise
+
+
+def account(
+    segments: Sequence[TranscriptSegment], gaps: Sequence[Gap], duration: float, rest: str = "silence"
+) -> list[Gap]:
+    """The gaps of a recording, so that every second is in a segment or a gap.
 
     Where channels overlap, what one of them says leaves no gap in another.
+
+    Args:
+        gaps: those whose reason is known.
+        rest: the reason of the others.
     """
     spans = [(each.start, each.end) for each in segments] + [(gap.start, gap.end) for gap in gaps]
     points = sorted({0.0, duration}.union(*spans))
@@ -270,7 +310,7 @@ def account(segments: Sequence[TranscriptSegment], gaps: Sequence[Gap], duration
         speech[place[segment.start]] += 1
         speech[place[segment.end]] -= 1
     spoken = np.cumsum(speech) > 0
-    reasons = ["silence"] * len(points)
+    reasons = [rest] * len(points)
     for gap in gaps:
         reasons[place[gap.start] : place[gap.end]] = [gap.reason] * (place[gap.end] - place[gap.start])
     accounted: list[Gap] = []

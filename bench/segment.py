@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from asr.audio import load
 from asr.frames import SAMPLE_RATE
-from asr.segment import SEGMENTERS, build_segmenter, settings_for
+from asr.segment import RECOGNISED, SEGMENTERS, build_segmenter, settings_for
 from bench import common
 
 MINI = Path(__file__).parents[1] / "egs/mini"
@@ -92,7 +92,7 @@ def measured(name: str, hours: float) -> Run:
     import torch
 
     torch.set_num_threads(1)
-    segmenter = build_segmenter(settings_for(name))
+    segmenter = build_segmenter(settings_for(name), MINI / "model" if name in RECOGNISED else None)
     talk = load(TALK)
     list(segmenter([talk[: 30 * SAMPLE_RATE]]))  # what is loaded or compiled at first is no part of it
     before = common.memory_mib()

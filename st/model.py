@@ -17,7 +17,8 @@ from asr.checkpoint import write_folder, write_tensors
 from asr.config import from_mapping
 from asr.encoder import build_encoder
 from asr.features import frame_mask
-from asr.model import TOKENIZER, CTCModel, Emissions, check_apart, copy_beside, stored_state
+from asr.model import CTCModel, Emissions, check_apart, copy_beside, stored_state
+from asr.text import TOKENIZER
 from asr.tokenizer import Tokenizer
 from lm.errors import InputError
 from st.decoder import DecoderConfig, TextDecoder

@@ -23,6 +23,7 @@ at, which moves with the best path so far, so that time grows with the recording
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 
 from asr.align.spool import Spool
 from asr.best_path import advance, pass_over, trace
+from lm.errors import InputError
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
@@ -58,6 +60,17 @@ class SearchConfig:
     """Looked at at once: about twenty minutes of speech."""
     block_frames: int = 2_048
     """Frames after which the window may move, and whose way back is computed at once."""
+
+    def __post_init__(self) -> None:
+        if not self.star_cost >= 0:  # NaN is refused, too
+            raise InputError(f"`star_cost` must be at least 0; got {self.star_cost}.")
+        if not 0 < self.pass_cost < math.inf:
+            raise InputError(f"`pass_cost` must be a number above 0; got {self.pass_cost}.")
+        if min(self.window_labels, self.block_frames) < 1:
+            raise InputError(
+                "`window_labels` and `block_frames` must be at least 1; "
+                f"got {self.window_labels} and {self.block_frames}."
+            )
 
 
 class Rows(Protocol):

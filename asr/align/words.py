@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from asr.align.search import BLANK, SearchConfig
+from asr.align.texts import Columns, Line, lines_of
 from asr.decode.confidence import acoustic_confidences
-from asr.decode.times import align_labels, word_frames, words_of_labels
+from asr.decode.times import align_labels, word_frames
 from asr.emissions import utterance_emissions
 from asr.manifest import Utterance
 from asr.model import CTCModel
-from asr.transcript import Word
+from asr.tokenizer import UNKNOWN, Tokenizer
+from asr.transcript import Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 
 
@@ -18,19 +21,36 @@ def words_in_time(
 ) -> Iterator[tuple[Utterance, list[Word] | InputError]]:
     """Each utterance that has a text with its words, in seconds of its recording; or why it gives none.
 
+    The words are those of the text as it is written; punctuation that stands alone is none. One of which the model
+    writes no letter, as a number, has a place of its own all the same, and confidence 0.
+
     Args:
         batch_s: as for `asr.emissions.encoded_utterances`.
     Yields:
         in batches of like lengths, not in the order of the rows.
     """
     tokenizer, grid = model.tokenizer, model.grid
-    for row, emissions in utterance_emissions(model, [row for row in rows if row.text], batch_s=batch_s):
+    nothing = {UNKNOWN, *tokenizer.between}
+    told = [row for row in rows if row.text.strip()]
+    for row, emissions in utterance_emissions(model, told, batch_s=batch_s):
         if isinstance(emissions, InputError):
             yield row, emissions
             continue
-        labels = tokenizer.encode(row.text)
+        line = _spelled(row, tokenizer)
+        written = [not nothing.issuperset(line.labels[one:other]) for _, one, other in line.words]
+        if not any(written):
+            yield (
+                row,
+                InputError(
+                    f"{row.id}: the model writes no letter of its text {row.text[:40]!r}. "
+                    "Give a model of this language and script, or leave the row out."
+                ),
+            )
+            continue
+        columns = Columns(tokenizer, [line], SearchConfig().star_cost)
+        labels, taken = columns.of(line.labels).tolist(), columns.take(emissions)
         try:
-            frames = align_labels(emissions, labels, tokenizer.blank)
+            frames = align_labels(taken, labels, BLANK)
         except ValueError:
             yield (
                 row,
@@ -40,9 +60,8 @@ def words_in_time(
                 ),
             )
             continue
-        words = words_of_labels(labels, tokenizer.surfaces)
-        spans = word_frames(words, frames, len(emissions))
-        sure = acoustic_confidences(emissions, labels, frames, words, tokenizer.surfaces)
+        spans = word_frames(line.words, frames, len(taken))
+        sure = acoustic_confidences(taken, labels, frames, line.words, columns.surfaces)
         end = row.offset_s + row.duration_s
         yield (
             row,
@@ -51,8 +70,18 @@ def words_in_time(
                     text=text,
                     start=min(row.offset_s + grid.start_s(first), end),
                     end=min(row.offset_s + grid.start_s(last), end),
-                    confidence=confidence,
+                    confidence=confidence if known else 0.0,
                 )
-                for (text, _, _), (first, last), confidence in zip(words, spans, sure, strict=True)
+                for (text, _, _), (first, last), confidence, known in zip(
+                    line.words, spans, sure, written, strict=True
+                )
             ],
         )
+
+
+def _spelled(row: Utterance, tokenizer: Tokenizer) -> Line:
+    """The text as the model spells it, word by word."""
+    segment = TranscriptSegment(start=row.offset_s, end=row.offset_s + row.duration_s, text=row.text)
+    whole = Transcript(recording=row.id, audio=row.audio, duration=row.duration_s, segments=(segment,))
+    (line,) = lines_of(whole, tokenizer)
+    return line

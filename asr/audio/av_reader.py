@@ -96,15 +96,17 @@ class AvReader:
                     if count >= info.block_samples:
                         yield _joined(held, info, position)
                         held, count = [], 0
-        except InputError:
-            raise
         except AV_ERRORS as error:
+            if held:
+                yield _joined(held, info, position)
+            if isinstance(error, InputError):
+                raise
             raise broken(info.path, position / rate, info.header_duration_s) from error
+        if held:
+            yield _joined(held, info, position)
         promised = info.header_duration_s
         if promised is not None and position / rate < promised - HEADER_TOLERANCE_S:
             raise broken(info.path, position / rate, promised)
-        if held:
-            yield _joined(held, info, position)
 
     def _open(self) -> Any:
         # "file:" so that no name is taken for a protocol, as `concat:a|b` or `http://x` would be.

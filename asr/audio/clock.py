@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from asr.audio.reader import FloatArray
 from asr.frames import samples_to_seconds
+from lm.errors import InputError
 
 
 class Clock:
@@ -18,16 +19,27 @@ class Clock:
         """
         self.samples = 0
         self.progress = progress
+        self.failure: InputError | None = None
+        """Why the recording broke off, if `watch` was to bear that."""
 
     @property
     def seconds(self) -> float:
         """Of audio that has passed."""
         return samples_to_seconds(self.samples)
 
-    def watch(self, chunks: Iterable[FloatArray]) -> Iterator[FloatArray]:
-        """The chunks as they come."""
-        for chunk in chunks:
-            self.samples += len(chunk)
-            yield chunk
-            if self.progress:
-                self.progress(self.seconds)
+    def watch(self, chunks: Iterable[FloatArray], *, partly: bool = False) -> Iterator[FloatArray]:
+        """The chunks as they come.
+
+        Args:
+            partly: of a recording that breaks off, what comes before that, instead of the error.
+        """
+        try:
+            for chunk in chunks:
+                self.samples += len(chunk)
+                yield chunk
+                if self.progress:
+                    self.progress(self.seconds)
+        except InputError as error:
+            if not (partly and self.samples):
+                raise
+            self.failure = error

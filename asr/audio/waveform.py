@@ -80,7 +80,7 @@ def stream(
         duration_s: how much to read, in seconds; None reads to the end.
         chunk_s: length of every chunk but the last; bounds the memory.
     Raises:
-        InputError: while iterating: the file cannot be read to the end of the stretch.
+        InputError: while iterating: the file cannot be read to the end of the stretch; what can be comes before.
     """
     if not 0 <= offset_s < math.inf or not (duration_s is None or 0 < duration_s < math.inf):
         raise InputError(
@@ -206,13 +206,18 @@ def _regrouped(blocks: Iterable[FloatArray], size: int) -> Iterator[FloatArray]:
     """The same samples in chunks of ``size``, the last one shorter."""
     held: list[FloatArray] = []
     count = 0
-    for block in blocks:
-        while count + len(block) >= size:
-            cut = size - count
-            yield np.concatenate([*held, block[:cut]])
-            held, count, block = [], 0, block[cut:]
-        if len(block):
-            held.append(block)
-            count += len(block)
+    try:
+        for block in blocks:
+            while count + len(block) >= size:
+                cut = size - count
+                yield np.concatenate([*held, block[:cut]])
+                held, count, block = [], 0, block[cut:]
+            if len(block):
+                held.append(block)
+                count += len(block)
+    except InputError:
+        if count:
+            yield np.concatenate(held)
+        raise
     if count:
         yield np.concatenate(held)

@@ -50,16 +50,7 @@ def run(args: argparse.Namespace) -> int:
             failed |= report(found)
         else:
             words[row.id] = found
-    made = list(
-        recut(
-            rows,
-            words,
-            model.tokenizer.policy,
-            seed=args.seed,
-            longest_s=args.max_duration,
-            alignments=alignments,
-        )
-    )
+    made = list(recut(rows, words, seed=args.seed, longest_s=args.max_duration, alignments=alignments))
     if not made:
         raise InputError(
             f"{shown(args.manifest)}: nothing to cut. Give rows with texts of more than one word."

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,13 +123,15 @@ class Outputs:
 
 
 def found_jobs(inputs: Sequence[str]) -> tuple[list[Job], bool]:
-    """What `find_jobs` finds, and whether anything was not; that is reported."""
+    """What `find_jobs` finds, and whether anything was not, or nothing was; that is reported."""
     jobs, failed = [], False
     for job in find_jobs(inputs):
         if isinstance(job, InputError):
             failed |= report(job)
         else:
             jobs.append(job)
+    if not jobs and not failed:
+        failed = report(InputError(f"no recording among {', '.join(map(repr, inputs))}. Name one."))
     return jobs, failed
 
 
@@ -145,6 +148,8 @@ def run_jobs(
         write: one file of a job; its last argument is whether it may be replaced.
         show: called with each transcript that was made.
     """
+    from asr.names import shown
+
     failed = False
     for planned in plan_outputs(jobs, outputs.formats, outputs.folder):
         if isinstance(planned, InputError):
@@ -157,13 +162,32 @@ def run_jobs(
         except InputError as error:
             failed |= report(error)
             continue
-        for target in targets:
+        except (MemoryError, RuntimeError) as error:
+            if not _is_lack_of_memory(error):
+                raise
+            failed |= report(
+                InputError(
+                    f"{shown(job.recording)}: there is not enough memory. Give shorter segments with --max-segment, "
+                    "or a machine with more."
+                )
+            )
+            continue
+        if why := made.details.get("failed"):  # what there is of the recording is written all the same
+            failed |= report(InputError(why))
+        uses = [partial(write, made, job, target, outputs.overwrite) for target in targets]
+        for use in (*uses, partial(show, made)):
             try:
-                write(made, job, target, outputs.overwrite)
+                use()
             except InputError as error:
                 failed |= report(error)
-        show(made)
     return failed
+
+
+def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether numpy or torch could not allocate; of a CPU's memory torch says so in the message alone."""
+    return isinstance(error, MemoryError) or any(
+        words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
+    )
 
 
 def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
@@ -173,6 +197,7 @@ def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
 
     files: dict[Path, Path] = {}
     seen: set[Path] = set()
+    named = {Path(name).resolve() for name in inputs}
     for name in inputs:
         path = Path(name)
         if path.is_dir():
@@ -200,7 +225,7 @@ def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
         folder = files.pop(path)
         try:
             document = read_eaf(path)
-            if str(path) not in inputs and is_own(document):
+            if path.resolve() not in named and is_own(document):
                 continue  # what an earlier run wrote into the folder is no linguist's file
             same_stem = next(
                 (each for each in files if each.stem == path.stem and each.parent == path.parent), None

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     texts.add_argument(
         "--tier", action="append", default=[], metavar="NAME",
-        help="tier of an .eaf or .TextGrid reference; repeatable",
+        help="tier or pattern of an .eaf or .TextGrid reference; repeatable",
     )  # fmt: skip
 
     policy = parser.add_argument_group("text policy, applied to both sides")
@@ -156,20 +156,9 @@ def _resamples(value: str) -> int:
 
 
 def _policy(args: argparse.Namespace) -> TextPolicy:
-    from asr.formats.files import read_text
     from asr.text import TextPolicy
 
-    values: dict[str, Any] = {}
-    if args.policy:
-        path = args.policy / "tokenizer.json" if args.policy.is_dir() else args.policy
-        try:
-            values = json.loads(read_text(path))
-            values = values.get("policy", values)
-            values = TextPolicy.from_dict(values).to_dict()
-        except (json.JSONDecodeError, AttributeError, TypeError) as error:
-            raise InputError(
-                f"{path} holds no text policy. Give a model folder or its tokenizer.json."
-            ) from error
+    values = TextPolicy.read(args.policy).to_dict() if args.policy else {}
     for name in ("unicode_form", "case", "punctuation"):
         if getattr(args, name):
             values[name] = getattr(args, name)
@@ -184,6 +173,8 @@ def _scored(
 
     spaces, ignore = not args.no_spaces, args.ignore_unknown
     if not args.recording_level:
+        if args.tier:
+            raise InputError("--tier is given without --recording-level. Add it, or leave out the tier.")
         references = score_files.read_references(args.reference, split=args.split)
         hypotheses = score_files.read_hypotheses(paths)
         return score_corpus(

@@ -19,7 +19,8 @@ def add_segmenter_arguments(group: argparse._ArgumentGroup) -> None:
         default="vad",
         metavar="S",
         help="vad: in pauses; energy: where it is no louder than around; dac: at the longest pauses until all fits; "
-        "hybrid: at the longest pause between two lengths; fixed: in even windows; pdac, pstrm, pthr: where a trained "
+        "hybrid: at the longest pause between two lengths; ctc-dac, ctc-hybrid: the same with the pauses that a "
+        "recogniser hears; fixed: in even windows; pdac, pstrm, pthr: where a trained "
         "classifier hears sentences end, the least likely frames until all fits, the least likely one in each "
         "stretch, or below a threshold (default: vad)",
     )
@@ -32,7 +33,8 @@ def add_segmenter_arguments(group: argparse._ArgumentGroup) -> None:
         "--segmenter-model",
         type=Path,
         metavar="DIR",
-        help="classifier for pdac, pstrm and pthr, from recipes.train_segmenter (default: the one that comes along)",
+        help="classifier for pdac, pstrm and pthr, from recipes.train_segmenter (default: the one that comes along); "
+        "recogniser for ctc-dac and ctc-hybrid (default: --model, where there is one)",
     )
 
 
@@ -40,14 +42,14 @@ def segmenter_settings(args: argparse.Namespace) -> SegmenterConfig:
     """What the arguments say of the segmenter.
 
     Raises:
-        InputError: a setting is not this segmenter's, or its classifier is given to one that has none.
+        InputError: a setting is not this segmenter's, or its model is given to one that has none.
     """
-    from asr.segment import CLASSIFIED, settings_for
+    from asr.segment import CLASSIFIED, RECOGNISED, settings_for
 
-    if args.segmenter_model and args.segmenter not in CLASSIFIED:
+    if args.segmenter_model and args.segmenter not in (*CLASSIFIED, *RECOGNISED):
         raise InputError(
             f"--segmenter-model is given, and --segmenter {args.segmenter} has none. "
-            f"Choose one of {', '.join(CLASSIFIED)}."
+            f"Choose one of {', '.join((*CLASSIFIED, *RECOGNISED))}."
         )
     return settings_for(
         args.segmenter, max_segment_s=args.max_segment, min_segment_s=args.min_segment, mode=args.vad_mode

@@ -61,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--segments",
         type=Path,
         metavar="FILE",
-        help="your own segments instead: MuST-C's yaml, a .tsv of start and end in seconds, .rttm, .eaf or .TextGrid",
+        help="your own segments instead, with their speakers: MuST-C's yaml, a .tsv of start and end in seconds, "
+        ".rttm, .eaf or .TextGrid",
     )
     segments.add_argument("--tier", default="", metavar="NAME", help="the tier of --segments that has them")
     decoding = parser.add_argument_group("decoding")
@@ -154,11 +155,26 @@ def _own_segments(args: argparse.Namespace) -> OwnSegments | None:
 
 
 def _check_own(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
-    """Refuse a file of segments that does not say to which of several recordings they belong."""
+    """Refuse what has no use beside a file of segments, and one that does not say of which recording they are."""
     from asr.names import shown
 
     own = _own_segments(args)
-    if own is not None and own.is_for_one and len(jobs) > 1:
+    if own is None:
+        if args.tier:
+            raise InputError(f"--tier {args.tier!r} is given without --segments. Add the file that has it.")
+        return
+    # Not --max-segment: longer segments of one's own are cut.
+    unused = {
+        "--segmenter": args.segmenter != "vad",
+        "--min-segment": args.min_segment is not None,
+        "--vad-mode": args.vad_mode is not None,
+    }
+    for option, is_given in unused.items():
+        if is_given:
+            raise InputError(
+                f"{option} has no use beside --segments, which says where to cut. Leave one out."
+            )
+    if own.is_for_one and len(jobs) > 1:
         raise InputError(
             f"{shown(own.path)} names no recording, and there are {len(jobs)}. "
             "Give one recording at a time, or a .yaml or .rttm that names them."

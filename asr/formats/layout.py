@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from asr.formats.clean import milliseconds, one_line
 from asr.transcript import Transcript, TranscriptSegment
+
+ROUNDING_MS = 10
+"""Neighbours that overlap by so little stay in one tier: tables round their times."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +29,13 @@ class Box:
 class Utterances:
     """A speaker's utterances by time, each laid out when its turn comes: those of hours are never held at once."""
 
-    def __init__(self, segments: Sequence[TranscriptSegment], limit: int) -> None:
+    def __init__(self, speaker: str, segments: Sequence[TranscriptSegment], limit: int) -> None:
         spans = []
         for segment in segments:
             start, end = milliseconds(segment.start), milliseconds(segment.end)
             spans.append((start, min(end, limit) if start < limit else end))
         room = [max(1, len(segment.words)) for segment in segments]
+        self.speaker = speaker
         self._segments = segments
         self._places = _without_overlap(spans, room, low=0, high=None)
         self.end = self._places[-1][1] if self._places else 0
@@ -61,16 +66,36 @@ class Utterances:
 def lay_out(transcript: Transcript) -> dict[str, Utterances]:
     """The utterances of each speaker, by time, such that a tier can hold them.
 
-    ELAN and Praat allow neither overlap nor empty intervals in a tier. Starts are kept where
-    they can be; an end that reaches into the next utterance stops there; what has no length
-    gets a millisecond (an utterance one for each of its words). An utterance that begins in
-    the recording also ends in it.
+    ELAN and Praat allow neither overlap nor empty intervals in a tier. Of one speaker's utterances
+    that overlap by more than a rounding, the later goes into a further lane. Starts are kept where
+    they can be; what has no length gets a millisecond (an utterance one for each of its words). An
+    utterance that begins in the recording also ends in it.
+
+    Returns:
+        by a name for their tiers: the speaker, and for a further lane the speaker with a number.
     """
     limit = milliseconds(transcript.duration)
-    speakers: dict[str, list[TranscriptSegment]] = {}
+    lanes: dict[str, list[list[TranscriptSegment]]] = {}
     for segment in sorted(transcript.segments, key=lambda each: each.start):
-        speakers.setdefault(one_line(segment.speaker), []).append(segment)
-    return {speaker: Utterances(segments, limit) for speaker, segments in (speakers or {"": []}).items()}
+        found = lanes.setdefault(one_line(segment.speaker), [])
+        latest = milliseconds(segment.start) + ROUNDING_MS
+        free = next((lane for lane in found if milliseconds(lane[-1].end) <= latest), None)
+        if free is None:
+            found.append(free := [])
+        free.append(segment)
+    layout: dict[str, Utterances] = {}
+    for speaker, found in (lanes or {"": [[]]}).items():
+        names = itertools.chain([speaker], _further_names(speaker, taken=lanes))
+        for lane, name in zip(found, names, strict=False):
+            layout[name] = Utterances(speaker, lane, limit)
+    return layout
+
+
+def _further_names(speaker: str, taken: Container[str]) -> Iterator[str]:
+    for number in itertools.count(2):
+        name = f"{speaker} {number}" if speaker else str(number)
+        if name not in taken:
+            yield name
 
 
 def is_translated(layout: Mapping[str, Utterances]) -> bool:

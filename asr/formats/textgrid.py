@@ -105,8 +105,8 @@ def write_textgrid(transcript: Transcript) -> Iterator[str]:
     layout = lay_out(transcript)
     translated = is_translated(layout)
     tiers: list[_Labels] = []
-    for speaker, utterances in layout.items():
-        suffix = speaker if len(layout) > 1 else ""
+    for lane, utterances in layout.items():
+        suffix = lane if len(layout) > 1 else ""
         for kind in (UTTERANCE, WORD):
             tiers.append(_Labels(tier_name(kind, suffix), utterances, kind, lambda box: box.text))
             if kind == UTTERANCE and translated:
@@ -144,7 +144,7 @@ def transcript_from_textgrid(path: Path) -> Transcript:
     if not speakers:
         raise InputError(
             f"{shown(path)} has no tier {tier_name(UTTERANCE)!r} (its tiers: {', '.join(tiers)}). "
-            "Import the tiers of others with `loquela corpus import`."
+            "Import the tiers of others with `loquela corpus import`, or time their lines with `loquela align`."
         )
     segments = []
     for speaker in speakers:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+TIER_ENDINGS = (".eaf", ".textgrid")
+"""Files with tiers, in small letters."""
 PREFIX = "loquela"
 UTTERANCE = "utterance"
 WORD = "word"

@@ -13,16 +13,32 @@ order and disjoint; what lies between them is silence.
 | `EnergyConfig` | where it is no louder than what is around | |
 | `DacConfig` | at the longest pauses until all fits | SRPOL 2020 |
 | `HybridConfig` | at the longest pause between two lengths | FBK 2021 |
+| `CtcDacConfig`, `CtcHybridConfig` | the same, at the pauses between a recogniser's letters | SHAS 2022 |
 | `PdacConfig`, `PstrmConfig`, `PthrConfig` | where a track of probabilities is low | SHAS 2022, Fukuda 2023 |
 
 A user's own segments are an `OwnSegments`.
 """
 
-from asr.segment.build import CLASSIFIED, SEGMENTERS, SegmenterConfig, build_segmenter, settings_for
+from asr.segment.build import (
+    CLASSIFIED,
+    RECOGNISED,
+    SEGMENTERS,
+    SegmenterConfig,
+    build_segmenter,
+    settings_for,
+)
 from asr.segment.energy import EnergyConfig, split_energy
 from asr.segment.fixed import FixedConfig, split_fixed
 from asr.segment.framed import Track
-from asr.segment.hybrid import DacConfig, HybridConfig, split_dac, split_hybrid
+from asr.segment.hybrid import (
+    CtcDacConfig,
+    CtcHybridConfig,
+    DacConfig,
+    HybridConfig,
+    split_at_pauses,
+    split_dac,
+    split_hybrid,
+)
 from asr.segment.own import OwnSegments
 from asr.segment.shas import PdacConfig, PstrmConfig, PthrConfig, split_probabilities
 from asr.segment.sound import Segment, Segmenter, Speech
@@ -30,7 +46,10 @@ from asr.segment.vad import VadConfig, split_speech
 
 __all__ = [
     "CLASSIFIED",
+    "RECOGNISED",
     "SEGMENTERS",
+    "CtcDacConfig",
+    "CtcHybridConfig",
     "DacConfig",
     "EnergyConfig",
     "FixedConfig",
@@ -47,6 +66,7 @@ __all__ = [
     "VadConfig",
     "build_segmenter",
     "settings_for",
+    "split_at_pauses",
     "split_dac",
     "split_energy",
     "split_fixed",

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 from asr.segment.energy import EnergyConfig, split_energy
 from asr.segment.fixed import FixedConfig, split_fixed
 from asr.segment.framed import Track
-from asr.segment.hybrid import DacConfig, HybridConfig, split_dac, split_hybrid
+from asr.segment.hybrid import (
+    CtcDacConfig,
+    CtcHybridConfig,
+    DacConfig,
+    HybridConfig,
+    split_at_pauses,
+    split_dac,
+    split_hybrid,
+)
 from asr.segment.shas import PdacConfig, PstrmConfig, PthrConfig, split_probabilities
 from asr.segment.sound import Segmenter
 from asr.segment.vad import VadConfig, split_speech
@@ -21,8 +29,19 @@ from lm.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from asr.model import CTCModel
+
 SegmenterConfig = (
-    VadConfig | FixedConfig | EnergyConfig | DacConfig | HybridConfig | PdacConfig | PstrmConfig | PthrConfig
+    VadConfig
+    | FixedConfig
+    | EnergyConfig
+    | DacConfig
+    | HybridConfig
+    | CtcDacConfig
+    | CtcHybridConfig
+    | PdacConfig
+    | PstrmConfig
+    | PthrConfig
 )
 
 SEGMENTERS: Mapping[str, type[SegmenterConfig]] = {
@@ -31,6 +50,8 @@ SEGMENTERS: Mapping[str, type[SegmenterConfig]] = {
     "energy": EnergyConfig,
     "dac": DacConfig,
     "hybrid": HybridConfig,
+    "ctc-dac": CtcDacConfig,
+    "ctc-hybrid": CtcHybridConfig,
     "pdac": PdacConfig,
     "pstrm": PstrmConfig,
     "pthr": PthrConfig,
@@ -40,18 +61,26 @@ SEGMENTERS: Mapping[str, type[SegmenterConfig]] = {
 CLASSIFIED = ("pdac", "pstrm", "pthr")
 """Those that cut the probabilities of a trained classifier."""
 
+RECOGNISED = ("ctc-dac", "ctc-hybrid")
+"""Those that cut where a recogniser hears no letter."""
+
 
 def build_segmenter(
-    config: SegmenterConfig, track: Track | str | Path | None = None, *, device: str | torch.device = "cpu"
+    config: SegmenterConfig,
+    track: Track | str | Path | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    recogniser: CTCModel | None = None,
 ) -> Segmenter:
     """The segmenter of a configuration.
 
     Args:
-        track: gives the probabilities that pDAC, pSTRM and pTHR cut: a trained classifier's folder, or anything
-            of that form; empty for the classifier that comes with the package.
-        device: where a classifier computes.
+        track: what those of `CLASSIFIED` and `RECOGNISED` cut: the folder of a classifier or of a recogniser, or
+            anything of a track's form; empty for the classifier that comes with the package, or ``recogniser``.
+        device: where the model of a folder computes.
+        recogniser: one that is at hand.
     Raises:
-        InputError: the classifier's folder is none.
+        InputError: the folder is none, or there is no recogniser for one of `RECOGNISED`.
     """
     match config:
         case FixedConfig():
@@ -64,6 +93,15 @@ def build_segmenter(
             return partial(split_dac, config=config)
         case HybridConfig():
             return partial(split_hybrid, config=config)
+        case CtcDacConfig() | CtcHybridConfig():
+            if track is None or isinstance(track, (str, Path)):
+                from asr.segment import recognised
+
+                if recogniser is not None and not track:
+                    track = recognised.recognised_track(recogniser)
+                else:
+                    track = recognised.load_track(track or "", device)
+            return partial(split_at_pauses, track=track, config=config)
         case PdacConfig() | PstrmConfig() | PthrConfig():
             if track is None or isinstance(track, (str, Path)):
                 # torch takes a second to import; the other segmenters do without.

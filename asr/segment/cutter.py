@@ -26,6 +26,8 @@ class Event:
     """Where speech began that is open, or that this frame closed."""
     end: int | None = None
     """Where it ended; its own start when it was no speech after all."""
+    last: bool = False
+    """The recording ends here."""
 
 
 class Cutter:
@@ -69,8 +71,9 @@ class Cutter:
             yield self._give(before=start)
         # Joined speech is held by its first start; the rest begins where the last cut left it.
         begin = self._held[0] if self._held else max(self._floor, start - self._keep)
-        # Speech ends with a ring buffer of silence: what exceeds the maximum by less needs no cut.
-        while reach - begin > self._max + self._ring:
+        # Speech ends with a ring buffer of silence, unless the recording does: what exceeds the maximum by less
+        # needs no cut.
+        while reach - begin > self._max + (0 if event.last else self._ring):
             cut = self._quietest(begin)
             yield self._sound.take(begin, cut)
             begin = self._floor = cut

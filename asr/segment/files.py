@@ -7,29 +7,39 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from asr.formats import write_transcript
+from asr.formats.annotations import read_annotations
 from asr.formats.clean import one_line
-from asr.formats.eaf import read_eaf
 from asr.formats.files import read_text, write_whole
-from asr.formats.textgrid import read_textgrid
+from asr.formats.tiernames import TIER_ENDINGS
 from asr.frames import seconds_to_samples
-from asr.importers.tiers import choose_tiers
 from asr.names import shown
-from asr.segment.own import OwnSegments, recording_key
-from asr.segment.sound import Segment
+from asr.segment.own import OwnSegment, OwnSegments, recording_key
 from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
 
-Row = tuple[str, str, str, str]
-"""Where a span stands in the file, its recording ("" for none), and its start and end as they are written."""
+
+class Row(NamedTuple):
+    """A span of a file."""
+
+    where: str
+    """Its place there."""
+    start: str
+    """As it is written; so is the end."""
+    end: str
+    recording: str = ""
+    speaker: str = ""
+
 
 HEADER = "start\tend"
 NO_SPEAKER = "NA"
 """Speaker in MuST-C's yaml where none is known, as SHAS writes it."""
+ANY_SPEAKER = "speech"
+"""The same in RTTM, as detectors of speech write it."""
 FORMATS = ("yaml", "tsv", "eaf", "TextGrid", "rttm")
 """What segments are written in; the name of a format is also the file's ending."""
 
@@ -41,21 +51,21 @@ def read_segments(path: Path, tier: str = "") -> OwnSegments:
         raise InputError(
             f"{shown(path)}: no form of segments. Give one of .{', .'.join(dict.fromkeys(_READERS))}."
         )
-    if tier and ending not in ("eaf", "textgrid"):
+    if tier and f".{ending}" not in TIER_ENDINGS:
         raise InputError(f"{shown(path)} has no tiers; --tier is for ELAN and Praat. Leave it out.")
-    found: dict[str, set[tuple[float, float]]] = {}
-    for where, recording, first, last in _READERS[ending](path, tier):
-        start, end = _seconds(first), _seconds(last)
+    found: dict[str, set[tuple[float, float, str]]] = {}
+    for row in _READERS[ending](path, tier):
+        start, end = _seconds(row.start), _seconds(row.end)
         # NaN passes no comparison. A span must hold a sample, or there is nothing to recognise.
         if not 0 <= start < end < math.inf or seconds_to_samples(start) >= seconds_to_samples(end):
             raise InputError(
-                f"{shown(path)}, {where}: a segment from {first[:20]!r} to {last[:20]!r} s. "
+                f"{shown(path)}, {row.where}: a segment from {row.start[:20]!r} to {row.end[:20]!r} s. "
                 "Give a start from 0 and an end after it."
             )
-        found.setdefault(recording_key(recording), set()).add((start, end))
+        found.setdefault(recording_key(row.recording), set()).add((start, end, one_line(row.speaker)))
     if not found:
         raise InputError(f"{shown(path)} holds no segment. Give one that does.")
-    recordings = {name: [Segment(*span) for span in sorted(spans)] for name, spans in found.items()}
+    recordings = {name: [OwnSegment(*span) for span in sorted(spans)] for name, spans in found.items()}
     return OwnSegments(path=path, recordings=recordings)
 
 
@@ -97,7 +107,7 @@ def _write_tsv(transcript: Transcript) -> Iterator[str]:
 def _write_rttm(transcript: Transcript) -> Iterator[str]:
     name = "_".join(one_line(transcript.recording).split()) or "recording"
     for each in transcript.segments:
-        speaker = "_".join(one_line(each.speaker).split()) or "speech"
+        speaker = "_".join(one_line(each.speaker).split()) or ANY_SPEAKER
         yield f"SPEAKER {name} 1 {each.start:.6f} {_duration(each)} <NA> <NA> {speaker} <NA> <NA>\n"
 
 
@@ -128,15 +138,23 @@ def _read_yaml(path: Path, _: str) -> Iterator[Row]:
                 f"{shown(path)}, entry {number}: {str(entry)[:60]!r} has no offset and duration. Mend it."
             )
         offset, duration = str(entry["offset"]), str(entry["duration"])
-        yield f"entry {number}", str(entry.get("wav", "")), offset, _sum(offset, duration)
+        speaker = str(entry.get("speaker_id", NO_SPEAKER))
+        yield Row(
+            f"entry {number}",
+            offset,
+            _sum(offset, duration),
+            recording=str(entry.get("wav", "")),
+            speaker="" if speaker == NO_SPEAKER else speaker,
+        )
 
 
 def _read_table(path: Path, _: str) -> Iterator[Row]:
-    """Lines ``start end``, with tabs or spaces between, and anything after; a header is passed over.
+    """Lines ``start end``, with tabs or spaces between, and anything after; a header may name a column of speakers.
 
     Raises:
         InputError: the header is whisper's, whose times are milliseconds.
     """
+    speakers: int | None = None
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         cells = line.split()
         if not cells or line.startswith("#"):
@@ -146,10 +164,14 @@ def _read_table(path: Path, _: str) -> Iterator[Row]:
                 raise InputError(
                     f"{shown(path)} is a transcript's table, in milliseconds. Give seconds under `start end` alone."
                 )
+            header = line.lower().split("\t")
+            speakers = header.index("speaker") if "speaker" in header else None
             continue
         if len(cells) < 2:
             raise InputError(f"{shown(path)}, line {number}: {line[:60]!r} is not `start end` in seconds.")
-        yield f"line {number}", "", cells[0], cells[1]
+        columns = line.split("\t")
+        speaker = columns[speakers] if speakers is not None and speakers < len(columns) else ""
+        yield Row(f"line {number}", cells[0], cells[1], speaker=speaker)
 
 
 def _read_rttm(path: Path, _: str) -> Iterator[Row]:
@@ -162,27 +184,20 @@ def _read_rttm(path: Path, _: str) -> Iterator[Row]:
                 f"{shown(path)}, line {number}: {line[:60]!r} is not `SPEAKER file channel start duration ...`. "
                 "Mend or remove the line."
             )
-        yield f"line {number}", cells[1], cells[3], _sum(cells[3], cells[4])
+        speaker = cells[7] if len(cells) > 7 else ""
+        yield Row(
+            f"line {number}",
+            cells[3],
+            _sum(cells[3], cells[4]),
+            recording=cells[1],
+            speaker="" if speaker.lower() in ("<na>", ANY_SPEAKER) else speaker,
+        )
 
 
-def _read_eaf(path: Path, tier: str) -> Iterator[Row]:
-    document = read_eaf(path)
-    counts = {each.id: len(each.annotations) for each in document.tiers}
-    independent = [each.id for each in document.tiers if not each.parent]
-    for name in choose_tiers(counts, independent, [tier] if tier else [], shown(path)):
-        for each in document.tier(name).annotations:
-            yield f"tier {name!r}", "", repr(each.start), repr(each.end)
-
-
-def _read_textgrid(path: Path, tier: str) -> Iterator[Row]:
-    tiers = {each.name: each for each in read_textgrid(path).tiers if not each.is_point_tier}
-    filled = {name: [each for each in found.intervals if each.text.strip()] for name, found in tiers.items()}
-    counts = {name: len(intervals) for name, intervals in filled.items()}
-    # Beside a tier of ours lies one of confidences.
-    candidates = [name for name in filled if not name.startswith("loquela-") or name == "loquela-utterance"]
-    for name in choose_tiers(counts, candidates, [tier] if tier else [], shown(path)):
-        for each in filled[name]:
-            yield f"tier {name!r}", "", repr(each.start), repr(each.end)
+def _read_tiers(path: Path, tier: str) -> Iterator[Row]:
+    for name, found in read_annotations(path, [tier] if tier else []).items():
+        for each in found:
+            yield Row(f"tier {name!r}", repr(each.start), repr(each.end), speaker=each.speaker)
 
 
 _READERS: Mapping[str, Callable[[Path, str], Iterable[Row]]] = {
@@ -191,8 +206,8 @@ _READERS: Mapping[str, Callable[[Path, str], Iterable[Row]]] = {
     "tsv": _read_table,
     "txt": _read_table,
     "rttm": _read_rttm,
-    "eaf": _read_eaf,
-    "textgrid": _read_textgrid,
+    "eaf": _read_tiers,
+    "textgrid": _read_tiers,
 }
 
 

@@ -1,13 +1,18 @@
-"""Hybrid segmentation: pauses that webrtcvad finds, chosen by the length of what lies between them."""
+"""Hybrid segmentation: pauses that a detector finds, chosen by the length of what lies between them.
+
+The pauses are webrtcvad's, or a recogniser's: where it hears no letter.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from asr.segment.framed import split_frames
+import numpy as np
+
+from asr.segment.framed import Track, split_frames
 from asr.segment.limits import check_lengths, frames_in
-from asr.segment.pauses import PauseDivider, WindowCutter
+from asr.segment.pauses import FrameCutter, PauseDivider, WindowCutter
 from asr.segment.sound import FloatArray, Speech
 from asr.segment.speech import check_frame
 from asr.segment.vad import VadTrack, check_mode
@@ -15,7 +20,7 @@ from lm.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class DacConfig:
+class DividedConfig:
     """Divide and conquer at the longest pause (SRPOL: Potapczyk and Przybysz, IWSLT 2020).
 
     Defaults of the re-implementation in SHAS's repository (Tsiamas et al. 2022). A recording that
@@ -24,21 +29,39 @@ class DacConfig:
 
     max_segment_s: float = 26.0
     """Longest segment, the sound kept on both sides included; tuned on dev by SRPOL."""
-    mode: int = 1
-    """Aggressiveness of webrtcvad, 0 (keeps most) to 3."""
-    frame_ms: int = 30
-    """Length of one decision: 10, 20 or 30."""
     keep_s: float = 0.06
     """Sound kept before and after each segment; there before it only."""
 
     def __post_init__(self) -> None:
-        check_frame(self.frame_ms)
-        check_mode(self.mode)
         check_lengths(0.0, self.max_segment_s, self.keep_s)
 
 
 @dataclass(frozen=True, kw_only=True)
-class HybridConfig:
+class DacConfig(DividedConfig):
+    """With the pauses of webrtcvad."""
+
+    mode: int = 1
+    """Aggressiveness of webrtcvad, 0 (keeps most) to 3."""
+    frame_ms: int = 30
+    """Length of one decision: 10, 20 or 30."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_frame(self.frame_ms)
+        check_mode(self.mode)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CtcDacConfig(DividedConfig):
+    """With the pauses of a recogniser (W2V-DAC of Tsiamas et al. 2022)."""
+
+    keep_s: float = 0.2
+    """Sound kept before and after each segment: speech begins before its first letter and ends after its last, by
+    0.17 and 0.22 s on killkan's dev chapter (medians)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkedConfig:
     """The longest pause between two lengths, while walking on (FBK: Gaido et al. 2021; Papi et al., IWSLT 2021)."""
 
     min_segment_s: float = 17.0
@@ -47,36 +70,72 @@ class HybridConfig:
     """Where it ends, and where speech is cut if there is none; the sound kept on both sides included."""
     min_pause_s: float = 0.2
     """Only a pause that goes on for longer within the window counts."""
-    mode: int = 1
-    """Aggressiveness of webrtcvad, 0 (keeps most) to 3."""
-    frame_ms: int = 30
-    """Length of one decision: 10, 20 or 30."""
     keep_s: float = 0.06
     """Sound kept before and after each segment; in SHAS's repository before it only."""
 
     def __post_init__(self) -> None:
-        check_frame(self.frame_ms)
-        check_mode(self.mode)
         check_lengths(self.min_segment_s, self.max_segment_s, self.keep_s)
         if self.min_pause_s < 0:
             raise InputError(f"`min_pause_s` must be at least 0; got {self.min_pause_s}.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class HybridConfig(WalkedConfig):
+    """With the pauses of webrtcvad."""
+
+    mode: int = 1
+    """Aggressiveness of webrtcvad, 0 (keeps most) to 3."""
+    frame_ms: int = 30
+    """Length of one decision: 10, 20 or 30."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_frame(self.frame_ms)
+        check_mode(self.mode)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CtcHybridConfig(WalkedConfig):
+    """With the pauses of a recogniser (W2V-STRM of Tsiamas et al. 2022)."""
+
+    keep_s: float = 0.2
+    """Sound kept before and after each segment: see `CtcDacConfig`."""
+
+
 def split_dac(chunks: Iterable[FloatArray], config: DacConfig | None = None) -> Iterator[Speech]:
     """Speech cut at its longest pauses until each piece fits; what lies between the segments is pause."""
     config = config or DacConfig()
-    track = VadTrack(config.mode, config.frame_ms)
-    cutter = PauseDivider(max_frames=frames_in(config.max_segment_s - 2 * config.keep_s, track.grid))
-    return split_frames(chunks, track, cutter, keep_s=config.keep_s)
+    return split_at_pauses(chunks, VadTrack(config.mode, config.frame_ms), config)
 
 
 def split_hybrid(chunks: Iterable[FloatArray], config: HybridConfig | None = None) -> Iterator[Speech]:
     """Speech cut at the longest pause of each window; what lies between the segments is pause."""
     config = config or HybridConfig()
-    track = VadTrack(config.mode, config.frame_ms)
-    cutter = WindowCutter(
-        min_frames=frames_in(config.min_segment_s, track.grid),
-        max_frames=frames_in(config.max_segment_s - 2 * config.keep_s, track.grid),
-        min_pause_frames=frames_in(config.min_pause_s, track.grid),
+    return split_at_pauses(chunks, VadTrack(config.mode, config.frame_ms), config)
+
+
+def split_at_pauses(
+    chunks: Iterable[FloatArray], track: Track, config: DividedConfig | WalkedConfig
+) -> Iterator[Speech]:
+    """Speech cut at pauses that a track finds.
+
+    Args:
+        chunks: a waveform at 16 kHz in consecutive pieces of any length, each (S,).
+        track: chunks to the decision, or the probability, that there is speech in each frame.
+        config: its type says at which pauses.
+    Yields:
+        segments in order, disjoint, none longer than ``max_segment_s``; samples (S,).
+    """
+    cutter: FrameCutter
+    longest = frames_in(config.max_segment_s - 2 * config.keep_s, track.grid)
+    if isinstance(config, DividedConfig):
+        cutter = PauseDivider(max_frames=longest)
+    else:
+        cutter = WindowCutter(
+            min_frames=frames_in(config.min_segment_s, track.grid),
+            max_frames=longest,
+            min_pause_frames=frames_in(config.min_pause_s, track.grid),
+        )
+    return split_frames(
+        chunks, track, cutter, keep_s=config.keep_s, smooth=lambda values: values.astype(np.float64) >= 0.5
     )
-    return split_frames(chunks, track, cutter, keep_s=config.keep_s)

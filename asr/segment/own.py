@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from asr.frames import samples_to_seconds, seconds_to_samples
 from asr.names import shown
+from asr.segment.cutter import Cutter, Event
 from asr.segment.sound import FloatArray, Segment, Sound, Speech, pieces
+from asr.segment.speech import SpeechConfig
 from lm.errors import InputError
 
 END_TOLERANCE_S = 0.1
 """A segment may end this far beyond the recording and ends with it then: tables round their times."""
 
 
+@dataclass(frozen=True)
+class OwnSegment(Segment):
+    """A stretch that a user made, and who speaks in it."""
+
+    speaker: str = ""
+    """Empty where the file does not say."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class OwnSegments:
     """What a file of segments says.
 
-    Segments may overlap, as those of several speakers do; each is then given whole. They come by
-    their start, and a span that the file has twice comes once.
+    Segments may overlap, as those of several speakers do; each is given as if it were alone. They come
+    by their start, and a speaker's span that the file has twice comes once.
     """
 
     path: Path
     recordings: Mapping[str, Sequence[Segment]]
-    """Name of a recording, without its ending, to its segments in order; "" where the file names none."""
+    """Name of a recording, without its ending, to its segments in order, `OwnSegment`s where a file of them was
+    read; "" where the file names none."""
 
     @classmethod
     def read(cls, path: str | Path, tier: str = "") -> OwnSegments:
@@ -63,33 +76,83 @@ class OwnSegments:
             )
         return self.recordings[name]
 
-    def split(self, chunks: Iterable[FloatArray], recording: str | Path) -> Iterator[Speech]:
+    def split(
+        self,
+        chunks: Iterable[FloatArray],
+        recording: str | Path,
+        max_segment_s: float = SpeechConfig.max_segment_s,
+    ) -> Iterator[Speech]:
         """The segments of a recording with their samples, in memory for the longest of them.
 
         Args:
             chunks: a waveform at 16 kHz in consecutive pieces of any length, each (S,).
+            max_segment_s: longer ones are cut, at their quietest places as a segmenter cuts.
+        Yields:
+            by their start; of the kind they are in ``recordings``, so with their speakers.
         Raises:
             InputError: the file has none of this recording, or one ends beyond it.
         """
         waiting = [
-            (seconds_to_samples(each.start), seconds_to_samples(each.end)) for each in self.of(recording)
+            _Waiting(seconds_to_samples(each.start), seconds_to_samples(each.end), number, each)
+            for number, each in enumerate(self.of(recording))
         ]
-        waiting.reverse()
+        heapq.heapify(waiting)
         sound = Sound()
         for piece in pieces(chunks):
             sound.append(piece)
-            while waiting and waiting[-1][1] <= sound.end:
-                yield _given(sound, *waiting.pop())
-            sound.drop_before(waiting[-1][0] if waiting else sound.end)
+            yield from _certain(sound, waiting, max_segment_s)
+            sound.drop_before(waiting[0].start if waiting else sound.end)
         length_s = samples_to_seconds(sound.end)
-        for start, end in reversed(waiting):
-            if start >= sound.end or samples_to_seconds(end) > length_s + END_TOLERANCE_S:
+        for each in sorted(waiting):
+            if each.start >= sound.end or each.segment.end > length_s + END_TOLERANCE_S:
                 raise InputError(
-                    f"{shown(self.path)}: a segment from {samples_to_seconds(start):.3f} to "
-                    f"{samples_to_seconds(end):.3f} s, but {shown(recording)} ends at {length_s:.3f} s. "
+                    f"{shown(self.path)}: a segment from {each.segment.start:.3f} to "
+                    f"{each.segment.end:.3f} s, but {shown(recording)} ends at {length_s:.3f} s. "
                     "Mend its times, or give the recording that it belongs to."
                 )
-            yield _given(sound, start, min(end, sound.end))
+            yield _given(sound, each.start, sound.end, each.segment)
+
+
+class _Waiting(NamedTuple):
+    """What is left of a segment whose sound has not all come, in samples."""
+
+    start: int
+    end: int
+    number: int
+    segment: Segment
+
+
+def _certain(sound: Sound, waiting: list[_Waiting], max_segment_s: float) -> Iterator[Speech]:
+    """What can be given of those that wait, by their start; they are a heap, and it is taken out."""
+    most = seconds_to_samples(max_segment_s)
+    while waiting and min(waiting[0].end, waiting[0].start + most + 1) <= sound.end:
+        start, end, number, segment = heapq.heappop(waiting)
+        if end - start > most:
+            cut = start + _cut_of(sound.between(start, start + most + 1), max_segment_s)
+            heapq.heappush(waiting, _Waiting(cut, end, number, segment))
+            end = cut
+        yield _given(sound, start, end, segment)
+
+
+def _given(sound: Sound, start: int, end: int, segment: Segment) -> Speech:
+    span = replace(segment, start=samples_to_seconds(start), end=samples_to_seconds(end))
+    return span, sound.between(start, end)
+
+
+def _cut_of(samples: FloatArray, max_segment_s: float) -> int:
+    """Where a segmenter cuts what is too long by a sample, (S,)."""
+    sound = Sound()
+    sound.append(samples)
+    cutter = Cutter(
+        sound,
+        keep_s=0.0,
+        merge_gap_s=0.0,
+        max_segment_s=max_segment_s,
+        search_ratio=SpeechConfig.search_ratio,
+        ring_s=0.0,
+    )
+    _, first = next(cutter.advance(Event(now=sound.end, start=0, end=sound.end)))
+    return len(first)
 
 
 def recording_key(name: str) -> str:
@@ -103,7 +166,3 @@ def recording_key(name: str) -> str:
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     stem, dot, ending = last.rpartition(".")
     return "_".join((stem if dot and f".{ending.lower()}" in AUDIO_ENDINGS else last).split())
-
-
-def _given(sound: Sound, start: int, end: int) -> Speech:
-    return Segment(samples_to_seconds(start), samples_to_seconds(end)), sound.between(start, end)

@@ -34,8 +34,8 @@ class PdacConfig:
         _check(self.threshold, self.min_segment_s, self.max_segment_s, self.keep_s)
         if self.horizon_s < 4 * self.max_segment_s:
             raise InputError(
-                f"`horizon_s` must hold four of the longest segments ({4 * self.max_segment_s:g} s); "
-                f"got {self.horizon_s}."
+                f"`max_segment_s`, the longest segment, must be at most a quarter of `horizon_s` "
+                f"({self.horizon_s / 4:g} s); got {self.max_segment_s}. Give a shorter one, or --segmenter pstrm."
             )
 
 

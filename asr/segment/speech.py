@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -139,7 +139,7 @@ class _Detector:
             self._place += left
             yield self._smoothed(voiced)
         if self._start is not None:
-            yield self._closed()
+            yield replace(self._closed(), last=True)
 
     def _smoothed(self, voiced: bool) -> Event:
         ring, config = self._ring, self._config

@@ -33,9 +33,12 @@ if at 3 "pack it"; then
 fi
 if at 4 "chapter 18: every segmenter with every setting; keep the best of each"; then
     evaluate ch18 ch18 -- --arms conf/arms.yaml --model "$model" --choose exp/chosen.yaml
+    evaluate ch18_ctc ch18 -- --arms conf/arms_ctc.yaml --model "$model" --segmenter-model "$model" \
+        --choose exp/chosen_ctc.yaml
 fi
 if at 5 "chapter 19, with those"; then
     evaluate ch19 ch19 -- --arms exp/chosen.yaml --model "$model"
+    evaluate ch19_ctc ch19 -- --arms exp/chosen_ctc.yaml --model "$model" --segmenter-model "$model"
 fi
 if at 6 "stories and Mboshi, with those"; then
     evaluate stories en_ fr_ -- --arms exp/chosen.yaml

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 
+from asr.audio.channel import PhoneCodec, telephone
 from asr.augment import AugmentConfig, augment, shortest_factor
+from lm.errors import InputError
+
+ROOT = Path(__file__).parents[2]
 
 TONE = (0.1 * np.sin(2 * np.pi * 1_000 * np.arange(16_000) / 16_000)).astype(np.float32)
 STILL = AugmentConfig(speeds=(), noise_probability=0, gain_db=0)
@@ -31,15 +39,33 @@ def test_noise_has_the_ratio_that_was_asked_for() -> None:
     assert 10 * np.log10(np.mean(TONE**2) / np.mean(noise**2)) == pytest.approx(10, abs=0.1)
 
 
-def test_a_telephone_keeps_its_band_alone() -> None:
+@pytest.mark.parametrize("codec", ["mu-law", "amr-nb"])
+def test_a_telephone_keeps_its_band_alone(codec: PhoneCodec) -> None:
     clock = np.arange(16_000) / 16_000
     low, mid, high = (0.1 * np.sin(2 * np.pi * pitch * clock) for pitch in (100, 1_000, 5_000))
-    config = AugmentConfig(speeds=(), noise_probability=0, gain_db=0, telephone_probability=1)
+    config = replace(STILL, telephone_probability=1, telephone_codecs=(codec,))
     heard = augment((low + mid + high).astype(np.float32), config, np.random.default_rng(0))
     spectrum = np.abs(np.fft.rfft(heard))
     assert spectrum[1_000] > 500
     assert spectrum[100] < 0.05 * spectrum[1_000]
     assert spectrum[5_000] < 0.01 * spectrum[1_000]
+
+
+def test_a_mobile_phone_keeps_the_time_and_loses_more_at_fewer_bits() -> None:
+    speech, _ = soundfile.read(ROOT / "egs/mini/demo/talk.ogg", frames=64_000, dtype="float32")
+    line = telephone(speech)
+    kept = []
+    for bit_rate in (12_200, 4_750):
+        heard = telephone(speech, "amr-nb", bit_rate)
+        assert heard.shape == speech.shape
+        shifts = range(-160, 161, 8)
+        likeness = [np.corrcoef(line[400:-400], np.roll(heard, -shift)[400:-400])[0, 1] for shift in shifts]
+        assert abs(shifts[int(np.argmax(likeness))]) <= 8
+        kept.append(max(likeness))
+    assert 0.95 > kept[0] > kept[1] > 0.6
+    assert telephone(np.zeros(10, np.float32), "amr-nb").shape == (10,)
+    with pytest.raises(InputError, match="telephone_codecs is empty"):
+        AugmentConfig(telephone_codecs=())
 
 
 def test_a_room_goes_on_after_the_sound() -> None:

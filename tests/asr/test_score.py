@@ -418,6 +418,14 @@ def test_a_manifest_gives_texts_and_labels(tmp_path: Path) -> None:
         references.labels("dialect")
 
 
+@pytest.mark.parametrize("name", ["talk.eaf", "talk.json", "talk.TextGrid", "talk.srt"])
+def test_a_transcript_of_one_recording_is_no_table(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("u1 a\nu2 b\n", encoding="utf-8")
+    with pytest.raises(InputError, match=f"{name} is the transcript of one recording. Add --recording-level"):
+        read_references(path)
+
+
 def test_recordings_of_a_manifest_are_in_order_of_time(tmp_path: Path) -> None:
     path = tmp_path / "manifest.tsv"
     path.write_text(MANIFEST, encoding="utf-8")
@@ -445,6 +453,17 @@ def test_transcripts_are_named_after_what_they_transcribe(tmp_path: Path) -> Non
         read_hypotheses([tmp_path / "empty"])
 
 
+def test_transcripts_in_subfolders_are_found_and_are_of_the_form_that_lies_nearest(tmp_path: Path) -> None:
+    for name in ("u1.txt", "morning/u2.txt", "morning/u3.srt", "model/loquela.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("ari\n", encoding="utf-8")
+    assert read_hypotheses([tmp_path]) == {"u1": "ari", "u2": "ari"}
+    (tmp_path / "u1.txt").unlink()
+    (tmp_path / "model" / "loquela.json").unlink()
+    (tmp_path / "morning" / "u3.srt").unlink()
+    assert read_hypotheses([tmp_path]) == {"u2": "ari"}
+
+
 EAF = """<?xml version="1.0" encoding="UTF-8"?>
 <ANNOTATION_DOCUMENT AUTHOR="" DATE="2024-01-01T00:00:00+00:00" FORMAT="3.0" VERSION="3.0">
 <HEADER TIME_UNITS="milliseconds"/>
@@ -469,7 +488,7 @@ def test_tiers_are_merged_in_order_of_time_and_must_be_chosen(tmp_path: Path) ->
     texts = [text for _, text in read_recordings(path, tiers=["A", "B"])["talk"]]
     assert texts == ["first", "second"]
     assert [text for _, text in read_recordings(path, tiers=["A"])["talk"]] == ["second"]
-    with pytest.raises(InputError, match="2 tiers with text"):
+    with pytest.raises(InputError, match="2 tiers that may be the transcript"):
         read_recordings(path)
     with pytest.raises(InputError, match="no tier 'C'"):
         read_recordings(path, tiers=["C"])

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 from lxml import etree
 
+from asr.formats.clean import milliseconds
 from asr.formats.eaf.times import Times, place_references
 from asr.formats.files import read_bytes
 from asr.formats.tiernames import PREFIX
 from asr.names import shown
 from lm.errors import InputError
+
+CHECKSUM = f"{PREFIX}:checksum"
+"""Name of the document property with the `checksum` of what this toolkit wrote."""
+
+Content = tuple[str, str, Iterable[tuple[int, int, str]]]
+"""A tier's name and participant, and start, end (milliseconds) and value of its annotations, by time."""
 
 
 @dataclass(kw_only=True)
@@ -91,8 +101,25 @@ def read_eaf(path: str | Path) -> EafDocument:
 
 
 def is_own(document: EafDocument) -> bool:
-    """Whether nothing but this toolkit's transcripts is in an ELAN file."""
-    return all(tier.id.startswith(PREFIX + "-") for tier in document.tiers)
+    """Whether an ELAN file says what this toolkit wrote into it, nothing added, corrected or removed."""
+    return document.properties.get(CHECKSUM, "").strip() == checksum(
+        (
+            tier.id,
+            tier.participant,
+            ((milliseconds(each.start), milliseconds(each.end), each.value) for each in tier.annotations),
+        )
+        for tier in document.tiers
+    )
+
+
+def checksum(tiers: Iterable[Content]) -> str:
+    """The checksum of what tiers say, however ELAN orders and numbers them when it saves the file."""
+    digest = hashlib.sha256()
+    for name, participant, rows in sorted(tiers, key=itemgetter(0)):
+        digest.update(repr((name, participant)).encode())
+        for row in rows:
+            digest.update(repr(row).encode())
+    return digest.hexdigest()
 
 
 def parse(data: bytes, where: str) -> etree._Element:

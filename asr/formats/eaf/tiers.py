@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from xml.sax.saxutils import escape, quoteattr
 
+from asr.formats.eaf.document import Content
 from asr.formats.layout import Box, Utterances, is_translated, lay_out
 from asr.formats.tiernames import CONFIDENCE, PREFIX, TRANSLATION, UTTERANCE, WORD, tier_name
 from asr.transcript import Transcript
@@ -38,6 +39,8 @@ class NewTiers:
     """TIME_SLOT elements with their time in milliseconds, in order of time."""
     tiers: list[Iterator[str]] = field(default_factory=list)
     """Each tier's lines."""
+    contents: list[Content] = field(default_factory=list)
+    """What each tier says, for its checksum."""
     types: list[str] = field(default_factory=list)
     constraints: list[str] = field(default_factory=list)
     last_annotation: int = 0
@@ -82,12 +85,13 @@ def make_tiers(
     missing = [each for each in dict.fromkeys(ours.values()) if each and each not in stereotypes]
     new.constraints = [constraint(each) for each in missing]
 
-    suffixes = {speaker: speaker if len(layout) > 1 else "" for speaker in layout}
+    suffixes = {lane: lane if len(layout) > 1 else "" for lane in layout}
     kinds = (UTTERANCE, UTTERANCE + CONFIDENCE, WORD, WORD + CONFIDENCE, *([TRANSLATION] * translated))
     run = _free_run(kinds, suffixes.values(), taken)
     number, slot = first_annotation, first_slot
-    for speaker, utterances in layout.items():
-        names = {kind: tier_name(kind, suffixes[speaker], run) for kind in kinds}
+    for lane, utterances in layout.items():
+        names = {kind: tier_name(kind, suffixes[lane], run) for kind in kinds}
+        speaker = utterances.speaker
         for kind, parent, count, boxes in (
             (UTTERANCE, "", len(utterances), utterances.__iter__),
             (WORD, names[UTTERANCE], utterances.num_words, utterances.words),
@@ -97,6 +101,7 @@ def make_tiers(
             aligned = _aligned(parents, slot, boxes())
             slot += 2 * count
             new.tiers.append(_tier(names[kind], type_names[kind], parent, speaker, language, aligned))
+            new.contents.append((names[kind], speaker, _rows(boxes(), lambda box: box.text)))
             if kind == UTTERANCE and translated:
                 new.tiers.append(
                     _tier(
@@ -109,12 +114,15 @@ def make_tiers(
                     )
                 )
                 number += utterances.num_translated
-            confidences = _references(sure, parents, (f"{box.confidence:.3f}" for box in boxes()))
+                spoken = (box for box in boxes() if box.translation)
+                new.contents.append((names[TRANSLATION], speaker, _rows(spoken, lambda box: box.translation)))
+            confidences = _references(sure, parents, map(_confidence, boxes()))
             new.tiers.append(
                 _tier(
                     names[kind + CONFIDENCE], type_names["confidence"], names[kind], speaker, "", confidences
                 )
             )
+            new.contents.append((names[kind + CONFIDENCE], speaker, _rows(boxes(), _confidence)))
     new.last_annotation = number - 1
     return new
 
@@ -167,6 +175,14 @@ def _references(first: int, first_parent: int, values: Iterable[str]) -> Iterato
             yield _annotation(
                 f'REF_ANNOTATION ANNOTATION_ID="a{next(number)}" ANNOTATION_REF="a{parent}"', value
             )
+
+
+def _confidence(box: Box) -> str:
+    return f"{box.confidence:.3f}"
+
+
+def _rows(boxes: Iterable[Box], value: Callable[[Box], str]) -> Iterator[tuple[int, int, str]]:
+    return ((box.start, box.end, value(box)) for box in boxes)
 
 
 def _annotation(opening: str, value: str) -> list[str]:

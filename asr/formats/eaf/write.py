@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from asr.formats.clean import decimal_seconds, milliseconds, one_line
-from asr.formats.eaf.document import EafTier, read_eaf
+from asr.formats.eaf.document import CHECKSUM, EafTier, checksum, read_eaf
 from asr.formats.eaf.media import find_media, media_urls, mime_type
 from asr.formats.eaf.tiers import CONSTRAINTS, constraint, make_tiers
 from asr.formats.tiernames import (
@@ -63,6 +63,7 @@ def write_eaf(transcript: Transcript, folder: Path | None = None) -> Iterator[st
     )
     for name, value in facts.items():
         yield _property(_PROPERTY + name, value)
+    yield _property(CHECKSUM, checksum(new.contents))
     yield _property("lastUsedAnnotationId", str(new.last_annotation))
     yield "    </HEADER>\n"
     yield "    <TIME_ORDER>\n"
@@ -92,7 +93,7 @@ def transcript_from_eaf(path: Path) -> Transcript:
     if not ours:
         raise InputError(
             f"{shown(path)} has no tier {tier_name(UTTERANCE)!r} (its tiers: {', '.join(tiers)}). "
-            "Import the tiers of others with `loquela corpus import`."
+            "Import the tiers of others with `loquela corpus import`, or time their lines with `loquela align`."
         )
     for tier, speaker in ours:
         translations = _values_by_parent(tiers.get(tier_name(TRANSLATION, speaker)))

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.align import AlignConfig, Aligner
+from asr.align import AlignConfig, Aligner, SearchConfig
 from asr.cli import main
-from asr.formats import FORMAT_NAMES, read_transcript
+from asr.formats import FORMAT_NAMES, read_transcript, write_transcript
 from asr.manifest import Utterance, read_manifest
 from asr.transcribe import Transcriber
+from asr.transcript import Transcript, TranscriptSegment
 
 MINI = Path(__file__).resolve().parents[3] / "egs" / "mini"
 MODEL = MINI / "model"
@@ -151,6 +152,58 @@ def test_a_recording_shorter_than_its_text_has_the_lines_that_are_said(
     assert "not heard, and left out of the output: 5 line(s)" in err
 
 
+def test_the_annotations_of_a_linguists_tier_are_lines(
+    talk: tuple[Path, list[Utterance]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, lines = talk
+    transcript = Transcript(
+        recording="talk",
+        audio=path,
+        duration=60.0,
+        segments=tuple(
+            TranscriptSegment(start=number, end=number + 0.5, text=line.text, speaker="AB"[number % 2])
+            for number, line in enumerate(lines)
+        ),
+    )
+    for name in ("eaf", "TextGrid"):
+        theirs = write_transcript(transcript, tmp_path / f"theirs.{name}")
+        # The tiers as a linguist names them, without ours beside them.
+        theirs.write_text(theirs.read_text().replace("loquela-utterance@", "text_").replace("loquela-", "x-"))
+        assert align(path, theirs) == 1
+        assert "Choose with --tier NAME" in one_line(capsys.readouterr().err)
+        out = tmp_path / name
+        assert align(path, theirs, "--tier", "text_?", "--format", "json", "--out", out) == 0
+        found = read_transcript(out / "talk.json").segments
+        assert [segment.text for segment in found] == [line.text for line in lines]
+        speakers = {"A", "B"} if name == "eaf" else {"text_A", "text_B"}
+        assert {segment.speaker for segment in found} == speakers
+        assert found[-1].start == pytest.approx(lines[-1].offset_s, abs=0.3)
+        assert align(path, theirs, "--tier", "text_A", "--tier", "text_B") == 0
+        assert len(capsys.readouterr().out.splitlines()) == 5
+    plain = write(tmp_path / "talk.txt", *(line.text for line in lines))
+    assert align(path, plain, "--tier", "text_A") == 1
+    assert "has no tiers" in one_line(capsys.readouterr().err)
+
+
+def test_our_own_elan_file_keeps_its_translations(talk: tuple[Path, list[Utterance]], tmp_path: Path) -> None:
+    path, lines = talk
+    segments = tuple(
+        TranscriptSegment(
+            start=number,
+            end=number + 0.5,
+            text=line.text,
+            translation=f"line {number}",
+            speaker="AB"[number % 2],
+        )
+        for number, line in enumerate(lines)
+    )
+    given = Transcript(recording="talk", audio=path, duration=60.0, segments=segments)
+    given.save(tmp_path / "given.eaf")
+    assert align(path, tmp_path / "given.eaf", "--format", "json", "--out", tmp_path / "out") == 0
+    found = read_transcript(tmp_path / "out" / "talk.json").segments
+    assert [segment.translation for segment in found] == [f"line {number}" for number in range(5)]
+
+
 def test_files_that_exist_are_kept(
     talk: tuple[Path, list[Utterance]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,6 +261,26 @@ def test_channels_apart_and_missing_files_are_errors(
     assert "none.wav" in one_line(capsys.readouterr().err)
     assert align(tmp_path / "talk.wav", tmp_path / "none.txt") == 1
     assert "none.txt" in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--pass-cost", "-3"), "`pass_cost` must be a number above 0; got -3.0"),
+        (("--pass-cost", "inf"), "`pass_cost` must be a number above 0; got inf"),
+        (("--star-cost", "nan"), "`star_cost` must be at least 0; got nan"),
+    ],
+)
+def test_costs_that_are_none_are_named(
+    talk: tuple[Path, list[Utterance]], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    options: tuple[str, str], message: str,
+) -> None:  # fmt: skip
+    path, lines = talk
+    given = write(tmp_path / "talk.txt", *(line.text for line in lines))
+    assert align(path, given, *options) == 1
+    assert message in one_line(capsys.readouterr().err)
+    with pytest.raises(ValueError, match="block_frames"):
+        SearchConfig(block_frames=0)
 
 
 def test_a_share_of_false_accepts_is_a_share() -> None:

@@ -140,6 +140,7 @@ def test_a_whole_recording_is_scored_under_any_name(files: Path, capsys: Capture
         (["--hypothesis", "bad.tsv", "--split", "dev"], "16 of 16 hypotheses have an id"),
         (["--hypothesis", "good.tsv", "--by", "dialect"], "no column 'dialect'"),
         (["--hypothesis", "good.tsv", "--tier", "A", "--recording-level"], "has no tiers"),
+        (["--hypothesis", "good.tsv", "--tier", "A"], "--tier is given without --recording-level"),
         (["--hypothesis", "good.tsv", "--reference", "nowhere.tsv"], "nowhere.tsv"),
     ],
 )

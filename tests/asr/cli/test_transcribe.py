@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from asr.cli import main
+from asr.cli.jobs import found_jobs
 from asr.encoder.conformer import ConformerConfig, ConformerEncoder
 from asr.formats import FORMAT_NAMES, read_transcript
 from asr.formats.eaf import read_eaf
@@ -166,6 +168,35 @@ def test_a_linguists_file_that_was_not_named_is_added_to_not_replaced(model: Pat
     assert [tier.id for tier in read_eaf(eaf).tiers][: len(old)] == old
 
 
+def test_a_linguists_corrections_to_our_own_file_survive(model: Path, talk: Path) -> None:
+    assert transcribe(model, talk.parent, "--format", "eaf") == 0
+    eaf = talk.with_suffix(".eaf")
+    text = read_eaf(eaf).tier("loquela-utterance").annotations[0].value
+    eaf.write_text(eaf.read_text().replace(f">{text}<", ">corrected<"))
+    for inputs in ([talk.parent], [talk]):
+        assert transcribe(model, *inputs, "--format", "eaf", "--overwrite") == 0
+        assert read_eaf(eaf).tier("loquela-utterance").annotations[0].value == "corrected"
+    assert read_eaf(eaf).tier("loquela-utterance-2").annotations[0].value == text
+
+
+def test_an_elan_file_of_ours_that_is_named_is_a_job_however_it_is_spelled(
+    model: Path, talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "day"
+    folder.mkdir()
+    talk.rename(folder / "talk.wav")
+    assert transcribe(model, folder, "--format", "eaf") == 0
+    monkeypatch.chdir(folder)
+    for number, inputs in enumerate((["./talk.eaf"], ["talk.eaf"], [".", folder / "talk.eaf"])):
+        assert transcribe(model, *inputs, "--format", "eaf", "--out", tmp_path / str(number)) == 0
+        assert len(read_eaf(tmp_path / str(number) / "talk.eaf").tiers) == 8
+
+
+def test_nothing_to_do_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert found_jobs([]) == ([], True)
+    assert "no recording among" in one_line(capsys.readouterr().err)
+
+
 def test_a_folder_run_again_does_not_pile_up_tiers(model: Path, talk: Path) -> None:
     for _ in range(3):
         assert transcribe(model, talk.parent, "--format", "eaf", "--overwrite") == 0
@@ -254,10 +285,13 @@ BAD = {
     "folder.wav": (lambda path: path.mkdir(), "no recording in this folder"),
     "empty.wav": (lambda path: path.touch(), "is empty"),
     "text.wav": (lambda path: path.write_text("these are words\n" * 99), "text.wav"),
-    "cut.flac": (truncated_flac, "cut short or damaged"),
-    "cut.mp4": (truncated_mp4, "cut.mp4"),
-    "nan.wav": (not_numbers, r"NaN or infinite sample at 1.250 s"),
 }
+BROKEN = {
+    "cut.flac": (truncated_flac, "cut short or damaged", 20.0),
+    "cut.mp4": (truncated_mp4, "cut short or damaged", 20.0),
+    "nan.wav": (not_numbers, "NaN or infinite sample at 1.250 s", SPEECH_S),
+}
+"""What makes it, what is said of it, and how long its header says that it is."""
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -271,6 +305,90 @@ def test_a_bad_file_is_named_and_the_others_are_done(
     assert name in line
     assert message in line
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["talk.srt"]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_of_a_recording_that_breaks_off_what_can_be_read_is_written(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    make, message, whole_s = BROKEN[name]
+    make(tmp_path / name)
+    assert transcribe(model, tmp_path / name, talk, "--format", "json", "--out", tmp_path / "out") == 1
+    line = one_line(capsys.readouterr().err)
+    assert name in line
+    assert message in line
+    assert read_transcript(tmp_path / "out" / "talk.json").segments
+    found = read_transcript((tmp_path / "out" / name).with_suffix(".json"))
+    assert found.segments
+    assert message in found.details["failed"]
+    rest = found.gaps[-1]
+    assert message in rest.reason
+    assert 0.9 <= rest.start == found.duration < whole_s
+    assert rest.end == pytest.approx(whole_s, abs=0.1)
+    spans = sorted((each.start, each.end) for each in (*found.segments, *found.gaps))
+    assert spans[0][0] == 0
+    assert all(first[1] == pytest.approx(second[0]) for first, second in pairwise(spans))
+
+
+def test_ones_own_segments_of_a_recording_that_breaks_off(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truncated_flac(tmp_path / "cut.flac")
+    (tmp_path / "own.tsv").write_text("0.5\t3.0\n4.0\t18.0\n18.5\t19.5\n")
+    own = ("--segments", tmp_path / "own.tsv", "--format", "json")
+    assert transcribe(model, tmp_path / "cut.flac", *own) == 1
+    assert "cut short or damaged" in one_line(capsys.readouterr().err)
+    found = read_transcript(tmp_path / "cut.json")
+    assert [(each.start, each.end) for each in found.segments] == [(0.5, 3.0)]
+    assert [(gap.start, gap.end, gap.reason.partition(":")[0]) for gap in found.gaps] == [
+        (0.0, 0.5, "not in the given segments"),
+        (3.0, 4.0, "not in the given segments"),
+        (4.0, 20.0, "failed"),
+    ]
+
+
+def lack_on_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 4.9 GiB.")
+
+
+@pytest.mark.parametrize(
+    "allocate",
+    [lambda: torch.empty(2**45), lambda: np.empty(2**45), lack_on_a_gpu],
+    ids=["torch", "numpy", "gpu"],
+)
+def test_a_recording_that_is_too_much_for_the_memory_is_named_and_the_others_are_done(
+    model: Path,
+    talk: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    allocate: Callable[[], object],
+) -> None:
+    soundfile.write(tmp_path / "long.wav", babble(6), 16_000)
+    emissions = CTCModel.emissions
+
+    def narrow(self: CTCModel, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        if max(map(len, waveforms)) > 5 * 16_000:
+            allocate()
+        return emissions(self, waveforms)
+
+    monkeypatch.setattr(CTCModel, "emissions", narrow)
+    assert transcribe(model, tmp_path / "long.wav", talk, "--format", "txt", "--out", tmp_path / "out") == 1
+    line = one_line(capsys.readouterr().err)
+    assert "long.wav: there is not enough memory" in line
+    assert "--max-segment" in line
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["talk.txt"]
+
+
+def test_another_failure_of_torch_is_no_lack_of_memory(
+    model: Path, talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(CTCModel, "emissions", broken)
+    with pytest.raises(RuntimeError, match="multiplied"):
+        transcribe(model, talk)
 
 
 def test_two_recordings_of_one_name_do_not_share_a_file(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from eaf_check import check_eaf
 from format_cases import file_text, plain_transcript, transcripts
 from hypothesis import given, settings
+from lxml import etree
 
 from asr.formats import read_transcript, write_transcript
 from asr.formats.clean import one_line
-from asr.formats.eaf import EafAnnotation, EafDocument, EafMedia, find_media, read_eaf
+from asr.formats.eaf import EafAnnotation, EafDocument, EafMedia, find_media, is_own, read_eaf
 from asr.formats.layout import lay_out
 from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
@@ -27,10 +29,17 @@ def test_an_eaf_is_valid_and_reads_back(
     path.write_bytes(file_text("eaf", transcript).encode())
     check_eaf(path.read_bytes())
     expected = sorted(
-        (box.start, box.end, box.text, speaker, tuple((w.start, w.end, w.text) for w in box.words))
-        for speaker, boxes in lay_out(transcript).items()
+        (
+            box.start,
+            box.end,
+            box.text,
+            boxes.speaker or lane,
+            tuple((w.start, w.end, w.text) for w in box.words),
+        )
+        for lane, boxes in lay_out(transcript).items()
         for box in boxes
     )
+    assert is_own(read_eaf(path))
     back = read_transcript(path)
     found = [
         (
@@ -83,6 +92,39 @@ def test_speakers_have_tiers_of_their_own_and_may_overlap() -> None:
     root = check_eaf(file_text("eaf", transcript).encode())
     assert root.xpath("//TIER/@PARTICIPANT") == ["Ana & co"] * 4 + ["Luz"] * 4
     assert "loquela-word@Ana & co" in root.xpath("//TIER/@TIER_ID")
+
+
+def test_a_file_is_ours_as_long_as_it_says_what_we_wrote(tmp_path: Path) -> None:
+    said = (TranscriptSegment(start=0.0, end=2.0, text="a", speaker="Ana", translation="b"),)
+    text = file_text("eaf", replace(plain_transcript(), segments=said))
+    path = tmp_path / "a.eaf"
+
+    def is_ours(*changes: tuple[str, str]) -> bool:
+        changed = text
+        for old, new in changes:
+            assert old in changed
+            changed = changed.replace(old, new)
+        path.write_text(changed, encoding="utf-8")
+        return is_own(read_eaf(path))
+
+    # ELAN saves without a change: another author, a property more, other numbers, indents and orders.
+    saved = etree.fromstring(text.encode())
+    saved.set("AUTHOR", "Luz")
+    etree.SubElement(saved.find("HEADER"), "PROPERTY", NAME="URN").text = "urn:nl-mpi-tools-elan-eaf:1"
+    tiers = saved.findall("TIER")
+    saved.insert(saved.index(tiers[0]), tiers[-1])
+    moved = etree.tostring(saved, encoding="unicode").replace('"ts', '"ts9').replace("    ", "")
+    assert is_ours()
+    assert is_ours((text, moved))
+    # and with one.
+    assert not is_ours((">a<", ">á<"))
+    assert not is_ours((">b<", "><"))
+    assert not is_ours(('TIME_VALUE="2000"', 'TIME_VALUE="1990"'))
+    assert not is_ours(('"loquela-utterance"', '"text"'))
+    assert not is_ours(('PARTICIPANT="Ana"', 'PARTICIPANT="Luz"'))
+    assert not is_ours(("</TIME_ORDER>", '</TIME_ORDER><TIER LINGUISTIC_TYPE_REF="x" TIER_ID="notes"/>'))
+    # Versions before this one wrote no checksum.
+    assert not is_ours(("loquela:checksum", "x"))
 
 
 @pytest.mark.parametrize(
@@ -228,7 +270,9 @@ def test_a_tier_that_is_not_there_suggests_the_nearest(written: Callable[[str], 
 
 
 def test_an_eaf_of_others_is_not_taken_for_a_transcript(written: Callable[[str], Path]) -> None:
-    with pytest.raises(InputError, match=r"no tier 'loquela-utterance'.*text, time.*corpus import"):
+    with pytest.raises(
+        InputError, match=r"no tier 'loquela-utterance'.*text, time.*corpus import.*loquela align"
+    ):
         read_transcript(written(FOREIGN))
 
 

@@ -108,8 +108,8 @@ def test_intervals_tile_and_read_back(
         assert all(a.end == b.start for a, b in zip(tier.intervals, tier.intervals[1:], strict=False))
         assert all(each.start < each.end for each in tier.intervals)
     expected = sorted(
-        (box.start, box.end, box.text, speaker, tuple(word.text for word in box.words if word.text))
-        for speaker, boxes in lay_out(transcript).items()
+        (box.start, box.end, box.text, lane, tuple(word.text for word in box.words if word.text))
+        for lane, boxes in lay_out(transcript).items()
         for box in boxes
         if box.text
     )

@@ -21,7 +21,7 @@ from asr.encoder.conformer import ConformerConfig, ConformerEncoder
 from asr.frames import FrameGrid
 from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.segment import PdacConfig, build_segmenter
-from asr.segment.classified import ClassifiedTrack
+from asr.segment.classified import classified_track
 from asr.segment.classifier import FrameClassifier, load_classifier, pack_classifier, save_classifier
 from asr.segment.task import frame_targets, recordings
 from lm.errors import InputError
@@ -179,17 +179,16 @@ def probabilities(model: FrameClassifier, waveform: FloatArray, start: int, end:
 @settings(max_examples=12, deadline=None)
 @given(
     samples=strategies.integers(1, 6 * RATE),
-    passes=strategies.integers(1, 3),
+    step_s=strategies.sampled_from([0.6, 1.0, 2.0]),
     cuts=strategies.lists(strategies.integers(1, 3 * RATE), max_size=4),
 )
 def test_a_track_is_the_weighted_mean_of_its_windows_however_the_stream_is_cut(
-    samples: int, passes: int, cuts: list[int]
+    samples: int, step_s: float, cuts: list[int]
 ) -> None:
     model = small()
     waveform = (0.1 * np.random.default_rng(samples).standard_normal(samples)).astype(np.float32)
-    track = ClassifiedTrack(model, window_s=2.0, passes=passes)
-    step = 2 * RATE // passes // 640 * 640
-    window = passes * step
+    track = classified_track(model, window_s=2.0, step_s=step_s)
+    step, window = (round(seconds * RATE) // 640 * 640 for seconds in (step_s, 2.0))
     starts = [*range(0, max(0, samples - window), step), -(-max(0, samples - window) // 640) * 640]
     frames = -(-samples // 640)
     sums, weights = np.zeros(frames), np.zeros(frames)
@@ -213,7 +212,7 @@ def test_a_track_is_the_weighted_mean_of_its_windows_however_the_stream_is_cut(
 
 
 def test_nothing_is_heard_in_an_empty_recording() -> None:
-    assert list(ClassifiedTrack(small())([np.zeros(0, np.float32)])) == []
+    assert list(classified_track(small())([np.zeros(0, np.float32)])) == []
 
 
 def test_a_trained_classifier_finds_the_pauses(trained: Path, talks: Path) -> None:

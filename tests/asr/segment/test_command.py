@@ -12,10 +12,11 @@ import torch
 
 from asr.cli import main
 from asr.encoder.conformer import ConformerConfig, ConformerEncoder
+from asr.formats import read_transcript
 from asr.formats.eaf import read_eaf
 from asr.formats.textgrid import read_textgrid
 from asr.model import CTCModel, save_model
-from asr.segment import SEGMENTERS, OwnSegments
+from asr.segment import RECOGNISED, SEGMENTERS, OwnSegments
 from asr.segment.files import FORMATS
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
@@ -84,8 +85,11 @@ def test_every_form_says_the_same(talk: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)
-def test_every_segmenter_can_be_named(talk: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert segment(talk, "--segmenter", name, "--max-segment", "4") == 0
+def test_every_segmenter_can_be_named(
+    talk: Path, model: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--segmenter-model", model) if name in RECOGNISED else ()
+    assert segment(talk, "--segmenter", name, "--max-segment", "4", *given) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows
     assert all(row["end"] - row["start"] <= 4.001 for row in rows)
@@ -139,10 +143,16 @@ def test_files_that_exist_are_kept_and_a_linguists_is_never_replaced(
         (("--segmenter", "hybird"), "Did you mean 'hybrid'"),
         (("--max-segment", "0.1"), "longest segment"),
         (("--min-segment", "2"), "no setting 'min_segment_s'"),
+        (("--segmenter", "ctc-dac"), "Give its folder as --segmenter-model"),
+        (("--segmenter", "ctc-hybrid", "--segmenter-model", "nowhere"), "nowhere"),
+        (
+            ("--segmenter", "pdac", "--max-segment", "200"),
+            "at most a quarter of `horizon_s` (150 s); got 200",
+        ),
     ],
 )
 def test_mistakes_are_one_line(
-    talk: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, str], message: str
+    talk: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], message: str
 ) -> None:
     assert segment(talk, *options) == 1
     assert message in one_line(capsys.readouterr().err)
@@ -165,6 +175,79 @@ def test_ones_own_segments_are_transcribed_where_they_lie(
     assert main(command) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["start"], row["end"]) for row in rows] == [(0.25, 2.5), (2.0, 4.0), (6.0, 8.0)]
+    assert main([*command, "--format", "json"]) == 0
+    gaps = read_transcript(talk.with_suffix(".json")).gaps
+    assert [(gap.start, gap.end) for gap in gaps] == [(0, 0.25), (4, 6), (8, 9)]
+    assert {gap.reason for gap in gaps} == {"not in the given segments"}
+
+
+def test_speakers_of_ones_own_segments_have_tiers_of_their_own(
+    model: Path, talk: Path, tmp_path: Path
+) -> None:
+    rttm = tmp_path / "own.rttm"
+    rttm.write_text(
+        "SPEAKER talk 1 0.0 8.0 <NA> <NA> Ana <NA> <NA>\nSPEAKER talk 1 2.0 2.0 <NA> <NA> Ben <NA> <NA>\n"
+    )
+    command = ["transcribe", str(talk), "--model", str(model), "--segments", str(rttm)]
+    assert main([*command, "--format", "json,eaf,TextGrid"]) == 0
+    whole = read_transcript(talk.with_suffix(".json"))
+    assert {segment.speaker for segment in whole.segments} == {"Ana", "Ben"}
+    for name in ("eaf", "TextGrid"):
+        back = read_transcript(talk.with_suffix(f".{name}")).segments
+        for ours, theirs in zip(whole.segments, back, strict=True):
+            assert ours.speaker == theirs.speaker
+            assert [word.start for word in theirs.words] == [
+                pytest.approx(word.start, abs=0.001) for word in ours.words
+            ]
+
+
+def test_segments_of_ones_own_that_nobody_is_named_for_overlap_in_lanes(
+    model: Path, talk: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own.tsv").write_text("0\t8\n2\t4\n")
+    command = ["transcribe", str(talk), "--model", str(model), "--segments", str(tmp_path / "own.tsv")]
+    assert main([*command, "--format", "json,TextGrid"]) == 0
+    words, lanes = (
+        [word.start for segment in read_transcript(talk.with_suffix(end)).segments for word in segment.words]
+        for end in (".json", ".TextGrid")
+    )
+    assert words == [pytest.approx(start, abs=0.001) for start in lanes]
+    tiers = [tier.name for tier in read_textgrid(talk.with_suffix(".TextGrid")).tiers]
+    assert [name for name in tiers if "confidence" not in name] == [
+        "loquela-utterance", "loquela-word", "loquela-utterance@2", "loquela-word@2",
+    ]  # fmt: skip
+
+
+def test_ones_own_segments_are_cut_where_they_are_too_long(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.tsv").write_text("0\t9\n")
+    command = ["transcribe", str(talk), "--model", str(model), "--segments", str(tmp_path / "own.tsv")]
+    assert main([*command, "--max-segment", "5"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(rows[0]["start"], rows[-1]["end"]) for _ in rows] == [(0, 9), (0, 9)]
+    assert 3 < rows[0]["end"] <= 5  # in the pause
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--segments", "own.tsv", "--segmenter", "dac"), "--segmenter has no use beside --segments"),
+        (("--segments", "own.tsv", "--vad-mode", "0"), "--vad-mode has no use beside --segments"),
+        (("--segments", "own.tsv", "--min-segment", "1"), "--min-segment has no use beside --segments"),
+        (("--tier", "text"), "--tier 'text' is given without --segments"),
+    ],
+)
+def test_what_has_no_use_beside_ones_own_segments_is_refused(
+    model: Path, talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], options: tuple[str, ...], message: str,
+) -> None:  # fmt: skip
+    (tmp_path / "own.tsv").write_text("0\t9\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["transcribe", str(talk), "--model", str(model), *options]) == 1
+    captured = capsys.readouterr()
+    assert message in one_line(captured.err)
+    assert not captured.out
 
 
 def test_what_segment_writes_transcribe_reads(
@@ -201,7 +284,7 @@ def test_own_segments_that_do_not_fit_are_one_line_and_other_files_go_on(
     assert "names no recording, and there are 2" in one_line(capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("name", ["energy", "dac", "hybrid"])
+@pytest.mark.parametrize("name", ["energy", "dac", "hybrid", *RECOGNISED])
 def test_transcribe_takes_the_other_segmenters(
     model: Path, talk: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -224,6 +307,19 @@ def test_segments_are_compared_with_those_made_by_hand(
     assert segment(talk, "--segmenter", "fixed", "--max-segment", "1.35", *compare) == 0
     row = json.loads(capsys.readouterr().out)
     assert row["words_cut"] == 2  # at 1.35 and 6.75 s
+
+
+def test_a_recording_that_has_nothing_to_compare_with_is_named_and_the_others_are_compared(
+    talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("first.wav", "last.wav"):
+        (tmp_path / name).write_bytes(talk.read_bytes())
+    rttm = tmp_path / "hand.rttm"
+    rttm.write_text("".join(f"SPEAKER {name} 1 1.0 2.0\n" for name in ("first", "last")))
+    assert segment(tmp_path / "first.wav", talk, tmp_path / "last.wav", "--compare", rttm) == 1
+    captured = capsys.readouterr()
+    assert "hand.rttm has no segments of talk, only of 'first', 'last'" in one_line(captured.err)
+    assert [json.loads(line)["recording"] for line in captured.out.splitlines()] == ["first", "last"]
 
 
 def test_a_comparison_that_cannot_be_is_named(

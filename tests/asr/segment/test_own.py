@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings, strategies
 
 from asr.segment import OwnSegments, Segment
 from asr.segment.files import FORMATS, write_segments
+from asr.segment.own import OwnSegment
 from asr.transcript import Transcript, TranscriptSegment
 from tests.asr.segment.sounds import RATE, FloatArray, silence
 
@@ -50,7 +52,7 @@ def test_the_yaml_is_mustcs(tmp_path: Path) -> None:
     assert path.read_text() == (
         '- {duration: 1.500000, offset: 0.500000, speaker_id: NA, wav: "a talk: 1.wav"}\n'
     )
-    assert OwnSegments.read(path).of("a talk: 1.flac") == [Segment(0.5, 2.0)]
+    assert OwnSegments.read(path).of("a talk: 1.flac") == [OwnSegment(0.5, 2.0)]
     assert write_segments(transcript(spans=()), tmp_path / "none.yaml").read_text() == "[]\n"
 
 
@@ -67,29 +69,42 @@ def test_six_decimals_name_every_sample(tmp_path_factory: pytest.TempPathFactory
         ]
 
 
-def test_forms_of_others_are_read(tmp_path: Path) -> None:
+def test_forms_of_others_are_read_with_their_speakers(tmp_path: Path) -> None:
     yaml = written(
         tmp_path,
         "tst.yaml",
         "- {duration: 3.5, offset: 16.08, rW: 9, uW: 0, speaker_id: spk.1, wav: 0012.wav}\n"
         "- {duration: 1, offset: 2, speaker_id: spk.1, wav: wav/ted_2.wav}\n",
     )
-    assert OwnSegments.read(yaml).of("0012.flac") == [Segment(16.08, 19.58)]
-    assert OwnSegments.read(yaml).of("ted_2.wav") == [Segment(2, 3)]
-    table = written(tmp_path, "a.tsv", "start\tend\tspeaker\n# hand-made\n0.5 1.5\tAna\n\n3 4\n")
-    assert OwnSegments.read(table).of("any.wav") == [Segment(0.5, 1.5), Segment(3, 4)]
+    assert OwnSegments.read(yaml).of("0012.flac") == [OwnSegment(16.08, 19.58, "spk.1")]
+    assert OwnSegments.read(yaml).of("ted_2.wav") == [OwnSegment(2, 3, "spk.1")]
+    table = written(tmp_path, "a.tsv", "start\tend\tspeaker\n# hand-made\n0.5\t1.5\tAna Luz\n\n3 4\n")
+    assert OwnSegments.read(table).of("any.wav") == [OwnSegment(0.5, 1.5, "Ana Luz"), OwnSegment(3, 4)]
     audacity = written(tmp_path, "labels.txt", "0.5\t1.5\tfirst\n")
-    assert OwnSegments.read(audacity).of("any.wav") == [Segment(0.5, 1.5)]
+    assert OwnSegments.read(audacity).of("any.wav") == [OwnSegment(0.5, 1.5)]
     rttm = written(
         tmp_path,
         "a.rttm",
         ";; by a diariser\nSPKR-INFO my_talk 1 <NA> <NA> <NA> unknown A <NA> <NA>\n"
         "SPEAKER my_talk 1 3.0 2.0 <NA> <NA> B <NA> <NA>\nSPEAKER my_talk 1 1.5 2.0 <NA> <NA> A <NA> <NA>\n",
     )
-    assert OwnSegments.read(rttm).of("my talk.wav") == [Segment(1.5, 3.5), Segment(3, 5)]
+    assert OwnSegments.read(rttm).of("my talk.wav") == [OwnSegment(1.5, 3.5, "A"), OwnSegment(3, 5, "B")]
 
 
-def test_a_tier_is_chosen_by_its_name(tmp_path: Path) -> None:
+def test_two_speakers_may_have_one_span_and_nobody_is_no_speaker(tmp_path: Path) -> None:
+    rows = "".join(f"SPEAKER talk 1 1.0 2.0 <NA> <NA> {name} <NA> <NA>\n" for name in ("A", "B", "A", "<NA>"))
+    rttm = written(tmp_path, "a.rttm", rows + "SPEAKER talk 1 4.0 1.0\n")
+    assert OwnSegments.read(rttm).of("talk.wav") == [
+        *(OwnSegment(1, 3, name) for name in ("", "A", "B")),
+        OwnSegment(4, 5),
+    ]
+    for form in ("yaml", "rttm"):
+        path = write_segments(transcript(spans=((1, 2),)), tmp_path / f"unknown.{form}")
+        assert OwnSegments.read(path).of("talk.wav") == [OwnSegment(1, 2)]
+
+
+@pytest.mark.parametrize("form", ["eaf", "TextGrid"])
+def test_a_tier_is_chosen_by_its_name_and_gives_the_speaker(tmp_path: Path, form: str) -> None:
     two = Transcript(
         recording="talk",
         audio=Path("talk.wav"),
@@ -99,13 +114,20 @@ def test_a_tier_is_chosen_by_its_name(tmp_path: Path) -> None:
             TranscriptSegment(start=3, end=5, text="", speaker="B"),
         ),
     )
-    path = write_segments(two, tmp_path / "talk.eaf")
-    assert OwnSegments.read(path, "loquela-utterance@B").of("talk.wav") == [Segment(3, 5)]
-    assert OwnSegments.read(path, "loquela-utterance@*").of("talk.wav") == [Segment(1, 2), Segment(3, 5)]
-    with pytest.raises(ValueError, match="--tier NAME"):
-        OwnSegments.read(path)
+    path = write_segments(two, tmp_path / f"talk.{form}")
+    both = [OwnSegment(1, 2, "A"), OwnSegment(3, 5, "B")]
+    assert OwnSegments.read(path, "loquela-utterance@B").of("talk.wav") == both[1:]
+    assert OwnSegments.read(path, "loquela-utterance@*").of("talk.wav") == both
+    assert OwnSegments.read(path).of("talk.wav") == both
     with pytest.raises(ValueError, match="no tier 'x'"):
         OwnSegments.read(path, "x")
+    text = path.read_text().replace("loquela-utterance@", "text_").replace("PARTICIPANT", "ANNOTATOR")
+    path.write_text(text.replace('ANNOTATOR="loquela" ', ""))  # as another program names them
+    named = [OwnSegment(1, 2, "text_A"), OwnSegment(3, 5, "text_B")]
+    assert OwnSegments.read(path, "text_?").of("talk.wav") == named
+    assert OwnSegments.read(path, "text_A").of("talk.wav") == [OwnSegment(1, 2)]
+    with pytest.raises(ValueError, match=r"2 tiers that may be .* --tier NAME"):
+        OwnSegments.read(path)
 
 
 MISTAKES = {
@@ -168,6 +190,36 @@ def test_each_segment_comes_whole_however_they_overlap(rows: list[tuple[int, int
         np.testing.assert_array_equal(samples, SOUND[round(segment.start * RATE) : round(segment.end * RATE)])
 
 
+@given(
+    strategies.lists(
+        strategies.tuples(strategies.integers(0, 9_000), strategies.integers(1, 10_000)), max_size=4
+    ),
+    strategies.lists(strategies.integers(1, 70_000), max_size=8),
+)
+@settings(max_examples=40, deadline=None)
+def test_what_is_too_long_is_cut_and_none_of_it_lost(rows: list[tuple[int, int]], sizes: list[int]) -> None:
+    spans = sorted((ms / 1000, min(10_000, ms + length) / 1000) for ms, length in rows)
+    parts = np.split(SOUND, [place for place in np.cumsum(sizes) if place < len(SOUND)])
+    named = [OwnSegment(*span, str(number)) for number, span in enumerate(spans)]
+    file = OwnSegments(path=Path("own.tsv"), recordings={"": named})
+    found = list(file.split(parts, "talk.wav", 1.5))
+    assert [segment.start for segment, _ in found] == sorted(segment.start for segment, _ in found)
+    for each in named:
+        ours = [(segment, samples) for segment, samples in found if segment.speaker == each.speaker]  # type: ignore[attr-defined]
+        assert (ours[0][0].start, ours[-1][0].end) == (each.start, each.end)
+        assert all(left.end == right.start for (left, _), (right, _) in pairwise(ours))
+        assert all(0 < segment.duration <= 1.5 for segment, _ in ours)
+        whole = SOUND[round(each.start * RATE) : round(each.end * RATE)]
+        np.testing.assert_array_equal(np.concatenate([samples for _, samples in ours]), whole)
+
+
+def test_it_is_cut_where_it_is_quietest() -> None:
+    waveform = SOUND.copy()
+    waveform[round(3.6 * RATE) : round(3.8 * RATE)] *= 0.01
+    first, second, *_ = [segment for segment, _ in own((0.0, 9.0)).split([waveform], "talk.wav", 5.0)]
+    assert 3.6 < first.end == second.start < 3.8
+
+
 def test_a_segment_may_end_a_little_beyond_the_recording_and_no_further() -> None:
     found = list(own((8, 10.08)).split([SOUND], "talk.wav"))
     assert [segment for segment, _ in found] == [Segment(8, 10)]
@@ -186,12 +238,15 @@ def test_a_recording_without_sound_has_no_segments() -> None:
         list(own((1, 2)).split([], "talk.wav"))
 
 
-def test_a_long_recording_is_not_held() -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_long_recording_is_not_held(whole: bool) -> None:
     def peak(minutes: int) -> int:
         chunks = (silence(30) for _ in range(2 * minutes))
+        end = 60 * minutes
+        file = own((0, end)) if whole else own((1, 5), (end - 5, end - 1))
         tracemalloc.start()
         held: list[FloatArray] = []
-        for _, samples in own((1, 5), (60 * minutes - 5, 60 * minutes - 1)).split(chunks, "a.wav"):
+        for _, samples in file.split(chunks, "a.wav"):
             held = [samples]
         assert held
         highest = tracemalloc.get_traced_memory()[1]

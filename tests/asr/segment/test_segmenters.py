@@ -12,6 +12,8 @@ from hypothesis import given, settings, strategies
 from asr.frames import FrameGrid
 from asr.segment import (
     SEGMENTERS,
+    CtcDacConfig,
+    CtcHybridConfig,
     DacConfig,
     EnergyConfig,
     FixedConfig,
@@ -32,7 +34,7 @@ from tests.asr.segment.sounds import RATE, SOUNDS, FloatArray, check, lay, silen
 
 
 class Loudness:
-    """A classifier in its form: probabilities from windows that overlap, given a few at a time."""
+    """A classifier or recogniser in its form: probabilities from windows that overlap, given a few at a time."""
 
     grid = FrameGrid(hop_samples=320, window_samples=400)
 
@@ -56,6 +58,10 @@ CONFIGS: list[SegmenterConfig] = [
     DacConfig(),
     HybridConfig(min_segment_s=3.0, max_segment_s=8.0),
     HybridConfig(),
+    CtcDacConfig(max_segment_s=8.0),
+    CtcDacConfig(),
+    CtcHybridConfig(min_segment_s=3.0, max_segment_s=8.0),
+    CtcHybridConfig(),
     PdacConfig(max_segment_s=6.0, horizon_s=24.0),
     PdacConfig(),
     PstrmConfig(max_segment_s=6.0, keep_s=0.1),
@@ -157,7 +163,16 @@ def test_neighbours_share_a_pause_that_is_too_short_for_both() -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [EnergyConfig(), DacConfig(), HybridConfig(), PdacConfig(horizon_s=72), PstrmConfig(), PthrConfig()],
+    [
+        EnergyConfig(),
+        DacConfig(),
+        HybridConfig(),
+        CtcDacConfig(),
+        CtcHybridConfig(),
+        PdacConfig(horizon_s=72),
+        PstrmConfig(),
+        PthrConfig(),
+    ],
 )
 def test_long_recordings_need_no_more_memory_than_short_ones(config: SegmenterConfig) -> None:
     pattern = lay(speech(25), silence(5))
@@ -174,7 +189,17 @@ def test_long_recordings_need_no_more_memory_than_short_ones(config: SegmenterCo
 
 
 @pytest.mark.parametrize(
-    "config", [DacConfig(), HybridConfig(), PdacConfig(), PstrmConfig(), PthrConfig(), EnergyConfig()]
+    "config",
+    [
+        DacConfig(),
+        HybridConfig(),
+        CtcDacConfig(),
+        CtcHybridConfig(),
+        PdacConfig(),
+        PstrmConfig(),
+        PthrConfig(),
+        EnergyConfig(),
+    ],
 )
 def test_a_long_silence_is_not_kept_and_what_was_said_before_it_comes(config: SegmenterConfig) -> None:
     given_s = 0
@@ -199,7 +224,10 @@ def test_a_long_silence_is_not_kept_and_what_was_said_before_it_comes(config: Se
         (HybridConfig, {"min_pause_s": -1.0}),
         (HybridConfig, {"frame_ms": 25}),
         (PdacConfig, {"threshold": 0.0}),
+        (CtcDacConfig, {"keep_s": 9.0}),
+        (CtcHybridConfig, {"min_pause_s": -1.0}),
         (PdacConfig, {"horizon_s": 20.0}),
+        (PdacConfig, {"max_segment_s": 200.0}),
         (PthrConfig, {"fall_s": -1.0}),
         (FixedConfig, {"max_segment_s": float("nan")}),
     ],
@@ -218,6 +246,8 @@ def test_settings_by_name_take_the_limit_of_anothers_and_shrink_the_shortest() -
         settings_for("hybrd")
     with pytest.raises(ValueError, match="fixed has no setting 'mode'"):
         settings_for("fixed", mode=1)
+    with pytest.raises(ValueError, match="ctc-dac has no setting 'mode'"):
+        settings_for("ctc-dac", mode=1)
 
 
 def test_without_a_track_the_packaged_classifier_is_heard() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies
 
 from asr.segment import EnergyConfig, VadConfig, split_energy, split_fixed, split_speech
+from asr.segment.speech import split_voiced
 from tests.asr.segment.sounds import RATE, FloatArray, check, lay, silence, speech
 
 
@@ -30,6 +31,14 @@ def test_speech_that_is_open_at_the_end_is_not_lost(tail: float) -> None:
     found = list(split_speech([waveform]))
     check(waveform, found, 20)
     assert [segment.end for segment, _ in found] == [len(waveform) / RATE]
+
+
+@pytest.mark.parametrize("seconds", [20.0, 20.01, 20.1, 20.29, 20.31, 40.2])
+def test_no_sound_is_lost_where_speech_is_open_at_the_end_and_a_little_too_long(seconds: float) -> None:
+    waveform = speech(seconds)
+    found = list(split_voiced([waveform], lambda frames: iter([True] * len(frames)), VadConfig()))
+    check(waveform, found, 20)
+    assert sum(segment.duration for segment, _ in found) == len(waveform) / RATE
 
 
 def test_short_pauses_join_and_long_ones_part() -> None:
