@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr.formats.files import read_text
-from asr.formats.tiernames import TIER_ENDINGS as TIER_ENDINGS  # st.cli.score takes it from here
+from asr.formats.tiernames import TIER_ENDINGS
 from asr.manifest import Utterance, read_manifest
 from asr.names import shown
 from lm.errors import InputError

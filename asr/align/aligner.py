@@ -157,7 +157,7 @@ class Aligner:
         path = Path(path)
         tokenizer, search = self.transcriber.model.tokenizer, self.config.search
         lines = self.lines(transcript)
-        wanted = [line for line in lines if line.known]
+        wanted = [line for line in lines if line.findable]
         unknown = unknown_characters(lines, tokenizer)
         if not lines:
             raise InputError(f"the transcript of {shown(path)} has no text. Write a line for each utterance.")

@@ -53,7 +53,7 @@ class Decoys:
             lines: to take from.
             count: for each line.
         """
-        self._pool = sorted((line for line in lines if line.known), key=lambda line: len(line.labels))
+        self._pool = sorted((line for line in lines if line.findable), key=lambda line: len(line.labels))
         self._lengths = [len(line.labels) for line in self._pool]
         self._count = count
 

@@ -32,10 +32,12 @@ class Line:
     """`UNKNOWN` for what the model cannot write: one, however many characters."""
     words: tuple[tuple[str, int, int], ...]
     """Each word as the transcript has it, its first label's place and one past its last's."""
+    findable: bool
+    """Whether the model writes any letter of it; else, as of numbers alone, there is nothing to align."""
 
     @property
     def known(self) -> frozenset[int]:
-        """The labels that can be looked for; without any, there is nothing to align."""
+        """The labels that can be looked for, word boundaries included."""
         return frozenset(self.labels) - {UNKNOWN}
 
 
@@ -67,7 +69,8 @@ def _line(number: int, segment: TranscriptSegment, tokenizer: Tokenizer) -> Line
             labels += tokenizer.between
         words.append((word, len(labels), len(labels) + len(spelled)))
         labels += spelled
-    return Line(number, segment, tuple(labels), tuple(words))
+    findable = any(label != UNKNOWN and tokenizer.surfaces[label].strip() for label in labels)
+    return Line(number, segment, tuple(labels), tuple(words), findable)
 
 
 class Columns:

@@ -179,12 +179,13 @@ def _scored(args: argparse.Namespace, reference: _Reference, paths: list[Path]) 
 def _read_reference(args: argparse.Namespace) -> _Reference:
     """The reference: a manifest, a table, or with --recording-level the translation of one recording."""
     from asr import score_files
+    from asr.formats.tiernames import TIER_ENDINGS
     from asr.manifest import read_manifest
     from asr.names import shown
     from lm.errors import InputError
 
     path: Path = args.reference
-    tiered = path.suffix.lower() in score_files.TIER_ENDINGS
+    tiered = path.suffix.lower() in TIER_ENDINGS
     if args.tier and not (tiered and args.recording_level):
         raise InputError(
             f"--tier names tiers of an .eaf or .TextGrid reference with --recording-level; {shown(path)} "

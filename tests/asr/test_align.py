@@ -256,6 +256,20 @@ def test_pieces_have_a_star_for_a_run_of_unknown_characters() -> None:
     assert line.labels[0] == tokenizer.encode("wawki")[0]
 
 
+@pytest.mark.parametrize("pieces", [False, True])
+def test_of_numbers_alone_there_is_nothing_to_find(pieces: bool) -> None:
+    texts = ["kayman shamuy wawki", "wawki shamun kayman", "mana kayman"]
+    make = (
+        (lambda: piece_tokenizer(texts, TextPolicy(), num_pieces=16))
+        if pieces
+        else (lambda: character_tokenizer(texts, TextPolicy()))
+    )
+    given = [
+        line.findable for text in ("1990 2000", "1990 mana") for line in lines_of(transcript(text), make())
+    ]
+    assert given == [False, True]
+
+
 def test_the_gap_is_a_pause_or_anything_at_a_cost() -> None:
     tokenizer = character_tokenizer(["abc"], TextPolicy())
     columns = Columns(tokenizer, lines_of(transcript("ab"), tokenizer), 1.0)
