@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Steps that the recipes of translation share. Text translator: exp/mt; encoders: exp/ARM/SEED; speech
 # translators: exp/st/ARM/SEED. $conf holds st.yaml and pretrain.yaml.
+conf=${conf:-conf}
 
 pretrain_arms() { # RECOGNISER SEEDS: every arm goes on from it, as many updates each, with each seed
     local seed with
