@@ -6,6 +6,7 @@ import difflib
 import re
 import warnings
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -105,6 +106,12 @@ class TransformersEncoder(Encoder):
             for layer in self.model.encoder.layers:
                 layer.self_attn = RelativeKeyAttention(layer.self_attn)
 
+        # On a CPU with AMX, oneDNN's grouped convolutions of few channels are wrong in bfloat16 (torch 2.13.0).
+        self._few_channels = any(
+            1 < module.groups < module.in_channels < 16 * module.groups
+            for module in self.model.modules()
+            if isinstance(module, nn.Conv1d)
+        )
         self.gradient_checkpointing = gradient_checkpointing
         if gradient_checkpointing:
             # The reentrant form would cut the outputs kept for intermediate losses from the graph.
@@ -329,8 +336,11 @@ class TransformersEncoder(Encoder):
             layer.register_forward_hook(partial(note, number)) for number, layer in enumerate(layers, start=1)
         ]
         entering = hidden
+        exact = self._few_channels and hidden.device.type == "cpu"
         try:
-            hidden = self.model.encoder(hidden, attention_mask=mask).last_hidden_state
+            with torch.autocast("cpu", enabled=False) if exact else nullcontext():
+                inputs = hidden.float() if exact else hidden
+                hidden = self.model.encoder(inputs, attention_mask=mask).last_hidden_state
         finally:
             for hook in hooks:
                 hook.remove()

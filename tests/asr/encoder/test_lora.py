@@ -64,7 +64,7 @@ def test_fine_tuning_with_adapters_resumes(tmp_path: Path, tone_corpus: Path) ->
     finetune(config)
     finetune(replace(config, trainer=replace(config.trainer, updates=6)))
     assert not any("lora" in name for name, _ in load_model(tmp_path / "exp" / "model").named_parameters())
-    with pytest.raises(InputError, match="training with other weights"):
+    with pytest.raises(InputError, match="training with other settings of lora, weights"):
         finetune(replace(config, lora=LoraSettings()))
 
 
