@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import cast
 
@@ -46,6 +47,9 @@ class Cache:
 
 class TextDecoder(nn.Module):
     """Transformer decoder; its output layer is its embedding, transposed (Press and Wolf 2017)."""
+
+    longest = sys.maxsize
+    """Labels of a text that it can write."""
 
     def __init__(self, num_labels: int, memory_width: int, config: DecoderConfig) -> None:
         """

@@ -88,7 +88,7 @@ def translate(
             "Train one with st.target_ctc_weight, or leave it out."
         )
     size, beam, device = len(memory.num_frames), config.beam, memory.states.device
-    limits = config.limits(memory.num_frames).tolist()
+    limits = config.limits(memory.num_frames).clamp(max=decoder.longest).tolist()
     cache = decoder.begin(memory.states, memory.num_frames, beam)
     # Scores of the beams; at first all but one of each utterance are the same text.
     scores = torch.full((size, beam), -torch.inf, device=device)

@@ -7,6 +7,7 @@ nothing; what is saved is what was built, and needs neither the hub nor its toke
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +112,9 @@ class HubDecoder(nn.Module):
         super().__init__()
         self.config = config
         self.num_labels = num_labels
+        # Where places are learned, the start and the language take two.
+        self.longest = config.places - 2 if config.kind == "mbart" else sys.maxsize
+        """Labels of a text that it can write."""
         self.bridge = nn.Linear(memory_width, config.width)
         # The rows behind those of the labels are the start and the language, which are never written.
         self.embedding = nn.Embedding(num_labels + 2, config.width)
@@ -169,7 +173,7 @@ class HubDecoder(nn.Module):
         if self.config.kind == "mbart" and written > self.config.places:
             raise InputError(
                 f"a translation of {written} pieces: the decoder has {self.config.places} places. Leave such rows "
-                "out of the training, or lower --max-labels."
+                "out of the training."
             )
         embedded = self.embedding(read) * (math.sqrt(self.config.width) if self.config.scaled else 1.0)
         out: Tensor = self.model(

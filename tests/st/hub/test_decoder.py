@@ -134,6 +134,11 @@ def test_a_text_that_learned_places_end_before_is_refused(published: Published) 
     decoder(torch.zeros(2, 23, dtype=torch.long), memory, num_frames)
     with pytest.raises(InputError, match="a translation of 25 pieces: the decoder has 24 places"):
         decoder(torch.zeros(2, 24, dtype=torch.long), memory, num_frames)
+    # The search stops there, even where the decoder would never close.
+    decoder.bias[END] = -1e4
+    ((best, *_), _) = translate(_ours(decoder), Memory(memory, num_frames), TranslationSearchConfig(beam=2))
+    assert len(best.labels) == 22
+    assert best.cut
     # Sinusoids never end.
     decoder_of(parts_of(published, "m2m"))(torch.zeros(2, 40, dtype=torch.long), memory, num_frames)
 
