@@ -47,6 +47,12 @@ encoder_of() { # ARM: setting of the fine-tuning's encoder; shrunk, for what pre
     printf 'encoder={kind: saved, source: %s, shrink: true}' "$source"
 }
 
+gold_last() { # FROM TO MINUTES SEED: 200 updates more on the gold labels alone
+    python -m recipes.finetune_ctc conf/finetune.yaml trainer.seed="$4" manifest="data/$target.$3.tsv" \
+        exp="$2" "encoder={kind: saved, source: $1}" trainer.updates=200 trainer.lr=5e-4 ctc.mask_start=0
+    python -m recipes.decode_ctc "$2" "data/$target.tsv" --split test --out "$2/test.tsv"
+}
+
 if at 1 "import; source languages in one manifest; labels of some minutes"; then
     loquela corpus import --form manifest "$killkan/manifest.tsv" --out data/killkan.tsv
     loquela corpus import --form manifest "$storybooks/manifest.tsv" --out data/storybooks.tsv
@@ -101,15 +107,15 @@ if at 5 "self-training: the teacher with a language model of its few labels, a s
             python -m recipes.finetune_ctc conf/finetune.yaml trainer.seed="$seed" "${encoder[@]}" \
                 manifest="data/$target.$minutes.$seed.pseudo.tsv" exp="$to/pseudo" \
                 "ctc.mix={levels: [label], temperature: [0.5]}"
-            python -m recipes.finetune_ctc conf/finetune.yaml trainer.seed="$seed" manifest="data/$target.$minutes.tsv" \
-                exp="$to" "encoder={kind: saved, source: $to/pseudo}" trainer.updates=200 trainer.lr=5e-4 ctc.mask_start=0
-            python -m recipes.decode_ctc "$to" "data/$target.tsv" --split test --out "$to/test.tsv"
+            gold_last "$to/pseudo" "$to" "$minutes" "$seed"
+            # The control: as many updates more without pseudo-labels.
+            gold_last "$from" "$exp/longer/$minutes.$seed" "$minutes" "$seed"
         done
     done
 fi
-if at 6 "score: students against teachers"; then
-    python local/table.py "$exp" "data/$target.tsv" --arms "$teacher student" --labels "$gold" --seeds "$seeds" \
-        --base "$teacher"
+if at 6 "score: students against teachers that were trained on as long"; then
+    python local/table.py "$exp" "data/$target.tsv" --arms "longer $teacher student" --labels "$gold" \
+        --seeds "$seeds" --base longer
 fi
 if at 7 "labels of another language beside 10 minutes of the target's, mixed in four ways"; then
     loquela corpus join "$target=data/$target.10.tsv" "$other=data/$other.tsv" --out "data/mixed.$target.tsv"
