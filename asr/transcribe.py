@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from asr.audio import AudioInfo, channels, probe, stream
 from asr.audio.clock import Clock
+from asr.audio.header import CutShortError
 from asr.card import CARD, model_folder
 from asr.config import from_mapping
 from asr.decode import BeamSearchConfig, Decoder, Hypothesis, build_decoder, decode_all
@@ -153,7 +154,7 @@ class Transcriber:
             InputError: nothing of the recording can be read, or the segments given are of another.
         """
         path = Path(path)
-        info = probe(path)
+        info = probe(path, partly=True)
         wanted = channels(self.config.channel, info)
         duration = 0.0
         segments: list[TranscriptSegment] = []
@@ -162,7 +163,7 @@ class Transcriber:
         for channel in wanted:
             clock = Clock(progress)
             speaker = f"channel {channel}" if len(wanted) > 1 else ""
-            chunks = clock.watch(stream(path, channel=channel), partly=True)
+            chunks = clock.watch(stream(path, channel=channel, partly=True), partly=True)
             for group in _up_to_failure(self.encoded(path, chunks), clock):
                 understood = iter(self.understand([encoded for _, encoded in group if encoded]))
                 for segment, encoded in group:
@@ -179,7 +180,10 @@ class Transcriber:
                 details["failed"] = str(clock.failure)
                 own = self.config.own.of(path) if self.config.own else ()
                 start = min([clock.seconds, *(each.start for each in own if each.end > clock.seconds)])
-                end = max(clock.seconds, info.header_duration_s or 0.0)
+                promised = info.header_duration_s
+                if isinstance(clock.failure, CutShortError):
+                    promised = clock.failure.length_s
+                end = max(clock.seconds, promised or 0.0)
                 gaps.append(Gap(start=start, end=end, reason=f"failed: {clock.failure}"))
         rest = "silence" if self.config.own is None else "not in the given segments"
         segments.sort(key=lambda segment: (segment.start, segment.speaker))

@@ -33,11 +33,24 @@ STREAMED_WAV = (0x7FFFF000, 0xFFFFF000)
 """Sizes from here to the next power of two were written by a program that could not seek back."""
 
 
+class CutShortError(InputError):
+    """The end of a file is missing; what there is can be read."""
+
+    def __init__(self, message: str, length_s: float | None = None) -> None:
+        """
+        Args:
+            length_s: seconds of the whole, where the file says so.
+        """
+        super().__init__(message)
+        self.length_s = length_s
+
+
 def soundfile_reads_whole(path: Path) -> bool:
     """Whether libsndfile reads this kind of file, and every sample of it.
 
     Raises:
-        InputError: a WAV or Ogg file whose end is missing.
+        CutShortError: a WAV or Ogg file whose end is missing.
+        InputError: a WAV whose recorder never wrote its length.
     """
     with open(path, "rb") as file:
         head = file.read(HEAD_BYTES)
@@ -52,7 +65,8 @@ def check_wav(path: Path) -> None:
     """Compare the size that a WAV header promises with the file's.
 
     Raises:
-        InputError: samples are missing at the end, or the recorder never wrote their number.
+        CutShortError: samples are missing at the end.
+        InputError: the recorder never wrote their number.
     """
     size = path.stat().st_size
     wide = byte_rate = 0  # wide: data size of an RF64 file
@@ -86,9 +100,10 @@ def check_wav(path: Path) -> None:
             if byte_rate
             else "is cut short"
         )
-        raise InputError(
+        raise CutShortError(
             f"{shown(path)} {seconds}: {length - found} bytes of samples are missing. "
-            "Copy the file again, or repair a copy with `ffmpeg -i OLD.wav NEW.wav` to use what there is."
+            "Copy the file again, or repair a copy with `ffmpeg -i OLD.wav NEW.wav` to use what there is.",
+            length / byte_rate if byte_rate else None,
         )
 
 
@@ -96,7 +111,7 @@ def ogg_is_chained(path: Path) -> bool:
     """Whether an Ogg file ends in another stream than it begins with.
 
     Raises:
-        InputError: the file stops in the middle of a page. (Ogg promises no length: a file cut
+        CutShortError: the file stops in the middle of a page. (Ogg promises no length: a file cut
             exactly between two pages cannot be told from a whole one.)
     """
     size = path.stat().st_size
@@ -108,7 +123,7 @@ def ogg_is_chained(path: Path) -> bool:
     page = tail[at:] if at >= 0 else b""
     table = page[27 : 27 + page[26]] if len(page) > 26 else b""
     if not table or 27 + len(table) + sum(table) > len(page) or len(table) < page[26]:
-        raise InputError(
+        raise CutShortError(
             f"{shown(path)} is cut short: it stops in the middle of an Ogg page. "
             "Copy the file again, or repair a copy with `ffmpeg -i OLD.ogg -c copy NEW.ogg`."
         )

@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 
 from asr.audio.av_reader import AvReader
-from asr.audio.header import soundfile_reads_whole
+from asr.audio.header import CutShortError, soundfile_reads_whole
 from asr.audio.reader import AudioInfo, FloatArray, Reader
 from asr.audio.soundfile_reader import SoundfileReader
 from asr.frames import SAMPLE_RATE, samples_to_seconds, seconds_to_samples
@@ -30,13 +30,15 @@ FILTER_S = 0.05
 """Sound before a stretch that the resampling filter needs (its own reach is under 10 ms)."""
 
 
-def probe(path: str | os.PathLike[str]) -> AudioInfo:
+def probe(path: str | os.PathLike[str], *, partly: bool = False) -> AudioInfo:
     """What the header says; nothing but the first frames is decoded.
 
+    Args:
+        partly: also of a WAV or Ogg file whose end is missing.
     Raises:
         InputError: there is no such file, or no sound in it.
     """
-    with _open(path) as reader:
+    with _open(path, partly)[0] as reader:
         return reader.info
 
 
@@ -67,6 +69,7 @@ def stream(
     offset_s: float = 0.0,
     duration_s: float | None = None,
     chunk_s: float = CHUNK_S,
+    partly: bool = False,
 ) -> Iterator[FloatArray]:
     """Chunks of a recording's waveform, (S,) float32 at 16 kHz; neither clipped nor normalised.
 
@@ -79,6 +82,7 @@ def stream(
         offset_s: where to begin, in seconds.
         duration_s: how much to read, in seconds; None reads to the end.
         chunk_s: length of every chunk but the last; bounds the memory.
+        partly: of a WAV or Ogg file whose end is missing give what there is, before the error.
     Raises:
         InputError: while iterating: the file cannot be read to the end of the stretch; what can be comes before.
     """
@@ -90,7 +94,8 @@ def stream(
         raise ValueError(f"`chunk_s` must hold at least one sample; got {chunk_s}.")
     start = seconds_to_samples(offset_s)
     wanted = None if duration_s is None else seconds_to_samples(duration_s)
-    with _open(path) as reader:
+    opened, failure = _open(path, partly)
+    with opened as reader:
         if channel != "mix":
             _check_channel(channel, reader.info)
         waveform = _limited(_resampled(reader, channel, start), wanted)
@@ -98,6 +103,8 @@ def stream(
         for chunk in _regrouped(waveform, seconds_to_samples(chunk_s)):
             count += len(chunk)
             yield chunk
+        if failure is not None:
+            raise failure
         length_s = samples_to_seconds(start + count)
         if count == 0 or (wanted is not None and wanted - count > STRETCH_TOLERANCE_S * SAMPLE_RATE):
             ends = f"it ends at {length_s:.2f} s" if count else "it ends before that"
@@ -124,12 +131,14 @@ def measure(path: str | os.PathLike[str]) -> float:
     Raises:
         InputError: it cannot be decoded to the end.
     """
-    with _open(path) as reader:
+    with _open(path)[0] as reader:
         return sum(map(len, reader.blocks(0))) / reader.info.sample_rate
 
 
-def _open(path: str | os.PathLike[str]) -> Reader:
+def _open(path: str | os.PathLike[str], partly: bool = False) -> tuple[Reader, InputError | None]:
+    """A reader; and what its file's own bytes show to be wrong at the end, where that is to be borne."""
     path = Path(path)
+    failure = None
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -139,16 +148,22 @@ def _open(path: str | os.PathLike[str]) -> Reader:
         if path.stat().st_size == 0:
             raise InputError(f"{shown(path)} is empty (0 bytes). Copy or record it again.")
         by_soundfile = soundfile_reads_whole(path)
+    except InputError as error:
+        if not (partly and isinstance(error, CutShortError)):
+            raise
+        by_soundfile, failure = True, error
     except OSError as error:
         raise InputError(
             f"{shown(path)}: {error.strerror}. Give the path of a readable audio file."
         ) from error
     if by_soundfile:
         try:
-            return SoundfileReader(path)
+            return SoundfileReader(path), failure
+        except InputError as error:
+            raise failure or error from error
         except OSError:
             pass  # a codec that libsndfile lacks, as AAC in CAF
-    return AvReader(path)
+    return AvReader(path), failure
 
 
 def _check_channel(channel: int, info: AudioInfo) -> None:

@@ -323,7 +323,7 @@ def progress_bar(recording: Path) -> Iterator[Callable[[float], None]]:
 
     from asr.audio import probe
 
-    total = probe(recording).header_duration_s
+    total = probe(recording, partly=True).header_duration_s
     with tqdm(
         total=round(total) if total else None, unit="s", desc=recording.name, leave=False, disable=None
     ) as bar:

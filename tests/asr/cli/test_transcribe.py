@@ -265,6 +265,16 @@ def truncated_flac(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def truncated_wav(path: Path) -> None:
+    soundfile.write(path, babble(20), 16_000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def truncated_ogg(path: Path) -> None:
+    soundfile.write(path, babble(20), 16_000, format="OGG", subtype="VORBIS")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 def truncated_mp4(path: Path) -> None:
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("aac", rate=16_000, layout="mono")
@@ -288,6 +298,7 @@ BAD = {
 }
 BROKEN = {
     "cut.flac": (truncated_flac, "cut short or damaged", 20.0),
+    "cut.wav": (truncated_wav, "cut.wav ends after 10.0 s of 20.0 s", 20.0),
     "cut.mp4": (truncated_mp4, "cut short or damaged", 20.0),
     "nan.wav": (not_numbers, "NaN or infinite sample at 1.250 s", SPEECH_S),
 }
@@ -328,6 +339,18 @@ def test_of_a_recording_that_breaks_off_what_can_be_read_is_written(
     spans = sorted((each.start, each.end) for each in (*found.segments, *found.gaps))
     assert spans[0][0] == 0
     assert all(first[1] == pytest.approx(second[0]) for first, second in pairwise(spans))
+
+
+def test_of_an_ogg_that_breaks_off_nobody_knows_the_length(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truncated_ogg(tmp_path / "cut.ogg")
+    assert transcribe(model, tmp_path / "cut.ogg", "--format", "json") == 1
+    assert "stops in the middle of an Ogg page" in one_line(capsys.readouterr().err)
+    found = read_transcript(tmp_path / "cut.json")
+    assert found.segments
+    assert 5 < found.duration < 15
+    assert "stops in the middle of an Ogg page" in found.details["failed"]
 
 
 def test_ones_own_segments_of_a_recording_that_breaks_off(
