@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -235,10 +235,7 @@ class CtcTask:
         by_group: dict[Group, Counts] = dict.fromkeys(sorted(set(groups.values())), Counts())
         losses, labels = dict.fromkeys(by_group, 0.0), dict.fromkeys(by_group, 0)
         blanks = []
-        order = epoch_batches(
-            [u.duration_s for u in self.dev], batch_s=self.config.dev_batch_s, seed=0, epoch=0
-        )
-        for batch in prefetch(iter(order), self._dev_batch):
+        for batch in self.dev_batches():
             device = model.head.weight.device
             out = model(batch.waveforms.to(device), batch.num_samples.to(device))
             loss = ctc_loss(
@@ -338,6 +335,13 @@ class CtcTask:
     def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write the model folder."""
         save_model(self.recogniser_of(model), folder, facts=facts)
+
+    def dev_batches(self) -> Iterator[CtcBatch]:
+        """Dev in batches of alike lengths, the same every time."""
+        order = epoch_batches(
+            [u.duration_s for u in self.dev], batch_s=self.config.dev_batch_s, seed=0, epoch=0
+        )
+        return prefetch(iter(order), self._dev_batch)
 
     def _dev_batch(self, indices: list[int]) -> CtcBatch:
         rows = [self.dev[index] for index in indices]

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asr.batches import epoch_batches, prefetch
 from asr.config import to_mapping
 from asr.ctc import CtcBatch, CtcConfig, CtcTask
 from asr.manifest import Utterance
@@ -105,16 +104,13 @@ class JointTask(CtcTask):
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """CTC's, and what tells whether the objective is alive."""
         assert isinstance(model, JointModel)
-        order = epoch_batches(
-            [u.duration_s for u in self.dev], batch_s=self.config.dev_batch_s, seed=0, epoch=0
-        )
         device = model.recogniser.head.weight.device
         with same_masks():
             out = together(
                 model.objective(
                     model.recogniser.encoder, batch.waveforms.to(device), batch.num_samples.to(device)
                 )
-                for batch in prefetch(iter(order), self._dev_batch)
+                for batch in self.dev_batches()
             )
         row = super().evaluate(model)
         return {**row, "objective": float(out.loss / out.count), **measures(out)} if out.count else row

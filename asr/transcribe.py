@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from asr.audio import AudioInfo, channels, probe, stream
 from asr.audio.clock import Clock
-from asr.audio.header import CutShortError
-from asr.card import CARD, model_folder
+from asr.card import CARD, own_folder
 from asr.config import from_mapping
 from asr.decode import BeamSearchConfig, Decoder, Hypothesis, build_decoder, decode_all
 from asr.decode.hotwords import HOTWORD_WEIGHT, weighed
@@ -180,10 +179,7 @@ class Transcriber:
                 details["failed"] = str(clock.failure)
                 own = self.config.own.of(path) if self.config.own else ()
                 start = min([clock.seconds, *(each.start for each in own if each.end > clock.seconds)])
-                promised = info.header_duration_s
-                if isinstance(clock.failure, CutShortError):
-                    promised = clock.failure.length_s
-                end = max(clock.seconds, promised or 0.0)
+                end = max(clock.seconds, info.header_duration_s or 0.0)
                 gaps.append(Gap(start=start, end=end, reason=f"failed: {clock.failure}"))
         rest = "silence" if self.config.own is None else "not in the given segments"
         segments.sort(key=lambda segment: (segment.start, segment.speaker))
@@ -396,8 +392,7 @@ def open_model(name: str | Path, language: str = "", device: str = "auto") -> Op
     """
     device = device_named(device)
     path = Path(name)
-    if (path / CARD).is_file() or (path / "model" / CARD).is_file():
-        folder = model_folder(path)
+    if folder := own_folder(path):
         return OpenedModel(load_model(folder, device), str(folder), own_language_model(folder))
     if path.is_dir() and not (path / "config.json").is_file():
         raise InputError(

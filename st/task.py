@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asr.batches import epoch_batches, prefetch, unsound
+from asr.batches import unsound
 from asr.config import to_mapping
 from asr.ctc import CtcBatch, CtcConfig, CtcTask, Item
 from asr.frames import frames_needed
@@ -117,10 +117,7 @@ class TranslationTask(CtcTask):
         assert isinstance(model, SpeechTranslator)
         device = model.recogniser.head.weight.device
         scores = DevScores(model)
-        order = epoch_batches(
-            [u.duration_s for u in self.dev], batch_s=self.config.dev_batch_s, seed=0, epoch=0
-        )
-        for batch in prefetch(iter(order), self._dev_batch):
+        for batch in self.dev_batches():
             assert isinstance(batch, TranslationBatch)
             memory = model.memory(batch.waveforms.to(device), batch.num_samples.to(device))
             scores.add(batch.ids, memory, batch.read, batch.wanted, batch.num_wanted)

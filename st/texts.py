@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from asr.batches import padded
-from asr.card import CARD
+from asr.card import own_folder
 from lm.errors import InputError
 from st.model import TextTranslator, load_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig, translate
@@ -122,7 +122,7 @@ def open_text_translator(
             "Leave it out."
         )
     translator: TextToText
-    if any((folder / CARD).is_file() for folder in (Path(name), Path(name) / "model")):
+    if own_folder(name):
         model = load_translator(name, device)
         if not isinstance(model, TextTranslator):
             raise InputError(f"MT model {name} translates speech. Give it as --model, without --cascade.")

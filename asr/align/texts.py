@@ -32,8 +32,13 @@ class Line:
     """`UNKNOWN` for what the model cannot write: one, however many characters."""
     words: tuple[tuple[str, int, int], ...]
     """Each word as the transcript has it, its first label's place and one past its last's."""
-    findable: bool
-    """Whether the model writes any letter of it; else, as of numbers alone, there is nothing to align."""
+    written: tuple[bool, ...]
+    """Of each word, whether the model writes any letter of it."""
+
+    @property
+    def findable(self) -> bool:
+        """Whether it writes any at all; of numbers alone, as a rule, there is nothing to align."""
+        return any(self.written)
 
     @property
     def known(self) -> frozenset[int]:
@@ -44,7 +49,7 @@ class Line:
 def lines_of(transcript: Transcript, tokenizer: Tokenizer) -> list[Line]:
     """Every line of a transcript that says anything, in order."""
     return [
-        _line(number, segment, tokenizer)
+        line_of(segment, tokenizer, number)
         for number, segment in enumerate(transcript.segments, start=1)
         if segment.text.strip()
     ]
@@ -55,9 +60,10 @@ def unknown_characters(lines: Iterable[Line], tokenizer: Tokenizer) -> Counter[s
     return tokenizer.unknown(tokenizer.nearest(line.segment.text) for line in lines)
 
 
-def _line(number: int, segment: TranscriptSegment, tokenizer: Tokenizer) -> Line:
+def line_of(segment: TranscriptSegment, tokenizer: Tokenizer, number: int = 1) -> Line:
+    """A line that says anything, word by word as a model spells it."""
     labels: list[int] = []
-    words = []
+    words, written = [], []
     for word in segment.text.split():
         spelled: list[int] = []
         for label in tokenizer.spell(word):
@@ -69,8 +75,8 @@ def _line(number: int, segment: TranscriptSegment, tokenizer: Tokenizer) -> Line
             labels += tokenizer.between
         words.append((word, len(labels), len(labels) + len(spelled)))
         labels += spelled
-    findable = any(label != UNKNOWN and tokenizer.surfaces[label].strip() for label in labels)
-    return Line(number, segment, tuple(labels), tuple(words), findable)
+        written.append(any(label != UNKNOWN and tokenizer.surfaces[label].strip() for label in spelled))
+    return Line(number, segment, tuple(labels), tuple(words), tuple(written))
 
 
 class Columns:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from asr.align.search import BLANK, SearchConfig
-from asr.align.texts import Columns, Line, lines_of
+from asr.align.texts import Columns, line_of
 from asr.decode.confidence import acoustic_confidences
 from asr.decode.times import align_labels, word_frames
 from asr.emissions import utterance_emissions
 from asr.manifest import Utterance
 from asr.model import CTCModel
-from asr.tokenizer import UNKNOWN, Tokenizer
-from asr.transcript import Transcript, TranscriptSegment, Word
+from asr.transcript import TranscriptSegment, Word
 from lm.errors import InputError
 
 
@@ -30,15 +29,14 @@ def words_in_time(
         in batches of like lengths, not in the order of the rows.
     """
     tokenizer, grid = model.tokenizer, model.grid
-    nothing = {UNKNOWN, *tokenizer.between}
     told = [row for row in rows if row.text.strip()]
     for row, emissions in utterance_emissions(model, told, batch_s=batch_s):
         if isinstance(emissions, InputError):
             yield row, emissions
             continue
-        line = _spelled(row, tokenizer)
-        written = [not nothing.issuperset(line.labels[one:other]) for _, one, other in line.words]
-        if not any(written):
+        end = row.offset_s + row.duration_s
+        line = line_of(TranscriptSegment(start=row.offset_s, end=end, text=row.text), tokenizer)
+        if not line.findable:
             yield (
                 row,
                 InputError(
@@ -62,7 +60,6 @@ def words_in_time(
             continue
         spans = word_frames(line.words, frames, len(taken))
         sure = acoustic_confidences(taken, labels, frames, line.words, columns.surfaces)
-        end = row.offset_s + row.duration_s
         yield (
             row,
             [
@@ -70,18 +67,10 @@ def words_in_time(
                     text=text,
                     start=min(row.offset_s + grid.start_s(first), end),
                     end=min(row.offset_s + grid.start_s(last), end),
-                    confidence=confidence if known else 0.0,
+                    confidence=confidence if written else 0.0,
                 )
-                for (text, _, _), (first, last), confidence, known in zip(
-                    line.words, spans, sure, written, strict=True
+                for (text, _, _), (first, last), confidence, written in zip(
+                    line.words, spans, sure, line.written, strict=True
                 )
             ],
         )
-
-
-def _spelled(row: Utterance, tokenizer: Tokenizer) -> Line:
-    """The text as the model spells it, word by word."""
-    segment = TranscriptSegment(start=row.offset_s, end=row.offset_s + row.duration_s, text=row.text)
-    whole = Transcript(recording=row.id, audio=row.audio, duration=row.duration_s, segments=(segment,))
-    (line,) = lines_of(whole, tokenizer)
-    return line

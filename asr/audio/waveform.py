@@ -6,6 +6,7 @@ import math
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -34,12 +35,13 @@ def probe(path: str | os.PathLike[str], *, partly: bool = False) -> AudioInfo:
     """What the header says; nothing but the first frames is decoded.
 
     Args:
-        partly: also of a WAV or Ogg file whose end is missing.
+        partly: also of a WAV or Ogg file whose end is missing; its length is that of the whole, where it is known.
     Raises:
         InputError: there is no such file, or no sound in it.
     """
-    with _open(path, partly)[0] as reader:
-        return reader.info
+    opened, failure = _open(path, partly)
+    with opened as reader:
+        return reader.info if failure is None else replace(reader.info, header_duration_s=failure.length_s)
 
 
 def channels(policy: str, info: AudioInfo) -> list[Channel]:
@@ -135,10 +137,10 @@ def measure(path: str | os.PathLike[str]) -> float:
         return sum(map(len, reader.blocks(0))) / reader.info.sample_rate
 
 
-def _open(path: str | os.PathLike[str], partly: bool = False) -> tuple[Reader, InputError | None]:
+def _open(path: str | os.PathLike[str], partly: bool = False) -> tuple[Reader, CutShortError | None]:
     """A reader; and what its file's own bytes show to be wrong at the end, where that is to be borne."""
     path = Path(path)
-    failure = None
+    failure: CutShortError | None = None
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -148,8 +150,8 @@ def _open(path: str | os.PathLike[str], partly: bool = False) -> tuple[Reader, I
         if path.stat().st_size == 0:
             raise InputError(f"{shown(path)} is empty (0 bytes). Copy or record it again.")
         by_soundfile = soundfile_reads_whole(path)
-    except InputError as error:
-        if not (partly and isinstance(error, CutShortError)):
+    except CutShortError as error:
+        if not partly:
             raise
         by_soundfile, failure = True, error
     except OSError as error:

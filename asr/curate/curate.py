@@ -83,10 +83,8 @@ def curate(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}. Give another --out.") from error
-    unnamed = [
-        f"{os.fsencode(path)!r}: its name is not UTF-8. Rename it." for path in files if _unnamed(path)
-    ]
-    files = [path for path in files if not _unnamed(path)]
+    unnamed = [path for path in files if _unnamed(path)]
+    files = [path for path in files if path not in unnamed]
     entries = _read_journal(out / JOURNAL, config)
     waiting = [path for path in files if entries.get(_key(path, source), {}).get("stamp") != _stamp(path)]
     done = len(files) - len(waiting)
@@ -101,7 +99,8 @@ def curate(
                 progress(done, len(files))
     found = [entries[_key(path, source)] for path in files]
     utterances, problems = _finish(found, source, out, config)
-    return utterances, unnamed + problems
+    renaming = [f"{os.fsencode(path)!r}: its name is not UTF-8. Rename it." for path in unnamed]
+    return utterances, renaming + problems
 
 
 def sift(path: Path, config: CurateConfig) -> dict[str, Any]:
@@ -225,8 +224,9 @@ def _dev_ids(utterances: Sequence[Utterance], root: Path, share: float) -> set[s
         by_language[each.language][each.audio].append(each.id)
     dev: set[str] = set()
     for files in by_language.values():
-        ranked = sorted(files, key=lambda path: _chance(_key(path, root)))
-        count = max(1, sum(_chance(_key(path, root)) < share for path in ranked)) if share else 0
+        chances = {path: _chance(_key(path, root)) for path in files}
+        ranked = sorted(files, key=chances.__getitem__)
+        count = max(1, sum(chance < share for chance in chances.values())) if share else 0
         if len(ranked) > 1:
             dev.update(name for path in ranked[:count] for name in files[path])
         elif share and len(own := files[ranked[0]]) > 1:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.segment import Segment
+from asr.segment import Segment, Segmenter
 
 FloatArray = NDArray[np.float32]
 RATE = 16_000
@@ -34,6 +35,16 @@ def silence(seconds: float) -> FloatArray:
 def lay(*pieces: FloatArray) -> FloatArray:
     """The pieces one after the other."""
     return np.concatenate(pieces)
+
+
+def peak(segmenter: Segmenter, pattern: FloatArray, times: int, longest_s: float) -> int:
+    """Most bytes that Python holds while a pattern that comes so often is cut."""
+    tracemalloc.start()
+    for _, samples in segmenter(pattern for _ in range(times)):
+        assert len(samples) <= longest_s * RATE
+    highest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return highest
 
 
 def check(waveform: FloatArray, found: list[tuple[Segment, FloatArray]], max_segment_s: float) -> None:

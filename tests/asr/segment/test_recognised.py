@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from asr.segment.recognised import recognised_track
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from lm.errors import InputError
-from tests.asr.segment.sounds import RATE, FloatArray, check
+from tests.asr.segment.sounds import RATE, FloatArray, check, peak
 
 MINI = Path(__file__).parents[3] / "egs" / "mini"
 
@@ -102,16 +101,7 @@ def test_a_long_recording_needs_no_more_memory_than_a_short_one() -> None:
     model = untrained()
     segmenter = build_segmenter(CtcHybridConfig(min_segment_s=3, max_segment_s=6), recogniser=model)
     pattern = noise(10 * RATE)
-
-    def peak(times: int) -> int:
-        tracemalloc.start()
-        for _, samples in segmenter(pattern for _ in range(times)):
-            assert len(samples) <= 6 * RATE
-        highest = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return highest
-
-    assert peak(12) < 1.2 * peak(4)
+    assert peak(segmenter, pattern, 12, 6) < 1.2 * peak(segmenter, pattern, 4, 6)
 
 
 def test_without_a_recogniser_there_is_a_clear_error() -> None:

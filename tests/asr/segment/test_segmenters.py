@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -30,7 +29,7 @@ from asr.segment import (
     split_probabilities,
 )
 from lm.errors import InputError
-from tests.asr.segment.sounds import RATE, SOUNDS, FloatArray, check, lay, silence, speech
+from tests.asr.segment.sounds import RATE, SOUNDS, FloatArray, check, lay, peak, silence, speech
 
 
 class Loudness:
@@ -176,16 +175,8 @@ def test_neighbours_share_a_pause_that_is_too_short_for_both() -> None:
 )
 def test_long_recordings_need_no_more_memory_than_short_ones(config: SegmenterConfig) -> None:
     pattern = lay(speech(25), silence(5))
-
-    def peak(times: int) -> int:
-        tracemalloc.start()
-        for _, samples in build_segmenter(config, Loudness())(pattern for _ in range(times)):
-            assert len(samples) <= config.max_segment_s * RATE
-        highest = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return highest
-
-    assert peak(10) < 1.2 * peak(4)
+    segmenter, longest_s = build_segmenter(config, Loudness()), config.max_segment_s
+    assert peak(segmenter, pattern, 10, longest_s) < 1.2 * peak(segmenter, pattern, 4, longest_s)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -12,7 +11,7 @@ from hypothesis import given, settings, strategies
 
 from asr.segment import EnergyConfig, VadConfig, split_energy, split_fixed, split_speech
 from asr.segment.speech import split_voiced
-from tests.asr.segment.sounds import RATE, FloatArray, check, lay, silence, speech
+from tests.asr.segment.sounds import RATE, FloatArray, check, lay, peak, silence, speech
 
 
 def test_speech_is_found_and_kept_whole() -> None:
@@ -137,16 +136,7 @@ def test_segments_come_as_soon_as_they_are_closed() -> None:
 
 def test_long_recordings_need_no_more_memory_than_short_ones() -> None:
     pattern = lay(speech(25), silence(5))
-
-    def peak(times: int) -> int:
-        tracemalloc.start()
-        for _, samples in split_speech(pattern for _ in range(times)):
-            assert len(samples) <= 20 * RATE
-        highest = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return highest
-
-    assert peak(20) < 1.1 * peak(2)
+    assert peak(split_speech, pattern, 20, 20) < 1.1 * peak(split_speech, pattern, 2, 20)
 
 
 def test_fixed_windows_cover_everything_evenly() -> None:
