@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import zlib
 from collections.abc import Collection, Iterator, Sequence
@@ -25,7 +24,7 @@ from asr.edits import Counts, error_counts
 from asr.frames import frames_needed, seconds_to_samples
 from asr.loss import blank_ratio, consistency_loss, ctc_loss
 from asr.manifest import Utterance
-from asr.mixing import Group, MixConfig, Mixture, group_of
+from asr.mixing import Group, GroupLosses, MixConfig, Mixture
 from asr.model import CTCModel, Emissions, save_model
 from asr.trainer import StepOutput
 from asr.watchdog import Watch
@@ -231,9 +230,8 @@ class CtcTask:
         decoder = GreedyDecoder(tokenizer.surfaces, tokenizer.blank)
         words, characters = Counts(), Counts()
         texts = {utterance.id: utterance.text for utterance in self.dev}
-        groups = {utterance.id: group_of(utterance, self.config.mix.levels) for utterance in self.dev}
-        by_group: dict[Group, Counts] = dict.fromkeys(sorted(set(groups.values())), Counts())
-        losses, labels = dict.fromkeys(by_group, 0.0), dict.fromkeys(by_group, 0)
+        losses = GroupLosses(self.dev, self.config.mix.levels)
+        by_group: dict[Group, Counts] = dict.fromkeys(losses.by_group(), Counts())
         blanks = []
         for batch in self.dev_batches():
             device = model.head.weight.device
@@ -245,10 +243,7 @@ class CtcTask:
                 batch.num_labels.to(device),
                 tokenizer.blank,
             )
-            for name, value, count in zip(batch.ids, loss.tolist(), batch.num_labels.tolist(), strict=True):
-                if math.isfinite(value):
-                    losses[groups[name]] += value
-                    labels[groups[name]] += count
+            losses.add(batch.ids, loss.tolist(), batch.num_labels.tolist())
             blanks.append(blank_ratio(out.values, out.num_frames, tokenizer.blank))
             values = out.values.float().cpu().numpy()
             for row, frames, name in zip(values, out.num_frames.tolist(), batch.ids, strict=True):
@@ -257,19 +252,18 @@ class CtcTask:
                 words = words + error_counts(reference.split(), hypothesis.split())
                 edits = error_counts(list(reference), list(hypothesis))
                 characters = characters + edits
-                by_group[groups[name]] = by_group[groups[name]] + edits
-        self.mixture.learn({group: losses[group] / max(1, labels[group]) for group in losses})
+                group = losses.group[name]
+                by_group[group] = by_group[group] + edits
         row = {
             "score": characters.rate,
             "cer": characters.rate,
             "wer": words.rate,
-            "loss": sum(losses.values()) / max(1, sum(labels.values())),
+            "loss": losses.per_label(),
             "blank_ratio": float(np.mean(blanks)),
         }
         if len(by_group) > 1:
             row |= {f"cer/{'/'.join(group)}": counts.rate for group, counts in by_group.items()}
-            row |= {f"loss/{'/'.join(group)}": losses[group] / max(1, labels[group]) for group in losses}
-        return row | self.mixture.row()
+        return row | self.mixture.learn(losses.by_group())
 
     def tables(self) -> dict[str, str]:
         """What was drawn of each group."""

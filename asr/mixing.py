@@ -71,6 +71,30 @@ def group_of(utterance: Utterance, levels: Sequence[str]) -> Group:
     return tuple(values)
 
 
+class GroupLosses:
+    """Losses on dev, batch after batch: in all, and of each group."""
+
+    def __init__(self, dev: Sequence[Utterance], levels: Sequence[str]) -> None:
+        self.group = {utterance.id: group_of(utterance, levels) for utterance in dev}
+        self._sums = dict.fromkeys(sorted(set(self.group.values())), 0.0)
+        self._labels = dict.fromkeys(self._sums, 0)
+
+    def add(self, ids: Sequence[str], losses: Sequence[float], num_labels: Sequence[int]) -> None:
+        """Add utterances, each with its loss over all its labels; one whose loss is infinite is left out."""
+        for name, loss, count in zip(ids, losses, num_labels, strict=True):
+            if math.isfinite(loss):
+                self._sums[self.group[name]] += loss
+                self._labels[self.group[name]] += count
+
+    def per_label(self) -> float:
+        """Of all of dev."""
+        return sum(self._sums.values()) / max(1, sum(self._labels.values()))
+
+    def by_group(self) -> dict[Group, float]:
+        """Per label, of each group."""
+        return {group: total / max(1, self._labels[group]) for group, total in self._sums.items()}
+
+
 def warn_of_lost_groups(
     before: Sequence[Utterance], after: Sequence[Utterance], levels: Sequence[str]
 ) -> None:
@@ -189,12 +213,18 @@ class Mixture:
             total += seconds
         return total
 
-    def learn(self, losses: Mapping[Group, float]) -> None:
-        """Follow the losses of an evaluation on dev, where Skill-it is on; from the next epoch on."""
+    def learn(self, losses: Mapping[Group, float]) -> dict[str, float]:
+        """Follow the losses of an evaluation on dev, where Skill-it is on; from the next epoch on.
+
+        Returns:
+            for the history, each group's loss where there are several, and the shares where Skill-it moves them.
+        """
+        row = {f"loss/{'/'.join(group)}": loss for group, loss in losses.items()} if len(losses) > 1 else {}
         if not self.config.skill_eta:
-            return
+            return row
         self.losses = [*self.losses, dict(losses)][-self.config.skill_window :]
         self.shares = self._skill_shares(self.losses)
+        return row | {f"share/{'/'.join(group)}": share for group, share in self.shares.items()}
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs; JSON values."""
@@ -213,12 +243,6 @@ class Mixture:
         for name in ("begun", "taken", "shares", "drawn_s"):
             setattr(self, name, dict(zip(self.groups, state[name], strict=True)))
         self.losses = [dict(zip(self.groups, row, strict=True)) for row in state["losses"]]
-
-    def row(self) -> dict[str, float]:
-        """Shares from the next epoch on, for the history, where Skill-it moves them."""
-        if not self.config.skill_eta:
-            return {}
-        return {f"share/{'/'.join(group)}": share for group, share in self.shares.items()}
 
     def tables(self) -> dict[str, str]:
         """``drawn.tsv``, where there are groups."""

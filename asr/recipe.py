@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -132,9 +132,18 @@ def training_rows(config: CorpusConfig) -> list[Utterance]:
 
 
 def build_tokenizer(
-    config: TokenizerConfig, policy: TextPolicy, train: Sequence[str], dev: Sequence[str]
+    config: TokenizerConfig,
+    policy: TextPolicy,
+    train: Sequence[str],
+    dev: Sequence[str],
+    *,
+    languages: Iterable[str] = (),
 ) -> Tokenizer:
-    """Labels of the training texts; what dev has and they lack is told on stderr."""
+    """Labels of the training texts; what dev has and they lack is told on stderr.
+
+    Args:
+        languages: of the training texts, which ``language_labels`` are for.
+    """
     if config.unit == "piece":
         tokenizer = piece_tokenizer(train, policy, num_pieces=config.num_pieces)
         if len(tokenizer) < config.num_pieces:
@@ -142,7 +151,7 @@ def build_tokenizer(
     else:
         tokenizer = character_tokenizer(train, policy, min_count=config.min_count)
     _unwritable(tokenizer, "dev", dev)
-    return tokenizer
+    return tokenizer.with_languages(languages) if config.language_labels else tokenizer
 
 
 def _unwritable(tokenizer: Tokenizer, split: str, texts: Sequence[str]) -> float:
@@ -174,9 +183,8 @@ def build_recogniser(
                 f"encoder={{kind: saved, source: {config.recogniser}}} in place of recogniser."
             )
         return _prepared(model, config)
-    tokenizer = build_tokenizer(config.tokenizer, config.policy, *texts)
-    if config.tokenizer.language_labels:
-        tokenizer = tokenizer.with_languages(utterance.language for utterance in train)
+    languages = (row.language for row in train)
+    tokenizer = build_tokenizer(config.tokenizer, config.policy, *texts, languages=languages)
     return make_recogniser(config, tokenizer)
 
 

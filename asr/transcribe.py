@@ -30,6 +30,7 @@ from asr.segment import (
     build_segmenter,
     settings_for,
 )
+from asr.segment.overlap import Joiner, check_overlap, default_overlap, overlapping
 from asr.segment.own import OwnSegment
 from asr.transcript import Gap, Transcript, TranscriptSegment, Word
 from lm.errors import InputError
@@ -51,12 +52,35 @@ class TranscribeConfig:
     classifier: str = ""
     """Folder of the model that the segmenter cuts by: a classifier for pdac, pstrm and pthr, empty for the package's
     own; a recogniser for ctc-dac and ctc-hybrid, empty for the one that transcribes."""
+    overlap_s: float | None = None
+    """Sound that two segments share where they touch, because speech had to be cut; their emissions then decide where
+    one ends and the next begins. The longest segment includes it. None is `default_overlap`'s choice."""
     own: OwnSegments | None = None
     """A user's segments, instead of a segmenter's; of ``segments`` then ``max_segment_s`` alone counts."""
     batch_s: float = 0.0
     """Most seconds of speech that go through the encoder at once; 0 is `CTCModel.batch_seconds`'s choice."""
     num_hypotheses: int = 1
     """Texts kept for each segment; the further ones go into ``alternatives``."""
+
+    def __post_init__(self) -> None:
+        if self.overlap_s is not None:
+            check_overlap(self.overlap_s, self.segments.max_segment_s)
+        if self.overlap_s and self.own is not None:
+            raise InputError(
+                "segments of one's own keep their borders and do not overlap. Leave the overlap out."
+            )
+
+    @property
+    def settings(self) -> SegmenterConfig:
+        """Of the segmenter, by itself."""
+        return settings_for(self.segmenter, self.segments)
+
+    @property
+    def overlap(self) -> float:
+        """Sound that two segments share where they touch, in seconds."""
+        if self.own is not None:
+            return 0.0
+        return default_overlap(self.settings) if self.overlap_s is None else self.overlap_s
 
 
 @dataclass(frozen=True)
@@ -175,12 +199,11 @@ class Transcriber:
                     else:
                         gaps.append(Gap(start=segment.start, end=segment.end, reason="no words recognised"))
             duration = max(duration, clock.seconds)
-            if clock.failure is not None:
+            if lost := clock.lost(info.header_duration_s):
                 details["failed"] = str(clock.failure)
                 own = self.config.own.of(path) if self.config.own else ()
-                start = min([clock.seconds, *(each.start for each in own if each.end > clock.seconds)])
-                end = max(clock.seconds, info.header_duration_s or 0.0)
-                gaps.append(Gap(start=start, end=end, reason=f"failed: {clock.failure}"))
+                start = min([lost.start, *(each.start for each in own if each.end > lost.start)])
+                gaps.append(replace(lost, start=start))
         rest = "silence" if self.config.own is None else "not in the given segments"
         segments.sort(key=lambda segment: (segment.start, segment.speaker))
         return Transcript(
@@ -203,21 +226,8 @@ class Transcriber:
         Args:
             chunks: its waveform in consecutive pieces, each (S,).
         """
-        grid = self.model.grid
-        groups = encode_groups(
-            self.encode,
-            (
-                (group, [waveform for _, waveform in group if grid.num_frames(len(waveform))])
-                for group in self._groups(self._cut(path, chunks))
-            ),
-            on_cpu=self.model.on_cpu,
-        )
-        for group, found in groups:
-            made = iter(found)
-            yield [
-                (segment, next(made) if grid.num_frames(len(waveform)) else None)
-                for segment, waveform in group
-            ]
+        groups = self._encoded(self._groups(self._cut(path, chunks)))
+        return self._joined(groups) if self.config.overlap else groups
 
     def encode(self, waveforms: Sequence[FloatArray]) -> list[Encoded]:
         """Each waveform (S,) through the encoder; called from several threads at once."""
@@ -228,14 +238,61 @@ class Transcriber:
         readings = decode_all(self.decoder, [each.emissions for each in encoded])
         return [Heard(*row) for row in zip(readings, (each.translation for each in encoded), strict=True)]
 
+    def _encoded(self, groups: Iterable[list[Speech]]) -> Iterator[list[tuple[Segment, Encoded | None]]]:
+        grid = self.model.grid
+        encoded = encode_groups(
+            self.encode,
+            (
+                (group, [waveform for _, waveform in group if grid.num_frames(len(waveform))])
+                for group in groups
+            ),
+            on_cpu=self.model.on_cpu,
+        )
+        for group, found in encoded:
+            made = iter(found)
+            yield [
+                (segment, next(made) if grid.num_frames(len(waveform)) else None)
+                for segment, waveform in group
+            ]
+
+    def _joined(
+        self, groups: Iterable[list[tuple[Segment, Encoded | None]]]
+    ) -> Iterator[list[tuple[Segment, Encoded | None]]]:
+        """The same, each second in one segment: those that overlap are parted where their emissions say."""
+        surfaces = self.model.tokenizer.surfaces
+        joiner = Joiner(self.model.grid, surfaces)
+        nothing = np.zeros((0, len(surfaces)), np.float32)
+        held: list[tuple[Segment, FloatArray]] = []
+
+        def given(count: int) -> list[tuple[Segment, Encoded | None]]:
+            ready, held[:count] = held[:count], []
+            return [(segment, Encoded(emissions) if len(emissions) else None) for segment, emissions in ready]
+
+        try:
+            for group in groups:
+                for segment, encoded in group:
+                    heard = segment, encoded.emissions if encoded else nothing
+                    if held and segment.start < held[-1][0].end:
+                        held[-1], heard = joiner.part(held[-1], heard)
+                    held.append(heard)
+                yield given(len(held) - 1)
+        except InputError:
+            yield given(len(held))
+            raise
+        yield given(len(held))
+
     def _cut(self, path: Path, chunks: Iterable[FloatArray]) -> Iterator[Speech]:
         """The segments of a recording with their samples."""
         if self.config.own is not None:
             return self.config.own.split(chunks, path, self.config.segments.max_segment_s)
-        settings = settings_for(self.config.segmenter, self.config.segments)
+        settings, overlap_s = self.config.settings, self.config.overlap
+        if overlap_s:
+            longest = settings.max_segment_s - overlap_s
+            settings = settings_for(self.config.segmenter, settings, max_segment_s=longest)
         device = self.model.head.weight.device
         segmenter = build_segmenter(settings, self.config.classifier, device=device, recogniser=self.model)
-        return segmenter(chunks)
+        speech = segmenter(chunks)
+        return overlapping(speech, self.model.grid, overlap_s) if overlap_s else speech
 
     def _groups(self, speech: Iterable[Speech]) -> Iterator[list[Speech]]:
         """Segments that go through the encoder together."""
@@ -334,8 +391,8 @@ def tuned_search(
 
     Args:
         overrides: settings that differ from the tuned ones. Besides those of `BeamSearchConfig`: ``units`` (``both``,
-            ``word`` or ``character``), and ``hotword_weight``, of the hotwords whose own is None. A weight of a part
-            that was not chosen brings it back; a closed vocabulary brings back the words, as a list.
+            ``word``, ``character`` or ``piece``), and ``hotword_weight``, of the hotwords whose own is None. A weight
+            of a part that was not chosen brings it back; a closed vocabulary brings back the words, as a list.
     Raises:
         InputError: an unknown setting, or a part that the language model lacks.
     """
@@ -345,11 +402,12 @@ def tuned_search(
     units, weight = values.pop("units", "both"), values.pop("hotword_weight", HOTWORD_WEIGHT)
     if units not in get_args(Units):
         raise InputError(f"decoding option units must be one of {', '.join(get_args(Units))}; got {units!r}.")
-    other = {"word": "char_weight", "character": "lm_weight"}.get(units, "")
-    if "units" not in overrides and overrides.get(other):
-        units = "both"
-    elif units == "character" and "units" not in overrides and values.get("open_vocabulary") is False:
-        units, values["lm_weight"] = "both", 0.0
+    if language_model and units != "both" and "units" not in overrides:
+        weights = {"word": "lm_weight", "character": "char_weight", "piece": "piece_weight"}
+        others = [name for unit, name in weights.items() if unit != units and getattr(language_model, unit)]
+        if any(map(overrides.get, others)) or (units != "word" and values.get("open_vocabulary") is False):
+            units = "both"
+            values.update({name: overrides.get(name, 0.0) for name in others})
     if values.get("hotwords"):
         values["hotwords"] = weighed(values["hotwords"], weight)
     config = from_mapping(BeamSearchConfig, values, "decoding.")

@@ -3,12 +3,14 @@
 # translators: exp/st/ARM/SEED. $conf holds st.yaml and pretrain.yaml.
 conf=${conf:-conf}
 
-pretrain_arms() { # RECOGNISER SEEDS: every arm goes on from it, as many updates each, with each seed
-    local seed with
+pretrain_arms() { # RECOGNISER SEEDS: every arm goes on from it, trained as pretrain.yaml says, with each seed
+    local seed with trainer
+    trainer=$(python -c 'import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))["trainer"]))' \
+        "$conf/pretrain.yaml")
     for seed in $2; do
         with=(recogniser="$1" trainer.seed="$seed")
-        python -m recipes.train_st "$conf/st.yaml" exp="exp/ce/$seed" "${with[@]}" target=text decoder_from="''" \
-            target_tokenizer.num_pieces=300 trainer.lr=3.0e-4 trainer.updates=500
+        python -m recipes.train_st "$conf/st.yaml" exp="exp/ce/$seed" trainer="$trainer" "${with[@]}" \
+            target=text decoder_from="''" target_tokenizer.num_pieces=300
         python -m recipes.pretrain_siamese "$conf/pretrain.yaml" exp="exp/ctc/$seed" "${with[@]}" siamese.weight=0
         python -m recipes.pretrain_siamese "$conf/pretrain.yaml" exp="exp/ot/$seed" "${with[@]}"
         python -m recipes.pretrain_siamese "$conf/pretrain.yaml" exp="exp/shuffled/$seed" "${with[@]}" siamese.shuffled=true

@@ -24,7 +24,7 @@ from asr.transcribe import device_named
 from lm.errors import InputError
 from st.model import SpeechTranslator, load_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig
-from st.texts import translate_labels
+from st.texts import refuse_ctc_score, translate_labels
 from st.translate import hear
 
 
@@ -76,10 +76,7 @@ def main() -> int:
             else:
                 found[utterance.id] = heard[1]
     else:
-        if args.ctc_weight:
-            raise InputError(
-                f"--ctc-weight is for a speech translator; {args.model} translates text. Leave it out."
-            )
+        refuse_ctc_score(args.model, config)
         texts = read_hypotheses([args.texts]) if args.texts else {row.id: row.text for row in utterances}
         labels = [model.source.encode(texts.get(row.id, ""), row.language) for row in utterances]
         silent = [row.id for row, read in zip(utterances, labels, strict=True) if not read]

@@ -58,7 +58,8 @@ def train(config: TrainConfig) -> dict[str, float]:
         source = load_model(model_folder(config.source_from)).tokenizer
     else:
         texts = [[row.text for row in part] for part in (rows, dev)]
-        source = build_tokenizer(config.tokenizer, config.policy, *texts)
+        languages = (row.language for row in rows)
+        source = build_tokenizer(config.tokenizer, config.policy, *texts, languages=languages)
     translations = [[row.translation for row in part] for part in (rows, dev)]
     target = build_tokenizer(config.target_tokenizer, config.target_policy, *translations)
     rows, dev = ([row for row in part if source.encode(row.text, row.language)] for part in (rows, dev))

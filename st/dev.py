@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from asr.manifest import Utterance
+from asr.mixing import GroupLosses
 from st.loss import smoothed_cross_entropy
 from st.model import Memory, TranslationModel
 from st.score import bleu, chrf
@@ -16,10 +17,14 @@ from st.search import TranslationSearchConfig, translate
 class DevScores:
     """Greedy translations and losses, batch after batch."""
 
-    def __init__(self, model: TranslationModel) -> None:
+    def __init__(self, model: TranslationModel, dev: Sequence[Utterance], levels: Sequence[str] = ()) -> None:
+        """
+        Args:
+            levels: columns whose groups have losses of their own.
+        """
         self.model = model
-        self.loss = 0.0
-        self.labels = 0
+        self.dev = dev
+        self.losses = GroupLosses(dev, levels)
         self.found: dict[str, str] = {}
 
     def add(
@@ -29,21 +34,22 @@ class DevScores:
         device = memory.states.device
         wanted, num_wanted = wanted.to(device), num_wanted.to(device)
         logits = self.model.decoder(read.to(device), memory.states, memory.num_frames)
-        self.loss += float(smoothed_cross_entropy(logits, wanted, num_wanted, 0.0).sum())
-        self.labels += int(num_wanted.sum())
+        losses = smoothed_cross_entropy(logits, wanted, num_wanted, 0.0)
+        self.losses.add(ids, losses.tolist(), num_wanted.tolist())
         # What never ends, as of a model that has learned little, need not be written out.
         config = TranslationSearchConfig(beam=1, max_labels=2 * int(num_wanted.max()))
         hypotheses = translate(self.model.decoder, memory, config)
         for name, texts in zip(ids, hypotheses, strict=True):
             self.found[name] = self.model.tokenizer.decode(texts[0].labels)
 
-    def row(self, dev: Sequence[Utterance]) -> dict[str, float]:
+    def row(self) -> dict[str, float]:
         """The evaluation; chrF is selected on, because BLEU of few sentences jumps."""
-        hypotheses, references = [self.found[each.id] for each in dev], [each.translation for each in dev]
+        hypotheses = [self.found[each.id] for each in self.dev]
+        references = [each.translation for each in self.dev]
         found = chrf(hypotheses, references)
         return {
             "score": 1 - found / 100,
             "chrf": found,
             "bleu": bleu(hypotheses, references),
-            "loss": self.loss / max(1, self.labels),
+            "loss": self.losses.per_label(),
         }

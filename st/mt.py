@@ -115,14 +115,14 @@ class TextTranslationTask:
         """BLEU and chrF of greedy translations of dev, and the loss per label; selected by chrF."""
         assert isinstance(model, TextTranslator)
         device = next(model.parameters()).device
-        scores = DevScores(model)
+        scores = DevScores(model, self.dev)
         pairs = [self._pair(utterance) for utterance in self.dev]
         sizes = [float(max(len(source), len(target) + 1)) for source, target in pairs]
         for indices in epoch_batches(sizes, batch_s=self.config.batch_labels, seed=0, epoch=0):
             batch = _collate([self.dev[index].id for index in indices], [pairs[index] for index in indices])
             memory = model.memory(batch.labels.to(device), batch.num_labels.to(device))
             scores.add(batch.ids, memory, batch.read, batch.wanted, batch.num_wanted)
-        return scores.row(self.dev)
+        return scores.row()
 
     def tables(self) -> dict[str, str]:
         """None."""

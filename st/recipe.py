@@ -24,6 +24,13 @@ class TargetConfig:
         default_factory=lambda: TokenizerConfig(unit="piece", num_pieces=1000)
     )
 
+    def __post_init__(self) -> None:
+        if self.target_tokenizer.language_labels:
+            raise InputError(
+                "target_tokenizer.language_labels is on: they open what is read, and a translation is written. "
+                "Leave it out, or set tokenizer.language_labels."
+            )
+
 
 def translated_rows(
     config: CorpusConfig, target: Side = "translation", *, need_text: bool = False

@@ -130,6 +130,14 @@ class SiameseTask(CtcTask):
         seed: int,
         siamese: SiameseConfig,
     ) -> None:
+        """
+        Raises:
+            InputError: there is a control, and nothing that it controls.
+        """
+        if siamese.shuffled and not siamese.weight:
+            raise InputError(
+                "siamese.shuffled is on, and siamese.weight is 0, with which nothing is compared. Leave out one."
+            )
         super().__init__(model, train, dev, config, seed)
         self.siamese = siamese
         self.model = SiameseModel(model, siamese)

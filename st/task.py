@@ -26,6 +26,12 @@ from st.distil import Teaching
 from st.loss import distillation, framed, smoothed_cross_entropy
 from st.model import END, SpeechTranslator, save_translator
 
+UNUSED = (
+    *("inter_weight", "inter_layers", "consistency_weight", "consistency_start"),
+    *("blank_alarm", "blank_alarm_after", "blank_patience"),
+)
+"""What `CtcConfig` says of losses and of blanks."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationConfig:
@@ -75,8 +81,17 @@ class TranslationTask(CtcTask):
     ) -> None:
         """
         Args:
-            batches: their size, mixing and augmentation; what it says of losses is not used.
+            batches: their size, mixing and augmentation.
+        Raises:
+            InputError: ``batches`` asks for a loss or an alarm that CTC alone has.
         """
+        asked, usual = to_mapping(batches), to_mapping(CtcConfig())
+        for name in UNUSED:
+            if asked[name] and asked[name] != usual[name]:
+                raise InputError(
+                    f"ctc.{name} is {asked[name]}, and speech translation takes batches, mixing and augmentation alone "
+                    "from ctc; its losses are st's. Leave it out."
+                )
         super().__init__(model.recogniser, train, dev, batches, seed)
         self.translator = model
         self.model = model
@@ -116,12 +131,12 @@ class TranslationTask(CtcTask):
         """BLEU and chrF of greedy translations of dev, and the loss per label; selected by chrF."""
         assert isinstance(model, SpeechTranslator)
         device = model.recogniser.head.weight.device
-        scores = DevScores(model)
+        scores = DevScores(model, self.dev, self.config.mix.levels)
         for batch in self.dev_batches():
             assert isinstance(batch, TranslationBatch)
             memory = model.memory(batch.waveforms.to(device), batch.num_samples.to(device))
             scores.add(batch.ids, memory, batch.read, batch.wanted, batch.num_wanted)
-        return scores.row(self.dev)
+        return scores.row() | self.mixture.learn(scores.losses.by_group())
 
     def fingerprint(self) -> dict[str, Any]:
         """That of the batches; the decoder, its labels, its loss and its teacher."""

@@ -100,6 +100,19 @@ def translate_labels(
     return found
 
 
+def refuse_ctc_score(name: str | Path, search: TranslationSearchConfig) -> None:
+    """Refuse, for a text translator, a search that asks for a CTC score.
+
+    Raises:
+        InputError: it does.
+    """
+    if search.ctc_weight:
+        raise InputError(
+            f"ctc_weight is {search.ctc_weight:g}, and MT model {name} translates text, which has no CTC layer. "
+            "Leave it out."
+        )
+
+
 def open_text_translator(
     name: str | Path,
     *,
@@ -116,16 +129,18 @@ def open_text_translator(
     Raises:
         InputError: there is none, it translates speech or other languages, or a CTC score is asked for.
     """
-    if search is not None and search.ctc_weight:
-        raise InputError(
-            f"ctc_weight is {search.ctc_weight:g}, and MT model {name} translates text, which has no CTC layer. "
-            "Leave it out."
-        )
+    if search is not None:
+        refuse_ctc_score(name, search)
     translator: TextToText
     if own_folder(name):
         model = load_translator(name, device)
         if not isinstance(model, TextTranslator):
             raise InputError(f"MT model {name} translates speech. Give it as --model, without --cascade.")
+        if source_language and model.source.languages and source_language not in model.source.languages:
+            raise InputError(
+                f"MT model {name} reads {', '.join(sorted(model.source.languages))}; --source-language is "
+                f"{source_language}. Give one of these, or leave the option out."
+            )
         codes = (source_language, language, model.languages[0])
         known = [code for code in codes if code in model.source.languages]
         translator = OwnTranslator(model, search, known[0] if known else "")

@@ -165,6 +165,12 @@ class EndToEnd(Transcriber):
         name: str,
     ) -> None:
         language_model = LanguageModel.load(lm) if lm else None
+        if config.transcribe.overlap_s:
+            raise InputError(
+                f"model {name} translates what it hears as a whole, so segments cannot overlap. Leave the overlap out, "
+                "or translate with --cascade."
+            )
+        transcribe = replace(config.transcribe, overlap_s=0.0)
         if config.transcribe.num_hypotheses > 1:
             decoding = {**decoding, "num_hypotheses": config.transcribe.num_hypotheses}
         tokenizer = model.recogniser.tokenizer
@@ -175,7 +181,7 @@ class EndToEnd(Transcriber):
             device=str(model.recogniser.head.weight.device),
         )
         details = {"model": name, "language_model": str(lm) if lm else "none"}
-        super().__init__(model.recogniser, decoder, config.transcribe, details)
+        super().__init__(model.recogniser, decoder, transcribe, details)
         self.translator = model
         self.search = config.search
         self.cut: list[str] = []

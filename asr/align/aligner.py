@@ -25,6 +25,9 @@ from asr.transcribe import Transcriber, account, facts
 from asr.transcript import Gap, Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 
+FEW = 20
+"""Lines, with three decoys each, of which a threshold can be chosen that lines of another recording do not pass."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AlignConfig:
@@ -78,6 +81,8 @@ class Alignment:
     unknown: dict[str, int]
     """Characters that the model cannot write, with their counts."""
     details: dict[str, str]
+    lost: Gap | None = None
+    """What is missing of a recording that broke off; ``details["failed"]`` says why."""
 
     @property
     def placed(self) -> list[AlignedLine]:
@@ -92,26 +97,30 @@ class Alignment:
         """Refuse a transcript of another recording.
 
         Raises:
-            InputError: hardly a line scores better than decoys do.
+            InputError: hardly a line scores better than decoys do, of those that what was read may have.
         """
         accepted = len(self.accepted(threshold))
-        if accepted < config.least_share * len(self.lines):
+        # What breaks off has no more of its lines than of its time; but few lines have too few decoys to tell by.
+        expected = len(self.lines) * (self.duration / self.lost.end if self.lost else 1.0)
+        if accepted < config.least_share * max(expected, min(len(self.lines), FEW)):
+            also = f" It is not whole, either: {self.details['failed']}" if self.lost else ""
             raise InputError(
                 f"{shown(self.audio)}: {accepted} of {len(self.lines)} lines of its transcript are heard in it, no "
                 "more than of another recording's. Check that the two belong together, and that the model "
-                "understands the language."
+                f"understands the language.{also}"
             )
 
     def transcript(self, language: str = "") -> Transcript:
         """The lines that have a place."""
         segments = tuple(each.segment for each in self.placed)
-        unwritten = [Gap(start=start, end=end, reason="not in the transcript") for start, end in self.heard]
+        gaps = [Gap(start=start, end=end, reason="not in the transcript") for start, end in self.heard]
+        gaps += [self.lost] if self.lost else []
         return Transcript(
             recording=self.audio.stem,
             audio=self.audio,
             duration=self.duration,
             segments=segments,
-            gaps=tuple(account(segments, unwritten, self.duration)),
+            gaps=tuple(account(segments, gaps, self.duration)),
             language=language,
             details=self.details,
         )
@@ -146,13 +155,15 @@ class Aligner:
     ) -> Alignment:
         """Find the lines of a transcript in a recording of any length.
 
+        Of one that breaks off, in what can be read; ``details["failed"]`` says why.
+
         Args:
             transcript: its segments are the lines, in the order they are said; their times are not used.
             others: lines of other recordings' transcripts to take decoys from; without any, its own lines are.
             progress: called with the seconds of audio that are done.
         Raises:
-            InputError: the recording cannot be read to its end or has no speech, or the transcript has nothing
-                that the model can write.
+            InputError: nothing of the recording can be read or it has no speech, or the transcript has nothing that
+                the model can write.
         """
         path = Path(path)
         tokenizer, search = self.transcriber.model.tokenizer, self.config.search
@@ -167,7 +178,7 @@ class Aligner:
                 f"{', '.join(code_point(char) for char, _ in unknown.most_common(3)) or 'only punctuation'}. "
                 "Give a model of this language and script."
             )
-        info = probe(path)
+        info = probe(path, partly=True)
         wanted_channels = channels(self.transcriber.config.channel, info)
         if len(wanted_channels) > 1:
             raise InputError(
@@ -177,10 +188,10 @@ class Aligner:
         columns = Columns(tokenizer, [*wanted, *others], search.star_cost)
         clock = Clock(progress)
         with HeardRecording(columns, self.transcriber.model.grid) as heard:
-            chunks = clock.watch(stream(path, channel=wanted_channels[0]))
+            chunks = clock.watch(stream(path, channel=wanted_channels[0], partly=True), partly=True)
             heard.listen(chain.from_iterable(self.transcriber.encoded(path, chunks)))
             if not len(heard):
-                raise InputError(
+                raise clock.failure or InputError(
                     f"{shown(path)}: no speech in {clock.seconds:.1f} s. Listen to it; if there is some, give "
                     "--segmenter fixed."
                 )
@@ -205,7 +216,12 @@ class Aligner:
                 decoys=tuple(scores),
                 heard=heard.stretches,
                 unknown=dict(unknown.most_common()),
-                details={"model": self.transcriber.details["model"], **facts(info)},
+                details={
+                    "model": self.transcriber.details["model"],
+                    **facts(info),
+                    **({"failed": str(clock.failure)} if clock.failure else {}),
+                },
+                lost=clock.lost(info.header_duration_s),
             )
 
     def threshold(self, alignments: Sequence[Alignment]) -> float:

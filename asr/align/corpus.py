@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.align.aligner import Aligner, Alignment
-from asr.align.texts import Line
-from asr.formats import READERS, read_transcript
+from asr.align.texts import Line, read_lines
+from asr.formats import READERS
 from asr.formats.clean import one_line
+from asr.formats.tiernames import TIER_ENDINGS
 from asr.importers.base import find_files, safe_id, stem_below
 from asr.manifest import Utterance
 from asr.names import AUDIO_ENDINGS, shown
@@ -43,14 +44,18 @@ class AlignedCorpus:
     alignments: list[Alignment]
     """Of the recordings that have utterances."""
     problems: list[InputError]
-    """What was left out, a recording or transcript each."""
+    """What was left out, a recording, the end of one, or a transcript each."""
 
 
-def find_pairs(recordings: Path, transcripts: Path) -> tuple[list[Pair], list[InputError]]:
+def find_pairs(
+    recordings: Path, transcripts: Path, *, tiered: bool = False
+) -> tuple[list[Pair], list[InputError]]:
     """Recordings and transcripts with the same place and name below their folders; what has no partner.
 
     Of several transcripts of one name the first counts, in the order of `READERS`: text before ELAN.
 
+    Args:
+        tiered: files with tiers alone are transcripts.
     Raises:
         InputError: no such folder, or no recording in it.
     """
@@ -62,8 +67,9 @@ def find_pairs(recordings: Path, transcripts: Path) -> tuple[list[Pair], list[In
         raise InputError(
             f"{shown(recordings)}: no recording in this folder. Known endings: {' '.join(AUDIO_ENDINGS)}."
         )
+    endings = [name for name in READERS if not tiered or f".{name.lower()}" in TIER_ENDINGS]
     texts: dict[Path, Path] = {}
-    for ending in READERS:
+    for ending in endings:
         for path in find_files(transcripts, f".{ending.lower()}"):
             texts.setdefault(path.relative_to(transcripts).with_suffix(""), path)
     pairs: dict[str, Pair] = {}
@@ -80,8 +86,8 @@ def find_pairs(recordings: Path, transcripts: Path) -> tuple[list[Pair], list[In
         else:
             problems.append(
                 InputError(
-                    f"{shown(sound)}: no transcript {place.name}.txt in {shown(transcripts)}. Write it, or remove "
-                    "the recording."
+                    f"{shown(sound)}: no transcript {place.name}.{endings[0]} in {shown(transcripts)}. Write it, or "
+                    "remove the recording."
                 )
             )
     for path in texts.values():
@@ -99,12 +105,16 @@ def align_corpus(
     aligner: Aligner,
     pairs: Sequence[Pair],
     *,
+    tiers: Sequence[str] = (),
     language: str = "",
     begin: Callable[[Path], Callable[[float], None]] | None = None,
 ) -> AlignedCorpus:
     """Align every pair that can be, choose one threshold for all, and sort the lines by it.
 
+    Of a recording that breaks off, what there is becomes utterances, and the problems have the rest.
+
     Args:
+        tiers: of the transcripts, as `read_lines` takes them.
         language: of every utterance.
         begin: called with each recording; what it gives is called with the seconds that are done.
     """
@@ -112,7 +122,7 @@ def align_corpus(
     read: list[tuple[Pair, Transcript, list[Line]]] = []
     for pair in pairs:
         try:
-            transcript = read_transcript(pair.transcript)
+            transcript = read_lines(pair.transcript, tiers)
             read.append((pair, transcript, aligner.lines(transcript)))
         except InputError as error:
             problems.append(error)
@@ -137,6 +147,8 @@ def align_corpus(
             problems.append(error)
             continue
         kept.append(alignment)
+        if why := alignment.details.get("failed"):
+            problems.append(InputError(why))
         for utterance, believed in _utterances(pair, alignment, threshold, language):
             (utterances if believed else rejected).append(utterance)
     return AlignedCorpus(utterances, rejected, threshold, kept, problems)

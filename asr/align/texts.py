@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.align.search import GAP
+from asr.formats import read_transcript
+from asr.formats.annotations import read_annotations
+from asr.formats.tiernames import TIER_ENDINGS, speaker_of
+from asr.names import shown
 from asr.tokenizer import UNKNOWN, Tokenizer
 from asr.transcript import Transcript, TranscriptSegment
+from lm.errors import InputError
 
 FloatArray = NDArray[np.float32]
 FIRST_LABEL = GAP + 1
@@ -44,6 +50,26 @@ class Line:
     def known(self) -> frozenset[int]:
         """The labels that can be looked for, word boundaries included."""
         return frozenset(self.labels) - {UNKNOWN}
+
+
+def read_lines(path: Path, tiers: Sequence[str] = ()) -> Transcript:
+    """The transcript whose segments are the lines: of a format of ours, or the annotations of others' tiers.
+
+    Args:
+        tiers: names or shell patterns, for ELAN and Praat; not needed where only one can be meant.
+    Raises:
+        InputError: unreadable, no such tier, or several to choose among.
+    """
+    if path.suffix.lower() not in TIER_ENDINGS:
+        if tiers:
+            raise InputError(f"{shown(path)} has no tiers; --tier is for ELAN and Praat. Leave it out.")
+        return read_transcript(path)
+    found = read_annotations(path, tiers)
+    if not tiers and all(speaker_of(name) is not None for name in found):
+        return read_transcript(path)  # with translations
+    segments = sorted((each for tier in found.values() for each in tier), key=lambda each: each.start)
+    duration = max((each.end for each in segments), default=0.0)
+    return Transcript(recording=path.stem, audio=Path(path.stem), duration=duration, segments=tuple(segments))
 
 
 def lines_of(transcript: Transcript, tokenizer: Tokenizer) -> list[Line]:

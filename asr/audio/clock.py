@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from asr.audio.reader import FloatArray
 from asr.frames import samples_to_seconds
+from asr.transcript import Gap
 from lm.errors import InputError
 
 
@@ -26,6 +27,17 @@ class Clock:
     def seconds(self) -> float:
         """Of audio that has passed."""
         return samples_to_seconds(self.samples)
+
+    def lost(self, promised_s: float | None) -> Gap | None:
+        """What is missing of a recording that broke off; None of a whole one.
+
+        Args:
+            promised_s: its length by its header, where that says one.
+        """
+        if self.failure is None:
+            return None
+        end = max(self.seconds, promised_s or 0.0)
+        return Gap(start=self.seconds, end=end, reason=f"failed: {self.failure}")
 
     def watch(self, chunks: Iterable[FloatArray], *, partly: bool = False) -> Iterator[FloatArray]:
         """The chunks as they come.

@@ -21,11 +21,8 @@ from asr.cli.jobs import (
     write_transcript_of,
 )
 from asr.cli.segmenting import add_segmenter_arguments, segmenter_settings
-from lm.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from asr.align import AlignedLine, Aligner, Alignment
     from asr.transcript import Transcript
 
@@ -41,16 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="its text: .txt with a line for each utterance, another format that loquela writes, or an .eaf or "
         ".TextGrid of others, whose annotations are the lines",
     )
-    parser.add_argument(
-        "--tier",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="tier of that .eaf or .TextGrid, or a pattern; repeatable",
-    )
+    add_tier_argument(parser, "tier of that .eaf or .TextGrid, or a pattern; repeatable")
     add_aligner_arguments(parser)
     output = add_output_arguments(parser, transcript_formats, TRANSCRIPT_FORMATS)
     output.add_argument("--language", default="", metavar="CODE", help="of the recording: written into files")
+
+
+def add_tier_argument(parser: argparse.ArgumentParser, told: str) -> None:
+    """``--tier``, for `asr.align.texts.read_lines`."""
+    parser.add_argument("--tier", action="append", default=[], metavar="NAME", help=told)
 
 
 def add_aligner_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,10 +106,11 @@ def aligner_of(args: argparse.Namespace) -> Aligner:
 
 def run(args: argparse.Namespace) -> int:
     """Align; 1 when that was not possible."""
+    from asr.align.texts import read_lines
     from asr.names import shown
 
     outputs = outputs_of(args)
-    given = _read_lines(args.transcript, args.tier)
+    given = read_lines(args.transcript, args.tier)
     aligner = aligner_of(args)
     found: list[tuple[Alignment, float]] = []
 
@@ -138,30 +135,6 @@ def run(args: argparse.Namespace) -> int:
             )
 
     return int(run_jobs([Job(args.recording)], outputs, make, write_transcript_of, show))
-
-
-def _read_lines(path: Path, tiers: Sequence[str]) -> Transcript:
-    """The transcript whose segments are the lines: of a format of ours, or the annotations of others' tiers.
-
-    Raises:
-        InputError: unreadable, no such tier, or several to choose among.
-    """
-    from asr.formats import read_transcript
-    from asr.formats.annotations import read_annotations
-    from asr.formats.tiernames import TIER_ENDINGS, speaker_of
-    from asr.names import shown
-    from asr.transcript import Transcript
-
-    if path.suffix.lower() not in TIER_ENDINGS:
-        if tiers:
-            raise InputError(f"{shown(path)} has no tiers; --tier is for ELAN and Praat. Leave it out.")
-        return read_transcript(path)
-    found = read_annotations(path, tiers)
-    if not tiers and all(speaker_of(name) is not None for name in found):
-        return read_transcript(path)  # with translations
-    segments = sorted((each for tier in found.values() for each in tier), key=lambda each: each.start)
-    duration = max((each.end for each in segments), default=0.0)
-    return Transcript(recording=path.stem, audio=Path(path.stem), duration=duration, segments=tuple(segments))
 
 
 def report_doubts(alignment: Alignment, threshold: float) -> None:

@@ -52,7 +52,7 @@ def read_parts(
     from asr.card import own_folder, read_card
     from asr.encoder import build_encoder
     from asr.encoder.export import CtcHead
-    from asr.encoder.pretrained import load_pretrained, published_objective
+    from asr.encoder.pretrained import load_pretrained, open_published, published_objective
     from asr.encoder.published import is_recogniser, load_published
     from asr.encoder.saved import saved_objective
     from asr.model import load_model
@@ -70,12 +70,13 @@ def read_parts(
             )
         encoder = model.encoder
         head = CtcHead(model.head, tuple(model.tokenizer.surfaces), model.tokenizer.blank)
-    elif encoder_only or not is_recogniser(source):
-        left += ["the quantiser and projections of pretraining"] * bool(published_objective(source))
-        return load_pretrained(source, language=language), None, left
     else:
+        files = open_published(source)
+        if encoder_only or not is_recogniser(files):
+            left += ["the quantiser and projections of pretraining"] * bool(published_objective(files))
+            return load_pretrained(files, language=language), None, left
         try:
-            published = load_published(source, language=language)
+            published = load_published(files, language=language)
         except InputError as error:
             raise InputError(f"{error} Or give --encoder, which leaves the CTC layer.") from error
         encoder, head = published.encoder, CtcHead(published.head, published.surfaces, published.blank)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from asr.cli.align import add_aligner_arguments, aligner_of, report_doubts
+from asr.cli.align import add_aligner_arguments, add_tier_argument, aligner_of, report_doubts
 from asr.cli.jobs import progress_bar, refuse_existing, report
 from lm.errors import InputError
 
@@ -20,7 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="folder of transcripts with the recordings' names, .txt with a line for each utterance or another "
-        "format that loquela writes (default: that of the recordings)",
+        "format that loquela writes, or .eaf or .TextGrid of others (default: that of the recordings)",
+    )
+    add_tier_argument(
+        parser,
+        "tier of .eaf or .TextGrid files, which then are the only transcripts, or a pattern; repeatable",
     )
     parser.add_argument(
         "--out",
@@ -44,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     manifest, rejected = args.out / "manifest.tsv", args.out / "rejected.tsv"
     for path in (manifest, rejected):
         refuse_existing(path, args.overwrite)
-    pairs, problems = find_pairs(args.recordings, args.transcripts or args.recordings)
+    pairs, problems = find_pairs(args.recordings, args.transcripts or args.recordings, tiered=bool(args.tier))
     for problem in problems:
         report(problem)
     if not pairs:
@@ -56,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             bars.pop_all().close()
             return bars.enter_context(progress_bar(recording))
 
-        made = align_corpus(aligner, pairs, language=args.language, begin=begin)
+        made = align_corpus(aligner, pairs, tiers=args.tier, language=args.language, begin=begin)
     for problem in made.problems:
         report(problem)
     if not made.utterances:

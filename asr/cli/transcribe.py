@@ -58,6 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     segments = parser.add_argument_group("segments")
     add_segmenter_arguments(segments)
     segments.add_argument(
+        "--overlap",
+        type=float,
+        metavar="S",
+        help="seconds that two segments share where speech had to be cut; what is heard in them decides where one ends "
+        "(default: a fifth of the longest segment for fixed, else 0)",
+    )
+    segments.add_argument(
         "--segments",
         type=Path,
         metavar="FILE",
@@ -142,6 +149,7 @@ def settings_of(args: argparse.Namespace) -> TranscribeConfig:
         segmenter=args.segmenter,
         segments=segmenter_settings(args),
         classifier=str(args.segmenter_model or ""),
+        overlap_s=args.overlap,
         own=_own_segments(args),
         num_hypotheses=args.nbest,
     )
@@ -168,6 +176,7 @@ def _check_own(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
         "--segmenter": args.segmenter != "vad",
         "--min-segment": args.min_segment is not None,
         "--vad-mode": args.vad_mode is not None,
+        "--overlap": args.overlap is not None,
     }
     for option, is_given in unused.items():
         if is_given:

@@ -52,6 +52,53 @@ CONV_LAYERS = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512,2,2)] + [(512,2,2)]"
 """fairseq's default ``conv_feature_layers``: width, kernel and stride of each."""
 
 
+class FairseqFile:
+    """A ``.pt`` of fairseq's or fairseq2's, read once, whatever is asked of it."""
+
+    def __init__(self, path: str | Path, tokenizer: Path | None = None) -> None:
+        """
+        Args:
+            tokenizer: the sentencepiece model of its labels, where that does not lie beside it.
+        Raises:
+            InputError: it cannot be read.
+        """
+        self.path = Path(path)
+        self.source = str(path)
+        self.tokenizer = tokenizer
+        self.checkpoint = _read(self.path)
+        self.state = _tensors(self.checkpoint)
+        self.is_fairseq2 = any(name.startswith("encoder_frontend.") for name in self.state)
+        """Whether weights carry fairseq2's names."""
+
+    @property
+    def is_recogniser(self) -> bool:
+        """Whether there is a CTC layer."""
+        return bool(self._head_prefix)
+
+    def head(self) -> nn.Linear | None:
+        """The CTC layer of a fine-tuned checkpoint; None for a pre-trained one."""
+        if not self._head_prefix:
+            return None
+        weight, bias = (self.state[self._head_prefix + name] for name in ("weight", "bias"))  # (C, D), (C,)
+        head = nn.Linear(weight.shape[1], weight.shape[0])
+        head.load_state_dict({"weight": weight, "bias": bias})
+        return head
+
+    def objective(self) -> dict[str, Tensor]:
+        """Quantiser and projections of a pre-trained checkpoint, by transformers' names; empty without."""
+        found, _ = renamed(self.state, FAIRSEQ2_OBJECTIVE if self.is_fairseq2 else FAIRSEQ_OBJECTIVE)
+        return found
+
+    @property
+    def _head_prefix(self) -> str:
+        if self.is_fairseq2:
+            # Pre-training has projections of this name, too, and one of the targets.
+            prefix = "" if "final_target_proj.weight" in self.state else "final_proj."
+        else:
+            prefix = CTC_HEAD if any(name.startswith(CTC_PREFIX) for name in self.state) else ""
+        return prefix if f"{prefix}weight" in self.state else ""
+
+
 @dataclass(frozen=True)
 class FairseqCheckpoint:
     """What a fairseq wav2vec 2.0 file holds."""
@@ -64,26 +111,22 @@ class FairseqCheckpoint:
 
 
 def load_fairseq(
-    path: str | Path, *, options: Mapping[str, Any] | None = None, **switches: bool
+    source: str | Path | FairseqFile, *, options: Mapping[str, Any] | None = None, **switches: bool
 ) -> FairseqCheckpoint:
     """Read a checkpoint, pre-trained (wav2vec_small, xlsr_53_56k, xlsr2_300m) or fine-tuned with CTC.
 
     Args:
-        path: the ``.pt`` file.
+        source: the ``.pt`` file.
         options: fields of transformers' configuration to change: dropout, masking, layerdrop.
         switches: ``gradient_checkpointing`` and ``narrowband`` of `TransformersEncoder`.
     Raises:
         InputError: the file cannot be read, is another kind of model, or its keys do not map.
     """
-    path = Path(path)
-    checkpoint = _read(path)
-    state = _tensors(checkpoint)
-    if is_fairseq2(state):
-        return _load_fairseq2(path, state, options or {}, switches)
-    head = None
+    file = source if isinstance(source, FairseqFile) else FairseqFile(source)
+    path, state = file.path, file.state
+    if file.is_fairseq2:
+        return _load_fairseq2(file, options or {}, switches)
     if any(name.startswith(CTC_PREFIX) for name in state):
-        if CTC_HEAD + "weight" in state:
-            head = _linear(state[CTC_HEAD + "weight"], state[CTC_HEAD + "bias"])
         rest = [name for name in state if not name.startswith((CTC_PREFIX, CTC_HEAD))]
         if rest:
             raise InputError(
@@ -91,7 +134,7 @@ def load_fairseq(
             )
         state = {name.removeprefix(CTC_PREFIX): value for name, value in state.items() if name not in rest}
         state = {name: value for name, value in state.items() if not name.startswith(CTC_HEAD)}
-    model, normalize = _settings_of(checkpoint)
+    model, normalize = _settings_of(file.checkpoint)
     config = _config(path, model, state)
     encoder = TransformersEncoder(
         "wav2vec2",
@@ -100,19 +143,7 @@ def load_fairseq(
         **switches,
     )
     encoder.load_weights(_rename(path, state, config, FAIRSEQ), str(path))
-    return FairseqCheckpoint(encoder=encoder, head=head)
-
-
-def fairseq_objective(path: str | Path) -> dict[str, Tensor]:
-    """Quantiser and projections of a pre-trained checkpoint, by transformers' names; empty without."""
-    state = _tensors(_read(Path(path)))
-    found, _ = renamed(state, FAIRSEQ2_OBJECTIVE if is_fairseq2(state) else FAIRSEQ_OBJECTIVE)
-    return found
-
-
-def is_fairseq2(state: Mapping[str, Tensor]) -> bool:
-    """Whether weights carry fairseq2's names."""
-    return any(name.startswith("encoder_frontend.") for name in state)
+    return FairseqCheckpoint(encoder=encoder, head=file.head())
 
 
 def _tensors(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -231,13 +262,10 @@ def _rename(path: Path, state: dict[str, Tensor], config: dict[str, Any], table:
 
 
 def _load_fairseq2(
-    path: Path, state: dict[str, Tensor], options: Mapping[str, Any], switches: Mapping[str, bool]
+    file: FairseqFile, options: Mapping[str, Any], switches: Mapping[str, bool]
 ) -> FairseqCheckpoint:
     """fairseq2's checkpoint: its file holds no settings, so they are read off the shapes of its weights."""
-    head = None
-    if "final_target_proj.weight" not in state and "final_proj.weight" in state:
-        head = _linear(state["final_proj.weight"], state["final_proj.bias"])
-    config = _config_of_shapes(path, state) | dict(options)
+    config = _config_of_shapes(file.path, file.state) | dict(options)
     encoder = TransformersEncoder(
         "wav2vec2",
         config,
@@ -245,8 +273,8 @@ def _load_fairseq2(
         preprocessor={"do_normalize": config["feat_extract_norm"] == "layer"},
         **switches,
     )
-    encoder.load_weights(_rename(path, state, config, FAIRSEQ2), str(path))
-    return FairseqCheckpoint(encoder=encoder, head=head, fairseq2=True)
+    encoder.load_weights(_rename(file.path, file.state, config, FAIRSEQ2), file.source)
+    return FairseqCheckpoint(encoder=encoder, head=file.head(), fairseq2=True)
 
 
 HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16, 2048: 16}
@@ -289,13 +317,6 @@ def _config_of_shapes(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]
         "num_conv_pos_embedding_groups": width // positions.shape[1],
         "mask_time_prob": 0.05 if "masker.temporal_mask_embed" in state else 0.0,
     }
-
-
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """A linear layer with these weights, (C, D) and (C,)."""
-    head = nn.Linear(weight.shape[1], weight.shape[0])
-    head.load_state_dict({"weight": weight, "bias": bias})
-    return head
 
 
 def _listed(names: list[str]) -> str:

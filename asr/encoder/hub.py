@@ -39,6 +39,7 @@ class ModelFiles:
         if self.folder is None and (written_as_path or self.source.count("/") > 1 or not self.source):
             raise InputError(f"model {self.source!r}: no such folder. {REMEDY}.")
         self._reason = "it has no such file"
+        self._weights: dict[str, Tensor] | None = None
 
     def find(self, name: str) -> Path | None:
         """Path of the file ``name``, or None where the model has none.
@@ -101,11 +102,16 @@ class ModelFiles:
         return value
 
     def weights(self) -> dict[str, Tensor]:
-        """All tensors of the model, by their names in the file, on the CPU.
+        """All tensors of the model, by their names in the file, on the CPU; read once.
 
         Raises:
             InputError: there are no weights, or a file of them cannot be read.
         """
+        if self._weights is None:
+            self._weights = self._read_weights()
+        return dict(self._weights)
+
+    def _read_weights(self) -> dict[str, Tensor]:
         for stem, ending in (("model", "safetensors"), ("pytorch_model", "bin")):
             if path := self.find(f"{stem}.{ending}"):
                 return read_tensors(path)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from asr.encoder.assets import asset_files
-from asr.encoder.fairseq import fairseq_objective, load_fairseq
+from asr.encoder.fairseq import FairseqFile, load_fairseq
 from asr.encoder.hub import ModelFiles, read_tensors
 from asr.encoder.transformers_encoder import (
     FAMILIES,
@@ -58,8 +58,25 @@ def build_transformers_encoder(config: Mapping[str, Any]) -> TransformersEncoder
     )
 
 
+Opened = ModelFiles | FairseqFile
+"""The files of a published model."""
+
+
+def open_published(source: str | Path | Opened) -> Opened:
+    """The files of a published model by hub name, folder, ``.pt`` or asset name; what is open is given back.
+
+    Raises:
+        InputError: there is no such folder or asset, or the ``.pt`` cannot be read.
+    """
+    if isinstance(source, Opened):
+        return source
+    if assets := asset_files(source):
+        return FairseqFile(*assets)
+    return FairseqFile(source) if Path(source).suffix == ".pt" else ModelFiles(source)
+
+
 def load_pretrained(
-    source: str | Path,
+    source: str | Path | Opened,
     *,
     language: str = "",
     options: Mapping[str, Any] | None = None,
@@ -79,40 +96,37 @@ def load_pretrained(
         InputError: the model cannot be had or read, an option is unknown, or the model seems to be one for
             normalised audio and says that its audio is not.
     """
-    if assets := asset_files(source):
-        source = assets[0]
-    if Path(source).suffix == ".pt":
-        encoder = load_fairseq(source, options=options, **switches).encoder
+    files = open_published(source)
+    if isinstance(files, FairseqFile):
+        encoder = load_fairseq(files, options=options, **switches).encoder
     else:
-        files = ModelFiles(source)
         encoder = encoder_from_files(files, options, **switches)
         encoder.load_weights(checkpoint_weights(files, encoder, language), files.source)
     if preprocessor:
-        check_names(f"preprocessor of {source}", preprocessor, set(encoder.preprocessor))
+        check_names(f"preprocessor of {files.source}", preprocessor, set(encoder.preprocessor))
         encoder.preprocessor |= preprocessor
     by_layer = getattr(encoder.model.config, "feat_extract_norm", "") == "layer"
     if by_layer and not encoder.preprocessor["do_normalize"] and "do_normalize" not in (preprocessor or {}):
         # fairseq trains such models with task.normalize=true; without, they hear what they never heard.
         raise InputError(
-            f"encoder {source}: its convolutions are followed by layer normalisation, as in models of normalised "
+            f"encoder {files.source}: its convolutions are followed by layer normalisation, as in models of normalised "
             "audio, but its files say do_normalize=false. Say which it is: "
             "encoder.preprocessor={do_normalize: true}, or false."
         )
     return encoder
 
 
-def published_objective(source: str | Path) -> dict[str, Tensor]:
+def published_objective(source: str | Path | Opened) -> dict[str, Tensor]:
     """Quantiser and projections that a published wav2vec 2.0 was pre-trained with; empty without.
 
     Raises:
         InputError: the model cannot be had or read.
     """
-    if assets := asset_files(source):
-        source = assets[0]
-    if Path(source).suffix == ".pt":
-        return fairseq_objective(source)
+    files = open_published(source)
+    if isinstance(files, FairseqFile):
+        return files.objective()
     names = ("quantizer.", "project_q.", "project_hid.")
-    return {name: value for name, value in ModelFiles(source).weights().items() if name.startswith(names)}
+    return {name: value for name, value in files.weights().items() if name.startswith(names)}
 
 
 def encoder_from_files(

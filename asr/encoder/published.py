@@ -9,10 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from asr.encoder.assets import asset_files
-from asr.encoder.fairseq import load_fairseq
+from asr.encoder.fairseq import FairseqFile, load_fairseq
 from asr.encoder.hub import ModelFiles
-from asr.encoder.pretrained import checkpoint_weights, encoder_from_files
+from asr.encoder.pretrained import Opened, checkpoint_weights, encoder_from_files, open_published
 from asr.encoder.transformers_encoder import TransformersEncoder
 from lm.errors import InputError
 
@@ -66,20 +65,16 @@ class PublishedCTC:
         return "upper" if upper else "lower" if lower else "none"
 
 
-def is_recogniser(source: str | Path) -> bool:
+def is_recogniser(files: Opened) -> bool:
     """Whether a published model has a CTC layer.
 
     Raises:
         InputError: the model cannot be had or read.
     """
-    if assets := asset_files(source):
-        source = assets[0]
-    if Path(source).suffix == ".pt":
-        return load_fairseq(source).head is not None
-    return "lm_head.weight" in ModelFiles(source).weights()
+    return files.is_recogniser if isinstance(files, FairseqFile) else "lm_head.weight" in files.weights()
 
 
-def load_published(source: str | Path, *, language: str = "") -> PublishedCTC:
+def load_published(source: str | Path | Opened, *, language: str = "") -> PublishedCTC:
     """Read a CTC model: hub name, folder, asset name, or a ``.pt`` with its labels beside it.
 
     Args:
@@ -89,11 +84,9 @@ def load_published(source: str | Path, *, language: str = "") -> PublishedCTC:
     Raises:
         InputError: the model cannot be had or read, has no CTC head, or needs a language.
     """
-    if assets := asset_files(source):
-        return _from_fairseq(assets[0], language, assets[1])
-    if Path(source).suffix == ".pt":
-        return _from_fairseq(Path(source), language)
-    files = ModelFiles(source)
+    files = open_published(source)
+    if isinstance(files, FairseqFile):
+        return _from_fairseq(files, language)
     settings = files.json("tokenizer_config.json", required=False)
     vocabulary, language = _vocabulary(files, settings, language)
     encoder = encoder_from_files(files)
@@ -127,19 +120,19 @@ def load_published(source: str | Path, *, language: str = "") -> PublishedCTC:
     )
 
 
-def _from_fairseq(path: Path, language: str, tokenizer: Path | None = None) -> PublishedCTC:
+def _from_fairseq(file: FairseqFile, language: str) -> PublishedCTC:
     """A fine-tuned checkpoint of fairseq or fairseq2.
 
     ``dict.ltr.txt`` or ``dict.LANGUAGE.txt`` beside fairseq's has its labels; beside fairseq2's a
     sentencepiece ``.model``.
     """
-    checkpoint = load_fairseq(path)
+    path, checkpoint = file.path, load_fairseq(file)
     if checkpoint.head is None:
         raise InputError(
             f"{path} is pre-trained only: it has no CTC layer. Fine-tune it, or give a fine-tuned checkpoint."
         )
     if checkpoint.fairseq2:
-        return _with_pieces(path, checkpoint.encoder, checkpoint.head, tokenizer)
+        return _with_pieces(path, checkpoint.encoder, checkpoint.head, file.tokenizer)
     names = ([f"dict.{language}.txt"] if language else []) + ["dict.ltr.txt"]
     dictionary = next((path.parent / name for name in names if (path.parent / name).is_file()), None)
     if dictionary is None:

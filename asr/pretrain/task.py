@@ -145,13 +145,9 @@ class PretrainTask:
             totals = {group: self._outcome(model, utterances) for group, utterances in by_group.items()}
         total = together(totals.values())
         losses = {group: float(out.loss / out.count) for group, out in totals.items()}
-        self.mixture.learn(losses)
         row = {"score": float(total.loss / total.count)}
         row |= {name: float(value / total.count) for name, value in total.terms.items()}
-        row |= measures(total)
-        if len(losses) > 1:
-            row |= {f"loss/{'/'.join(group)}": value for group, value in losses.items()}
-        return row | self.mixture.row()
+        return row | measures(total) | self.mixture.learn(losses)
 
     def _outcome(self, model: nn.Module, utterances: Sequence[Utterance]) -> Outcome:
         """The objective on some utterances."""

@@ -16,7 +16,8 @@ order and disjoint; what lies between them is silence.
 | `CtcDacConfig`, `CtcHybridConfig` | the same, at the pauses between a recogniser's letters | SHAS 2022 |
 | `PdacConfig`, `PstrmConfig`, `PthrConfig` | where a track of probabilities is low | SHAS 2022, Fukuda 2023 |
 
-A user's own segments are an `OwnSegments`.
+A user's own segments are an `OwnSegments`. Where speech had to be cut, neighbours may share sound until emissions part
+them: `asr.segment.overlap`.
 """
 
 from asr.segment.build import (

@@ -61,6 +61,11 @@ class WindowConfig:
                 "windows: `window_s` must be above 0, `batch` at least 1, `jitter_s` from 0 to below `window_s`; "
                 f"got {self.window_s}, {self.batch} and {self.jitter_s}."
             )
+        if self.mix.skill_eta:
+            raise InputError(
+                "windows.mix.skill_eta: a classifier has no losses by group for Skill-it to follow. Give "
+                "windows.mix.temperature instead."
+            )
         if self.augment.speeds not in ((), (1.0,)):
             raise InputError(
                 f"windows.augment.speeds is {self.augment.speeds}: a change of speed moves the segments. Give [1.0]."

@@ -35,10 +35,12 @@ if at 4 "chapter 18: every segmenter with every setting; keep the best of each";
     evaluate ch18 ch18 -- --arms conf/arms.yaml --model "$model" --choose exp/chosen.yaml
     evaluate ch18_ctc ch18 -- --arms conf/arms_ctc.yaml --model "$model" --segmenter-model "$model" \
         --choose exp/chosen_ctc.yaml
+    evaluate ch18_overlap ch18 -- --arms conf/arms_overlap.yaml --model "$model" --choose exp/chosen_overlap.yaml
 fi
 if at 5 "chapter 19, with those"; then
     evaluate ch19 ch19 -- --arms exp/chosen.yaml --model "$model"
     evaluate ch19_ctc ch19 -- --arms exp/chosen_ctc.yaml --model "$model" --segmenter-model "$model"
+    evaluate ch19_overlap ch19 -- --arms exp/chosen_overlap.yaml --model "$model"
 fi
 if at 6 "stories and Mboshi, with those"; then
     evaluate stories en_ fr_ -- --arms exp/chosen.yaml

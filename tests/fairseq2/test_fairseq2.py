@@ -11,7 +11,7 @@ import torch
 
 from asr.encoder.convert import convert
 from asr.encoder.export import CtcHead
-from asr.encoder.fairseq import fairseq_objective, load_fairseq
+from asr.encoder.fairseq import FairseqFile, load_fairseq
 from asr.encoder.transformers_encoder import TransformersEncoder
 
 PYTHON = os.environ.get("FAIRSEQ2_PYTHON", "")
@@ -49,7 +49,7 @@ def test_a_checkpoint_of_fairseq2_says_the_same_here(kind: str, tmp_path: Path) 
     compare(loaded.encoder, loaded.head, torch.load(tmp_path / "outputs.pt", weights_only=True))
     if kind != "ctc":
         shapes = {
-            name: tuple(value.shape) for name, value in fairseq_objective(tmp_path / "model.pt").items()
+            name: tuple(value.shape) for name, value in FairseqFile(tmp_path / "model.pt").objective().items()
         }
         assert shapes["quantizer.codevectors"] == (1, 16, 8)
         assert shapes["project_hid.weight"] == (24, 128)

@@ -86,7 +86,7 @@ def test_texts_of_another_split_and_none_at_all_are_refused(
         run(monkeypatch, decode_st, mt, spoken_numbers, "--split", "dev", "--texts", other, "--out", out)
     with pytest.raises(InputError, match=r"silent\.tsv: none of the 8 utterances has a text"):
         run(monkeypatch, decode_st, mt, silent, "--out", out)
-    with pytest.raises(InputError, match="--ctc-weight is for a speech translator"):
+    with pytest.raises(InputError, match="translates text, which has no CTC layer"):
         run(monkeypatch, decode_st, mt, spoken_numbers, "--ctc-weight", 0.3, "--out", out)
     assert not out.exists()
 

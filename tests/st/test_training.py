@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from asr.audio import load
 from asr.batches import padded
 from asr.manifest import read_manifest, write_manifest
+from asr.mixing import MixConfig
 from asr.model import load_model
 from lm.errors import InputError
 from recipes import pretrain_siamese, train_mt, train_st
@@ -81,6 +83,40 @@ def test_a_resumed_speech_translation_is_the_whole_one(spoken_numbers: Path, tmp
     assert all(torch.equal(whole[name], value) for name, value in parts.items())
 
 
+@pytest.mark.parametrize(
+    ("configure", "train"),
+    [(st_config, train_st.train), (siamese_config, pretrain_siamese.pretrain)],
+    ids=["speech translation", "siamese"],
+)
+def test_skill_it_follows_the_losses_on_dev_and_resumes(
+    spoken_numbers: Path, tmp_path: Path, configure: Any, train: Any
+) -> None:
+    rows = read_manifest(spoken_numbers)
+    write_manifest(
+        [replace(row, gender="ab"[number % 2]) for number, row in enumerate(rows)], tmp_path / "two.tsv"
+    )
+    config = configure(tmp_path / "two.tsv", tmp_path / "parts", 16)
+    config = replace(
+        config,
+        ctc=replace(config.ctc, mix=MixConfig(levels=("gender",), skill_eta=0.8)),
+        trainer=replace(config.trainer, evaluate_every=4),
+    )
+    train(replace(config, exp=tmp_path / "whole"))
+    whole = history(tmp_path / "whole")
+    assert len({row["epoch"] for row in whole}) > 1
+    # The first evaluation's losses alone, and no graph: the shares are their softmax.
+    weights = [math.exp(0.8 * whole[0][f"loss/{group}"]) for group in "ab"]
+    assert whole[0]["share/a"] == pytest.approx(weights[0] / sum(weights))
+    train(config)
+    shutil.rmtree(tmp_path / "parts/checkpoints/update_0000016")
+    train(config)
+    first, second = (
+        load_file(tmp_path / exp / "checkpoints/update_0000016/weights.safetensors")
+        for exp in ("whole", "parts")
+    )
+    assert all(torch.equal(first[name], value) for name, value in second.items())
+
+
 def test_cross_entropy_pre_training_writes_the_transcript(spoken_numbers: Path, tmp_path: Path) -> None:
     config = st_config(
         spoken_numbers, tmp_path / "exp", 4, target="text", target_tokenizer={"unit": "character"}
@@ -137,6 +173,40 @@ def test_a_text_encoder_for_other_labels_is_refused(spoken_numbers: Path, st: Pa
         pretrain_siamese.pretrain(
             siamese_config(spoken_numbers, tmp_path / "exp", 2, siamese={"text_from": str(st)})
         )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"inter_layers": (1,)}, r"ctc\.inter_layers is \[1\]"),
+        ({"consistency_weight": 0.2}, r"ctc\.consistency_weight is 0\.2"),
+        ({"blank_alarm": 0.5}, r"ctc\.blank_alarm is 0\.5"),
+    ],
+)
+def test_settings_of_losses_that_speech_translation_lacks_are_refused(
+    spoken_numbers: Path, tmp_path: Path, change: dict[str, Any], says: str
+) -> None:
+    config = st_config(spoken_numbers, tmp_path / "exp", 2)
+    with pytest.raises(InputError, match=f"{says}, and speech translation"):
+        train_st.train(replace(config, ctc=replace(config.ctc, **change)))
+
+
+def test_a_control_with_nothing_to_compare_is_refused(spoken_numbers: Path, tmp_path: Path) -> None:
+    alone = {"weight": 0.0, "shuffled": True}
+    with pytest.raises(InputError, match=r"siamese\.shuffled .* siamese\.weight is 0"):
+        pretrain_siamese.pretrain(siamese_config(spoken_numbers, tmp_path / "exp", 2, siamese=alone))
+
+
+def test_a_text_translator_tells_languages_apart_where_that_is_asked_for(
+    spoken_numbers: Path, tmp_path: Path
+) -> None:
+    labels = {"unit": "character", "language_labels": True}
+    train_mt.train(mt_config(spoken_numbers, tmp_path / "exp", 2, tokenizer=labels))
+    model = load_translator(tmp_path / "exp")
+    assert isinstance(model, TextTranslator)
+    assert model.source.languages.keys() == {"tone"}
+    with pytest.raises(InputError, match=r"target_tokenizer\.language_labels"):
+        st_config(spoken_numbers, tmp_path / "st", 2, target_tokenizer=labels)
 
 
 def test_a_layer_that_the_encoder_lacks_is_refused(spoken_numbers: Path, tmp_path: Path) -> None:

@@ -163,6 +163,18 @@ def test_the_recogniser_is_given_its_own_code(
     assert given == [wanted]
 
 
+def of_two_languages(folder: Path, trained_on: str) -> TextTranslator:
+    """An untrained text translator that tells two source languages apart, saved in a folder."""
+    target = character_tokenizer(["ab c"], TextPolicy())
+    model = TextTranslator(
+        target.with_languages(["grn", "quy"]), target, TextEncoderConfig(width=16, layers=1, heads=2, inner=16),
+        DecoderConfig(width=16, layers=1, heads=2, inner=16),
+    )  # fmt: skip
+    model.languages = (trained_on, "es")
+    save_translator(model, folder)
+    return model
+
+
 @pytest.mark.parametrize(
     ("trained_on", "options", "opening"),
     [
@@ -179,14 +191,7 @@ def test_texts_open_with_the_label_of_their_language(
     options: dict[str, str],
     opening: str | None,
 ) -> None:
-    target = character_tokenizer(["ab c"], TextPolicy())
-    source = target.with_languages(["grn", "quy"])
-    model = TextTranslator(
-        source, target, TextEncoderConfig(width=16, layers=1, heads=2, inner=16),
-        DecoderConfig(width=16, layers=1, heads=2, inner=16),
-    )  # fmt: skip
-    model.languages = (trained_on, "es")
-    save_translator(model, tmp_path / "mt")
+    model = of_two_languages(tmp_path / "mt", trained_on)
     read: list[list[int]] = []
 
     def reading(_: TextTranslator, labels: Any, __: Any) -> list[list[TranslationHypothesis]]:
@@ -195,8 +200,14 @@ def test_texts_open_with_the_label_of_their_language(
 
     monkeypatch.setattr("st.texts.translate_labels", reading)
     open_text_translator(tmp_path / "mt", **options).translate(["ab"])  # type: ignore[arg-type]
-    first = [source.languages[opening]] if opening else []
-    assert read == [[*first, *target.encode("ab")]]
+    first = [model.source.languages[opening]] if opening else []
+    assert read == [[*first, *model.tokenizer.encode("ab")]]
+
+
+def test_a_language_that_our_own_text_translator_does_not_know_is_refused(tmp_path: Path) -> None:
+    of_two_languages(tmp_path / "mt", "")
+    with pytest.raises(InputError, match=r"mt reads grn, quy; --source-language is aym\. Give one of these"):
+        open_text_translator(tmp_path / "mt", source_language="aym", language="quy")
 
 
 @pytest.mark.parametrize("way", ["st", "cascade"])

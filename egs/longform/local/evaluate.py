@@ -5,8 +5,8 @@
 The manifest's rows are the reference's segments. With a model, its words in time are those of the reference texts
 aligned to their own segments, and each segmentation is recognised: the errors of a whole recording are dealt out to the
 reference's utterances, so that segmentations are compared by a paired bootstrap over these. ``--choose`` keeps of each
-segmenter the setting with the fewest word errors, as arms for other recordings; ``--against`` compares the recogniser
-with another.
+segmenter, with overlap and without, the setting with the fewest word errors, as arms for other recordings;
+``--against`` compares the recogniser with another.
 """
 
 from __future__ import annotations
@@ -48,10 +48,15 @@ RIVALS = ("reference", "vad", "fixed")
 
 @dataclass(frozen=True)
 class Arm:
-    """A segmenter with its settings; ``reference`` is the manifest's own."""
+    """A segmenter with its settings, ``overlap_s`` among them; ``reference`` is the manifest's own."""
 
     segmenter: str
     settings: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """What one setting is chosen of."""
+        return f"{self.segmenter} with overlap" if self.settings.get("overlap_s") else self.segmenter
 
     @property
     def name(self) -> str:
@@ -122,7 +127,7 @@ def main() -> int:
         outcome = run_arm(arm, by_audio, words, (transcriber, other), args.segmenter_model)
         outcomes[arm.name] = outcome
         print(f"{arm.name}: {summary(outcome)}", file=sys.stderr, flush=True)
-    write_table(outcomes, {name: arm.segmenter for name, arm in zip(outcomes, arms, strict=True)}, args.out)
+    write_table(outcomes, {name: arm.kind for name, arm in zip(outcomes, arms, strict=True)}, args.out)
     if args.choose:
         choose(arms, outcomes, args.choose)
     return 0
@@ -138,6 +143,9 @@ def run_arm(
     """Cut every recording, recognise it if there is a model, and measure."""
     total = Outcome([], Matches(), Matches(), WordsHit(), Coverage(), 0.0, 0.0, 0.0, {}, {})
     configs: dict[Path, TranscribeConfig] = {}
+    transcriber, other = transcribers
+    given = dict(arm.settings)
+    overlap_s = given.pop("overlap_s", 0.0)
     for audio, rows in by_audio.items():
         reference = [Segment(row.offset_s, row.offset_s + row.duration_s) for row in rows]
         began = time.perf_counter()
@@ -145,13 +153,22 @@ def run_arm(
             segments, seconds = list(reference), measure(audio)
             config = TranscribeConfig(own=OwnSegments(path=audio, recordings={"": reference}))
         else:
-            settings = settings_for(arm.segmenter, **arm.settings)
+            settings = settings_for(arm.segmenter, **given)
+            config = TranscribeConfig(
+                segmenter=arm.segmenter, segments=settings, classifier=classifier, overlap_s=overlap_s
+            )
             clock = Clock(None)
-            segments = [
-                segment for segment, _ in build_segmenter(settings, classifier)(clock.watch(stream(audio)))
-            ]
+            chunks = clock.watch(stream(audio))
+            if not overlap_s:
+                cut = build_segmenter(settings, classifier)(chunks)
+            elif transcriber:
+                cut = chain.from_iterable(listening(transcriber, config).encoded(audio, chunks))
+            else:
+                raise InputError(
+                    f"{arm.name}: where segments overlap, a recogniser parts them. Give --model."
+                )
+            segments = [segment for segment, _ in cut]
             seconds = clock.seconds
-            config = TranscribeConfig(segmenter=arm.segmenter, segments=settings, classifier=classifier)
         total.cutting_s += time.perf_counter() - began
         total.seconds += seconds
         total.segments += segments
@@ -160,7 +177,6 @@ def run_arm(
         total.words += hit_words(words.get(audio, []), segments)
         total.coverage += covered(reference, segments)
         configs[audio] = config
-    transcriber, other = transcribers
     if transcriber:
         began = time.perf_counter()
         heard = {audio: recognised(transcriber, config, audio) for audio, config in configs.items()}
@@ -190,14 +206,19 @@ def scored(
 def recognised(transcriber: Transcriber, config: TranscribeConfig, audio: Path) -> dict[str, str]:
     """The text of a recording under a segmentation: greedily, and with the language model."""
     tokenizer = transcriber.model.tokenizer
-    listener = Transcriber(transcriber.model, transcriber.decoder, config, {})
-    encoded = [each for _, each in chain.from_iterable(listener.encoded(audio, stream(audio))) if each]
+    groups = listening(transcriber, config).encoded(audio, stream(audio))
+    encoded = [each for _, each in chain.from_iterable(groups) if each]
     emissions = [each.emissions for each in encoded]
     decoders = {"greedy": GreedyDecoder(tokenizer.surfaces, tokenizer.blank), "lm": transcriber.decoder}
     return {
         name: "\n".join(row[0].text for row in decode_all(decoder, emissions))
         for name, decoder in decoders.items()
     }
+
+
+def listening(transcriber: Transcriber, config: TranscribeConfig) -> Transcriber:
+    """The same that cuts as ``config`` says."""
+    return Transcriber(transcriber.model, transcriber.decoder, config, {})
 
 
 def summary(outcome: Outcome) -> str:
@@ -209,12 +230,12 @@ def summary(outcome: Outcome) -> str:
     )
 
 
-def write_table(outcomes: Mapping[str, Outcome], segmenters: Mapping[str, str], out: Path) -> None:
+def write_table(outcomes: Mapping[str, Outcome], kinds: Mapping[str, str], out: Path) -> None:
     """A row for each arm, tab-separated; and on stdout in Markdown."""
     rivals = {
-        rival: next(outcomes[name] for name, segmenter in segmenters.items() if segmenter == rival)
+        rival: next(outcomes[name] for name, kind in kinds.items() if kind == rival)
         for rival in RIVALS
-        if rival in segmenters.values()
+        if rival in kinds.values()
     }
     rows: list[dict[str, str]] = []
     for name, outcome in outcomes.items():
@@ -272,12 +293,15 @@ def choose(arms: Sequence[Arm], outcomes: Mapping[str, Outcome], path: Path) -> 
         errors = outcome.scores["lm"].counts("wer").rate if outcome.scores else 0.0
         return errors, -outcome.near.f1
 
-    best: dict[str, list[dict[str, Any]]] = {}
+    best: dict[str, Arm] = {}
     for arm in sorted(arms, key=cost):
         if arm.segmenter != "reference":
-            best.setdefault(arm.segmenter, [arm.settings])
+            best.setdefault(arm.kind, arm)
+    grid: dict[str, list[dict[str, Any]]] = {}
+    for arm in best.values():
+        grid.setdefault(arm.segmenter, []).append(arm.settings)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(best), encoding="utf-8")
+    path.write_text(yaml.safe_dump(grid), encoding="utf-8")
 
 
 if __name__ == "__main__":

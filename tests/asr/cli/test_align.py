@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,12 +14,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.align import AlignConfig, Aligner, SearchConfig
+from asr.align import AlignConfig, AlignedLine, Aligner, Alignment, SearchConfig
+from asr.align.texts import Line
 from asr.cli import main
 from asr.formats import FORMAT_NAMES, read_transcript, write_transcript
 from asr.manifest import Utterance, read_manifest
 from asr.transcribe import Transcriber
-from asr.transcript import Transcript, TranscriptSegment
+from asr.transcript import Gap, Transcript, TranscriptSegment
+from lm.errors import InputError
 
 MINI = Path(__file__).resolve().parents[3] / "egs" / "mini"
 MODEL = MINI / "model"
@@ -152,33 +156,98 @@ def test_a_recording_shorter_than_its_text_has_the_lines_that_are_said(
     assert "not heard, and left out of the output: 5 line(s)" in err
 
 
+def theirs(path: Path, lines: Sequence[Utterance]) -> Path:
+    """Write lines as a linguist has them, in tiers of two speakers, with times of no use."""
+    segments = tuple(
+        TranscriptSegment(start=number, end=number + 0.5, text=line.text, speaker="AB"[number % 2])
+        for number, line in enumerate(lines)
+    )
+    write_transcript(
+        Transcript(recording=path.stem, audio=lines[0].audio, duration=60.0, segments=segments), path
+    )
+    # The tiers as a linguist names them, without ours beside them.
+    path.write_text(path.read_text().replace("loquela-utterance@", "text_").replace("loquela-", "x-"))
+    return path
+
+
+def break_off(path: Path, seconds: float) -> float:
+    """Cut the end off a WAV file, whose header goes on promising it; returns the length that it promises."""
+    whole = path.read_bytes()
+    info = soundfile.info(path)
+    frame = (len(whole) - 44) // info.frames
+    path.write_bytes(whole[: 44 + frame * int(seconds * info.samplerate)])
+    return float(info.duration)
+
+
+def test_of_a_recording_that_breaks_off_what_there_is_is_aligned(
+    talk: tuple[Path, list[Utterance]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, lines = talk
+    end = lines[2].offset_s + lines[2].duration_s + 0.1
+    promised = break_off(path, end)
+    texts = [line.text for line in lines]
+    given = write(tmp_path / "talk.txt", *texts)
+    assert align(path, given, "--format", "json", "--out", tmp_path / "out") == 1
+    err = capsys.readouterr().err
+    assert f"talk.wav ends after {end:.1f} s of {promised:.1f} s" in one_line(err)
+    assert "not heard, and left out of the output: 2 line(s)" in err
+    found = read_transcript(tmp_path / "out" / "talk.json")
+    assert [segment.text for segment in found.segments] == texts[:3]
+    rest = found.gaps[-1]
+    assert rest.reason == f"failed: {found.details['failed']}"
+    assert (rest.start, rest.end) == (pytest.approx(end, abs=0.01), pytest.approx(promised))
+
+
+def test_what_breaks_off_early_needs_no_more_lines_than_it_can_have() -> None:
+    heard, unheard = (
+        AlignedLine(Line(1, segment, (), (), ()), segment, score)
+        for segment, score in ((TranscriptSegment(start=0, end=1, text="x"), s) for s in (-1.0, -math.inf))
+    )
+    whole = Alignment(
+        audio=Path("talk.wav"), duration=600.0, lines=(heard,) * 20 + (unheard,) * 180, decoys=(), heard=(), unknown={},
+        details={},
+    )  # fmt: skip
+    with pytest.raises(InputError, match="20 of 200 lines"):
+        whole.check(-3.0, AlignConfig())
+    lost = Gap(start=600.0, end=3600.0, reason="failed")
+    part = replace(whole, details={"failed": "cut short"}, lost=lost)
+    part.check(-3.0, AlignConfig())
+    with pytest.raises(InputError, match=r"20 of 200 lines.*not whole, either: cut short"):
+        replace(part, lost=replace(lost, end=700.0)).check(-3.0, AlignConfig())
+    few = replace(part, lines=(heard,) * 2 + (unheard,) * 18)
+    with pytest.raises(InputError, match="2 of 20 lines"):
+        few.check(-3.0, AlignConfig())
+
+
+def test_a_foreign_transcript_of_a_recording_that_breaks_off_is_refused(
+    talk: tuple[Path, list[Utterance]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, lines = talk
+    end = lines[1].offset_s + lines[1].duration_s
+    break_off(path, end)
+    other = write(tmp_path / "other.txt", *(line.text for line in reference()[10:20]))
+    assert align(path, other) == 1
+    told = one_line(capsys.readouterr().err)
+    assert "no more than of another recording's" in told
+    assert f"talk.wav ends after {end:.1f} s" in told
+
+
 def test_the_annotations_of_a_linguists_tier_are_lines(
     talk: tuple[Path, list[Utterance]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, lines = talk
-    transcript = Transcript(
-        recording="talk",
-        audio=path,
-        duration=60.0,
-        segments=tuple(
-            TranscriptSegment(start=number, end=number + 0.5, text=line.text, speaker="AB"[number % 2])
-            for number, line in enumerate(lines)
-        ),
-    )
     for name in ("eaf", "TextGrid"):
-        theirs = write_transcript(transcript, tmp_path / f"theirs.{name}")
-        # The tiers as a linguist names them, without ours beside them.
-        theirs.write_text(theirs.read_text().replace("loquela-utterance@", "text_").replace("loquela-", "x-"))
-        assert align(path, theirs) == 1
+        given = theirs(tmp_path / f"theirs.{name}", lines)
+        assert align(path, given) == 1
         assert "Choose with --tier NAME" in one_line(capsys.readouterr().err)
         out = tmp_path / name
-        assert align(path, theirs, "--tier", "text_?", "--format", "json", "--out", out) == 0
+        assert align(path, given, "--tier", "text_?", "--format", "json", "--out", out) == 0
         found = read_transcript(out / "talk.json").segments
         assert [segment.text for segment in found] == [line.text for line in lines]
         speakers = {"A", "B"} if name == "eaf" else {"text_A", "text_B"}
         assert {segment.speaker for segment in found} == speakers
         assert found[-1].start == pytest.approx(lines[-1].offset_s, abs=0.3)
-        assert align(path, theirs, "--tier", "text_A", "--tier", "text_B") == 0
+        assert align(path, given, "--tier", "text_A", "--tier", "text_B") == 0
         assert len(capsys.readouterr().out.splitlines()) == 5
     plain = write(tmp_path / "talk.txt", *(line.text for line in lines))
     assert align(path, plain, "--tier", "text_A") == 1
@@ -329,3 +398,41 @@ def test_a_corpus_is_made_of_what_is_surely_said(tmp_path: Path, capsys: pytest.
     assert "7 utterances" in shown
     assert main(words) == 1
     assert "exists and is kept" in one_line(capsys.readouterr().err)
+
+
+def test_of_a_recording_that_breaks_off_a_corpus_has_what_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "recordings", tmp_path / "out"
+    folder.mkdir()
+    lines = cut(folder / "a.wav", 0, 5)
+    end = lines[2].offset_s + lines[2].duration_s + 0.1
+    break_off(folder / "a.wav", end)
+    write(folder / "a.txt", *(line.text for line in lines))
+    assert main(["corpus", "align", str(folder), "--model", str(MODEL), "--out", str(out)]) == 1
+    assert f"a.wav ends after {end:.1f} s" in one_line(capsys.readouterr().err)
+    assert [row.text for row in read_manifest(out / "manifest.tsv")] == [line.text for line in lines[:3]]
+    assert len(read_manifest(out / "rejected.tsv")) == 2
+
+
+def test_a_corpus_is_made_of_linguists_tiers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for name, first in (("a", 0), ("b", 5)):
+        lines = cut(folder / f"{name}.wav", first, first + 4)
+        theirs(folder / f"{name}.eaf", lines)
+    words = ["corpus", "align", str(folder), "--model", str(MODEL), "--out"]
+    assert main([*words, str(tmp_path / "none")]) == 1
+    err = capsys.readouterr().err
+    for name in "ab":
+        assert f"{name}.eaf" in err
+        write(folder / f"{name}.txt", "he kaiako")  # no transcript, where tiers are asked for
+    assert err.count("Choose with --tier NAME") == 2
+    (folder / "b.eaf").rename(folder / "b.txt")
+    assert main([*words, str(tmp_path / "part"), "--tier", "text_?"]) == 1
+    assert "b.wav: no transcript b.TextGrid" in one_line(capsys.readouterr().err)
+    (folder / "b.txt").rename(folder / "b.eaf")
+    assert main([*words, str(tmp_path / "out"), "--tier", "text_?"]) == 0
+    rows = read_manifest(tmp_path / "out" / "manifest.tsv")
+    assert [row.text for row in rows] == [line.text for line in [*reference()[:4], *reference()[5:9]]]
+    assert [row.speaker for row in rows] == 4 * ["A", "B"]

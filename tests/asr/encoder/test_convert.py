@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from asr.cli import main
@@ -14,7 +16,7 @@ from asr.encoder import build_encoder
 from asr.encoder.assets import asset_files
 from asr.encoder.convert import Layout, convert, difference, write_fairseq
 from asr.encoder.export import CtcHead, export_transformers
-from asr.encoder.fairseq import fairseq_objective, load_fairseq
+from asr.encoder.fairseq import FairseqFile, load_fairseq
 from asr.encoder.layouts import FAIRSEQ
 from asr.encoder.pretrained import load_pretrained, published_objective
 from asr.encoder.published import load_published
@@ -87,7 +89,7 @@ def test_a_pretrained_checkpoint_of_fairseq2(large: bool, tmp_path: Path) -> Non
     assert loaded.encoder.preprocessor == {"do_normalize": large}
     if large == encoder.preprocessor["do_normalize"]:
         same(encoder, loaded.encoder)
-    found = fairseq_objective(tmp_path / "w2v.pt")
+    found = FairseqFile(tmp_path / "w2v.pt").objective()
     assert found.keys() == {
         "quantizer.codevectors", "quantizer.weight_proj.weight", "project_q.weight", "project_hid.weight",
     }  # fmt: skip
@@ -196,6 +198,39 @@ def test_a_recogniser_goes_from_transformers_to_fairseq_and_back_with_its_labels
     assert "Or give --encoder" in capsys.readouterr().err
     assert main([*command, "--encoder"]) == 0
     assert difference(encoder, load_pretrained(tmp_path / "bare")) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("layout", "option"),
+    [
+        ("fairseq", []),
+        ("fairseq", ["--encoder"]),
+        ("fairseq2", ["--encoder"]),
+        ("transformers", []),
+        ("transformers", ["--encoder"]),
+    ],
+)
+def test_the_weights_of_what_is_converted_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Layout, option: list[str]
+) -> None:
+    encoder, head = tiny_encoder("wav2vec2 large", num_attention_heads=1), torch.nn.Linear(32, 6)
+    encoder.preprocessor["do_normalize"] = True
+    source = tmp_path / ("theirs" if layout == "transformers" else "theirs.pt")
+    convert(encoder, CtcHead(head, ("", " ", "a", "b", "c", "d"), 0), source, layout)
+    read: list[Path] = []
+
+    def watching(load: Any) -> Any:
+        def loading(path: Path, *words: Any, **named: Any) -> Any:
+            read.append(path)
+            return load(path, *words, **named)
+
+        return loading
+
+    monkeypatch.setattr("asr.encoder.fairseq.torch.load", watching(torch.load))
+    monkeypatch.setattr("asr.encoder.hub.load_file", watching(load_file))
+    assert main(["convert", str(source), str(tmp_path / "out.pt"), "--to", "fairseq2", *option]) == 0
+    weights = source / "model.safetensors" if layout == "transformers" else source
+    assert read == [weights, tmp_path / "out.pt"]  # the second, to compare
 
 
 def test_our_own_models_are_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

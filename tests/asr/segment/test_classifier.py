@@ -279,6 +279,8 @@ def test_mistakes_are_named(tmp_path: Path, talks: Path) -> None:
         train_segmenter(recipe(tmp_path, tmp_path / "whole.tsv"))
     with pytest.raises(InputError, match="a change of speed moves the segments"):
         recipe(tmp_path, talks, "windows.augment.speeds=[0.9,1.0]")
+    with pytest.raises(InputError, match=r"windows\.mix\.skill_eta: a classifier has no losses by group"):
+        recipe(tmp_path, talks, "windows.mix.levels=[language]", "windows.mix.skill_eta=0.5")
     with pytest.raises(InputError, match="num_heads is 5"):
         train_segmenter(recipe(tmp_path, talks, "classifier.num_layers=1", "classifier.num_heads=5"))
     with pytest.raises(InputError, match="has 2 layers; got 4"):

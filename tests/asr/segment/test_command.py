@@ -16,8 +16,9 @@ from asr.formats import read_transcript
 from asr.formats.eaf import read_eaf
 from asr.formats.textgrid import read_textgrid
 from asr.model import CTCModel, save_model
-from asr.segment import RECOGNISED, SEGMENTERS, OwnSegments
+from asr.segment import RECOGNISED, SEGMENTERS, OwnSegments, VadConfig, build_segmenter
 from asr.segment.files import FORMATS
+from asr.segment.recording import segment_recording
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from tests.asr.segment.sounds import RATE, lay, silence, speech
@@ -113,6 +114,25 @@ def test_a_bad_file_is_named_and_the_others_are_done(
     assert segment(tmp_path, "--format", "yaml", "--out", tmp_path / "out") == 1
     assert "empty.wav is empty" in one_line(capsys.readouterr().err)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["talk.yaml"]
+
+
+def test_of_a_recording_that_breaks_off_what_can_be_read_is_cut(
+    talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "whole.wav").write_bytes(talk.read_bytes())
+    talk.write_bytes(talk.read_bytes()[: 44 + 2 * RATE * 5])  # its header goes on promising 9 s
+    assert segment(tmp_path, "--format", ",".join(FORMATS), "--out", tmp_path / "out") == 1
+    assert "talk.wav ends after 5.0 s of 9.0 s" in one_line(capsys.readouterr().err)
+    for form in FORMATS:
+        found, whole = (
+            OwnSegments.read(tmp_path / "out" / f"{name}.{form}").of(talk.with_stem(name))
+            for name in ("talk", "whole")
+        )
+        assert len(whole) == 2
+        assert [(each.start, each.end) for each in found] == [(whole[0].start, whole[0].end)]
+    made = segment_recording(talk, build_segmenter(VadConfig()))
+    (lost,) = made.gaps
+    assert (lost.start, lost.end, lost.reason) == (5.0, 9.0, f"failed: {made.details['failed']}")
 
 
 def test_silence_gives_empty_files(tmp_path: Path) -> None:
