@@ -24,7 +24,7 @@ from asr.edits import Counts, error_counts
 from asr.frames import frames_needed, seconds_to_samples
 from asr.loss import blank_ratio, consistency_loss, ctc_loss
 from asr.manifest import Utterance
-from asr.mixing import Group, GroupLosses, MixConfig, Mixture
+from asr.mixing import Group, GroupLosses, MixConfig, Mixed, Mixture
 from asr.model import CTCModel, Emissions, save_model
 from asr.trainer import StepOutput
 from asr.watchdog import Watch
@@ -93,7 +93,7 @@ class CtcBatch:
     """(N,)."""
 
 
-class CtcTask:
+class CtcTask(Mixed):
     """Fine-tuning with CTC, on one view of each utterance or on two that must agree."""
 
     def __init__(
@@ -264,18 +264,6 @@ class CtcTask:
         if len(by_group) > 1:
             row |= {f"cer/{'/'.join(group)}": counts.rate for group, counts in by_group.items()}
         return row | self.mixture.learn(losses.by_group())
-
-    def tables(self) -> dict[str, str]:
-        """What was drawn of each group."""
-        return self.mixture.tables()
-
-    def state(self) -> dict[str, Any]:
-        """The mixture's."""
-        return self.mixture.state()
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
-        self.mixture.load_state(state)
 
     def fingerprint(self) -> dict[str, Any]:
         """Labels, encoder, loss, seed and training utterances."""

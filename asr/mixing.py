@@ -287,3 +287,21 @@ class Mixture:
     def _edge(self, source: Group, target: Group) -> float:
         given = self.config.skill_graph.get(source[-1], {})
         return given.get(target[-1], 1.0 if source == target else 0.0)
+
+
+class Mixed:
+    """What a task of the trainer says of its mixture."""
+
+    mixture: Mixture
+
+    def tables(self) -> dict[str, str]:
+        """What was drawn of each group."""
+        return self.mixture.tables()
+
+    def state(self) -> dict[str, Any]:
+        """The mixture's."""
+        return self.mixture.state()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.mixture.load_state(state)

@@ -24,7 +24,7 @@ from asr.config import to_mapping
 from asr.encoder.saved import save_encoder
 from asr.frames import seconds_to_samples
 from asr.manifest import Utterance
-from asr.mixing import Group, MixConfig, Mixture, group_of, warn_of_lost_groups
+from asr.mixing import Group, MixConfig, Mixed, Mixture, group_of, warn_of_lost_groups
 from asr.pretrain.objectives import Outcome, PretrainModel
 from asr.trainer import StepOutput, Task
 from asr.watchdog import Watch
@@ -58,7 +58,7 @@ class AudioBatch:
     """(N,)."""
 
 
-class PretrainTask:
+class PretrainTask(Mixed):
     """An encoder and an objective on untranscribed audio."""
 
     def __init__(
@@ -168,18 +168,6 @@ class PretrainTask:
             )
             outcomes.append(model(batch.waveforms.to(device), batch.num_samples.to(device)))
         return together(outcomes)
-
-    def tables(self) -> dict[str, str]:
-        """What was drawn of each group."""
-        return self.mixture.tables()
-
-    def state(self) -> dict[str, Any]:
-        """The mixture's."""
-        return self.mixture.state()
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
-        self.mixture.load_state(state)
 
     def fingerprint(self) -> dict[str, Any]:
         """Encoder, objective, data settings, seed and training utterances."""

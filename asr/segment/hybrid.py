@@ -20,6 +20,20 @@ from lm.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
+class DetectedConfig:
+    """Whose pauses are those of webrtcvad."""
+
+    mode: int = 1
+    """Aggressiveness of webrtcvad, 0 (keeps most) to 3."""
+    frame_ms: int = 30
+    """Length of one decision: 10, 20 or 30."""
+
+    def __post_init__(self) -> None:
+        check_frame(self.frame_ms)
+        check_mode(self.mode)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DividedConfig:
     """Divide and conquer at the longest pause (SRPOL: Potapczyk and Przybysz, IWSLT 2020).
 
@@ -37,18 +51,12 @@ class DividedConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DacConfig(DividedConfig):
+class DacConfig(DividedConfig, DetectedConfig):
     """With the pauses of webrtcvad."""
 
-    mode: int = 1
-    """Aggressiveness of webrtcvad, 0 (keeps most) to 3."""
-    frame_ms: int = 30
-    """Length of one decision: 10, 20 or 30."""
-
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_frame(self.frame_ms)
-        check_mode(self.mode)
+        DividedConfig.__post_init__(self)
+        DetectedConfig.__post_init__(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,18 +88,12 @@ class WalkedConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HybridConfig(WalkedConfig):
+class HybridConfig(WalkedConfig, DetectedConfig):
     """With the pauses of webrtcvad."""
 
-    mode: int = 1
-    """Aggressiveness of webrtcvad, 0 (keeps most) to 3."""
-    frame_ms: int = 30
-    """Length of one decision: 10, 20 or 30."""
-
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_frame(self.frame_ms)
-        check_mode(self.mode)
+        WalkedConfig.__post_init__(self)
+        DetectedConfig.__post_init__(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from asr.config import to_mapping
 from asr.frames import FrameGrid, seconds_to_samples
 from asr.importers.measure import measure
 from asr.manifest import Utterance
-from asr.mixing import MixConfig, Mixture
+from asr.mixing import MixConfig, Mixed, Mixture
 from asr.segment.classifier import FrameClassifier, save_classifier
 from asr.segment.sound import FloatArray
 from asr.trainer import StepOutput
@@ -142,7 +142,7 @@ def frame_targets(
     return targets
 
 
-class SegmenterTask:
+class SegmenterTask(Mixed):
     """A classifier of frames on windows of long recordings."""
 
     def __init__(
@@ -229,18 +229,6 @@ class SegmenterTask:
             "recall": right / max(1.0, wanted_all),
             "speech_found": found_all / max(1, frames),
         }
-
-    def tables(self) -> dict[str, str]:
-        """What was drawn of each group."""
-        return self.mixture.tables()
-
-    def state(self) -> dict[str, Any]:
-        """The mixture's."""
-        return self.mixture.state()
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
-        self.mixture.load_state(state)
 
     def fingerprint(self) -> dict[str, Any]:
         """Encoder, layers, windows, seed and training segments."""
