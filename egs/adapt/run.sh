@@ -2,11 +2,12 @@
 # What pretraining buys when labels are few: an encoder from scratch, pretrained on other languages,
 # pretrained on the target's own audio, or on the one and then the other; then CTC on 10 minutes,
 # an hour or all of the target's labels, several seeds, the same number of updates for every arm.
-# Then what pseudo-labels add, and what labels of another language do, however they are mixed.
+# Then what pseudo-labels add, and what labels of another language do, however they are mixed; last, the best of it under
+# the corpus's own, longer recipe.
 # --killkan, --mboshi and --storybooks are the corpora's folders; --target is killkan or mboshi.
 set -euo pipefail
 cd "$(dirname "$0")"
-stage=1 stop_stage=8
+stage=1 stop_stage=10
 target=killkan
 killkan=../../../shared/corpora/killkan
 mboshi=../../../shared/corpora/mboshi
@@ -19,6 +20,7 @@ teacher=source_target # the arm that labels what has no labels
 gold="10 60"          # minutes of labels that self-training begins with
 keep=0.7              # share of the pseudo-labels that the student learns from, the surest
 mixes="proportional temperature uniform skill"
+scratch=              # recogniser that the last stage compares with (default: what ../TARGET trained, or ships)
 . ./path.sh
 . "$ROOT/egs/parse_options.sh"
 case $target in
@@ -138,4 +140,17 @@ fi
 if at 8 "score: the mixtures against the target alone"; then
     python local/table.py "$exp" "data/$target.tsv" --labels 10 --seeds "$seeds" --base "$teacher" \
         --arms "$teacher mixed.${mixes// / mixed.}"
+fi
+if at 9 "the corpus's own recipe, on all labels, from an encoder of its size that has heard the target's audio"; then
+    width=$(python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["encoder"]["width"])' "../$target/conf/ctc.yaml")
+    pretrain "$exp/pretrain/adapted" "data/target.$target.tsv" "$((updates + updates / 2))" encoder.width="$width"
+    python -m recipes.finetune_ctc "../$target/conf/ctc.yaml" manifest="data/$target.tsv" exp="$exp/adapted/all.1" \
+        encoder.kind=saved encoder.source="$exp/pretrain/adapted" encoder.shrink=true
+    python -m recipes.decode_ctc "$exp/adapted/all.1" "data/$target.tsv" --split test --out "$exp/adapted/all.1/test.tsv"
+fi
+if at 10 "score: against the recipe from scratch"; then
+    [[ -n $scratch ]] || for scratch in "../$target/exp/ctc" "../$target/model"; do [[ ! -d $scratch ]] || break; done
+    python -m recipes.decode_ctc "$scratch" "data/$target.tsv" --split test --out "$exp/scratch/all.1/test.tsv"
+    cp "$exp/adapted/all.1/tokenizer.json" "$exp/scratch/all.1/"
+    python local/table.py "$exp" "data/$target.tsv" --arms "scratch adapted" --labels all --seeds 1 --base scratch
 fi
