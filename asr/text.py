@@ -126,7 +126,7 @@ class TextPolicy:
         Raises:
             InputError: it cannot be read, or holds none.
         """
-        path = next((file for file in (path / TOKENIZER, path / "model" / TOKENIZER) if file.is_file()), path)
+        path = tokenizer_file(path)
         try:
             values = json.loads(path.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError) as error:
@@ -138,6 +138,11 @@ class TextPolicy:
         if not isinstance(values, dict):
             raise InputError(f"{path} holds no text policy. Give a model folder or its {TOKENIZER}.")
         return cls.from_dict(values)
+
+
+def tokenizer_file(path: Path) -> Path:
+    """The ``tokenizer.json`` of a model or experiment folder; any other path is itself."""
+    return next((file for file in (path / TOKENIZER, path / "model" / TOKENIZER) if file.is_file()), path)
 
 
 @cache

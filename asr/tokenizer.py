@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.text import TextPolicy
+from lm.corpus import Splitter, piece_of
 from lm.errors import InputError
 
 BLANK = "<blank>"
@@ -69,6 +70,24 @@ class Tokenizer:
             surfaces=(*self.surfaces, *[""] * len(codes)),
             languages={code: first + place for place, code in enumerate(codes)},
         )
+
+    def splitter(self) -> Splitter:
+        """How it cuts texts, for n-grams of pieces.
+
+        Raises:
+            InputError: its labels are no sentence pieces.
+        """
+        if self.sentencepiece is None:
+            raise InputError(
+                "n-grams of pieces: this tokenizer's labels are letters, or its sentencepiece model is not with it. "
+                "Give a tokenizer with one, or build n-grams of characters."
+            )
+
+        def split(text: str) -> list[str]:
+            written = [self.surfaces[label] for label in self.spell(text) if label != UNKNOWN]
+            return [piece_of(surface) for surface in written if surface]
+
+        return Splitter(tuple(sorted({piece_of(surface) for surface in self.surfaces if surface})), split)
 
     @property
     def between(self) -> list[int]:

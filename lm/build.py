@@ -13,15 +13,15 @@ from typing import Any
 
 from lm.arpa import read_counts, write_arpa
 from lm.binary import arpa_to_binary
-from lm.corpus import SentenceSet, alphabet_of, characters_of, repeated, words_of
+from lm.corpus import SentenceSet, Splitter, alphabet_of, characters_of, repeated, words_of
 from lm.errors import InputError
-from lm.folder import write_description
+from lm.folder import UNITS, write_description
 from lm.kneser_ney import FALLBACK_DISCOUNTS, check_options, estimate
 
 _FILES = {
     "lm.json",
     "training.hashes",
-    *(f"{unit}.{kind}" for unit in ("word", "character") for kind in ("arpa", "bin")),
+    *(f"{unit}.{kind}" for unit in UNITS for kind in ("arpa", "bin")),
 }
 """What an LM folder holds."""
 
@@ -48,21 +48,25 @@ def build_language_model(
     *,
     word_order: int = 3,
     character_order: int = 6,
+    piece_order: int = 0,
     word_prune: Sequence[int] = (0,),
     character_prune: Sequence[int] = (0,),
+    piece_prune: Sequence[int] = (0,),
+    splitter: Splitter | None = None,
     open_vocabulary: bool = True,
     fallback: Sequence[float] | None = FALLBACK_DISCOUNTS,
     binary: bool = False,
     policy: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> BuildReport:
-    """Estimate a word and a character model and write their folder; ``lm.json`` comes last.
+    """Estimate a word, a character and a piece model and write their folder; ``lm.json`` comes last.
 
     Args:
         sentences: normalised text, one sentence each.
         out: the folder; made where missing.
-        word_order, character_order: longest n-gram, 2 or more; 0 leaves the model out.
-        word_prune, character_prune: `lm.kneser_ney.estimate`'s ``prune``.
+        word_order, character_order, piece_order: longest n-gram, 2 or more; 0 leaves the model out.
+        word_prune, character_prune, piece_prune: `lm.kneser_ney.estimate`'s ``prune``.
+        splitter: makes the pieces of the piece model.
         open_vocabulary: the word model gives ``<unk>`` all the mass that smoothing frees among
             unigrams, as `LanguageModel.open_word_log_prob` needs; False gives it one word's
             share, as lmplz does unless told otherwise.
@@ -79,11 +83,19 @@ def build_language_model(
         raise InputError(
             "text: no sentence in it. Give text with at least one sentence that the text policy keeps."
         )
-    if not word_order and not character_order:
-        raise InputError("word order 0 and character order 0 leave nothing to build. Give one of them.")
+    if not word_order and not character_order and not piece_order:
+        raise InputError(
+            "orders of 0 leave nothing to build. Give --word-order, or the order of another unit."
+        )
+    if piece_order and not splitter:
+        raise InputError(
+            "n-grams of pieces need what splits texts into pieces. Give the recogniser's tokenizer."
+        )
+    pieces = [splitter.split(text) for text in texts] if piece_order and splitter else []
     plans = {
         "word": (word_order, word_prune, [words_of(text) for text in texts], not open_vocabulary),
         "character": (character_order, character_prune, [characters_of(text) for text in texts], True),
+        "piece": (piece_order, piece_prune, pieces, True),
     }
     for order, prune, _, _ in plans.values():
         if order:
@@ -104,6 +116,8 @@ def build_language_model(
             arpa_to_binary(arpa, arpa.with_suffix(".bin"))
             arpa.unlink()
         description[unit] = {"file": f"{unit}.bin" if binary else arpa.name, "order": order}
+        if unit == "piece" and splitter:
+            description[unit]["pieces"] = list(splitter.pieces)
     _write(out / "training.hashes", SentenceSet.of(texts).to_bytes())
     description |= {
         "training": {

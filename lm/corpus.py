@@ -1,4 +1,4 @@
-"""Sentences for a language model: from files, as words, as characters."""
+"""Sentences for a language model: from files, as words, as characters, as pieces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 from lm.errors import InputError
 
 SPACE = "▁"
-"""Token of the word boundary in a character model (U+2581, as in sentencepiece)."""
+"""Token of the word boundary in a character model, and the beginning of a word's first piece (U+2581, as in
+sentencepiece)."""
 
 SPECIALS = ("<unk>", "<s>", "</s>")
 """Tokens that a model holds besides the text's own, and that no text may hold."""
@@ -66,6 +67,25 @@ def characters_of(sentence: str) -> list[str]:
     ['ñ', 'a', '▁', 'n', 'i']
     """
     return [SPACE if character == " " else character for character in " ".join(sentence.split())]
+
+
+def piece_of(written: str) -> str:
+    """Token of a piece model for the piece that writes this.
+
+    >>> piece_of(" ma")
+    '▁ma'
+    """
+    return written.replace(" ", SPACE)
+
+
+@dataclass(frozen=True)
+class Splitter:
+    """How a recogniser cuts texts into its sentence pieces."""
+
+    pieces: tuple[str, ...]
+    """All that it has, sorted, as `piece_of` writes them."""
+    split: Callable[[str], list[str]]
+    """Pieces of a sentence; what none writes is left out."""
 
 
 def alphabet_of(sentences: Iterable[str]) -> str:

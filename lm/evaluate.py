@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lm.corpus import characters_of, repeated, words_of
+from lm.corpus import Splitter, characters_of, repeated, words_of
 from lm.errors import InputError
 from lm.folder import LanguageModel
 from lm.ngram import NgramModel
@@ -44,6 +44,17 @@ class CharacterScore:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PieceScore:
+    """The piece model on a text as its tokenizer splits it; the end of a sentence counts as one piece."""
+
+    order: int
+    perplexity: float
+    bits_per_character: float
+    """Comparable with the character model's: of characters with spaces, the end of a sentence as one."""
+    unknown_pieces: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What `evaluate` found."""
 
@@ -57,23 +68,33 @@ class Evaluation:
     """Sentences that the model was trained on (a leak, or formulas); None where unknown."""
     word: WordScore | None
     character: CharacterScore | None
+    piece: PieceScore | None = None
+    """None also where nothing was given that splits the text into pieces."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)
 
 
-def evaluate(model: LanguageModel, sentences: Sequence[str], *, top: int = 10) -> Evaluation:
+def evaluate(
+    model: LanguageModel, sentences: Sequence[str], *, top: int = 10, splitter: Splitter | None = None
+) -> Evaluation:
     """Score a text that has been normalised by the model's own policy.
 
     Args:
         top: how many of the most frequent unknown words to name.
+        splitter: splits the text for the piece model.
     Raises:
-        InputError: there is no sentence.
+        InputError: there is no sentence, or the splitter's pieces are not the model's.
     """
     if not sentences:
         raise InputError(
             "text: no sentence in it. Give text with at least one sentence that the text policy keeps."
+        )
+    if model.piece and splitter and model.pieces and model.pieces != splitter.pieces:
+        raise InputError(
+            f"language model {model.path} has n-grams of another tokenizer's pieces. "
+            "Give the tokenizer that it was built with."
         )
     return Evaluation(
         sentences=len(sentences),
@@ -83,6 +104,7 @@ def evaluate(model: LanguageModel, sentences: Sequence[str], *, top: int = 10) -
         training_sentences=sum(s in model.training for s in sentences) if model.training else None,
         word=_score_words(model, model.word, sentences, top) if model.word else None,
         character=_score_characters(model.character, sentences) if model.character else None,
+        piece=_score_pieces(model.piece, sentences, splitter) if model.piece and splitter else None,
     )
 
 
@@ -118,16 +140,32 @@ def _score_words(model: LanguageModel, words: NgramModel, sentences: Sequence[st
 
 
 def _score_characters(model: NgramModel, sentences: Sequence[str]) -> CharacterScore:
-    total, num_tokens = 0.0, 0
-    unknown: Counter[str] = Counter()
-    for sentence in sentences:
-        tokens = characters_of(sentence)
-        total += sum(model.log_probs(tokens))
-        num_tokens += len(tokens) + 1
-        unknown.update(token for token in tokens if token not in model)
+    total, num_tokens, unknown = _score_tokens(model, map(characters_of, sentences))
     return CharacterScore(
         order=model.order,
         perplexity=math.exp(-total / num_tokens),
         bits_per_character=-total / num_tokens / math.log(2),
-        unknown_characters=dict(sorted(unknown.items())),
+        unknown_characters=unknown,
     )
+
+
+def _score_pieces(model: NgramModel, sentences: Sequence[str], splitter: Splitter) -> PieceScore:
+    total, num_tokens, unknown = _score_tokens(model, map(splitter.split, sentences))
+    num_characters = sum(len(characters_of(sentence)) + 1 for sentence in sentences)
+    return PieceScore(
+        order=model.order,
+        perplexity=math.exp(-total / num_tokens),
+        bits_per_character=-total / num_characters / math.log(2),
+        unknown_pieces=unknown,
+    )
+
+
+def _score_tokens(model: NgramModel, sentences: Iterable[Sequence[str]]) -> tuple[float, int, dict[str, int]]:
+    """Natural log-probability of sentences, their tokens with an end for each, and the unknown ones counted."""
+    total, num_tokens = 0.0, 0
+    unknown: Counter[str] = Counter()
+    for tokens in sentences:
+        total += sum(model.log_probs(tokens))
+        num_tokens += len(tokens) + 1
+        unknown.update(token for token in tokens if token not in model)
+    return total, num_tokens, dict(sorted(unknown.items()))

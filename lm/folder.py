@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lm.corpus import SPACE, SPECIALS, SentenceSet, read_sentences
 from lm.errors import InputError
@@ -24,17 +24,22 @@ FORMAT = 1
 MODEL_SUFFIXES = (".arpa", ".arpa.gz", ".bin", ".binary", ".klm")
 """Endings of bare model files in a folder without ``lm.json`` (as pyctcdecode writes them)."""
 
-Unit = Literal["word", "character"]
-Units = Literal["both", "word", "character"]
-"""Which n-grams of a language model are used."""
+Unit = Literal["word", "character", "piece"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
+Units = Literal["both", "word", "character", "piece"]
+"""Which n-grams of a language model are used; ``both``: all that it has."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModel:
-    """Word and character n-grams of one language, either of which may be missing."""
+    """Word, character and piece n-grams of one language, any of which may be missing."""
 
     word: NgramModel | None
     character: NgramModel | None
+    piece: NgramModel | None = None
+    """Its tokens are a recogniser's sentence pieces, their spaces as ``▁``."""
+    pieces: tuple[str, ...] = ()
+    """All pieces of that recogniser, as its tokens are; empty without such a model, or where unknown."""
     vocabulary: tuple[str, ...] = ()
     """Words of the word model, sorted; empty without one."""
     alphabet: str
@@ -54,7 +59,7 @@ class LanguageModel:
         Args:
             path: the folder; or the file; or a folder without ``lm.json`` that holds one such file.
             unit: what the tokens of a bare file are; None takes them for characters where each is one and ``▁`` is
-                among them, which is said on standard error.
+                among them, and for pieces where some are longer and begin with ``▁``, which is said on standard error.
         Raises:
             InputError: something is missing, altered or not what it should be; names the file.
         """
@@ -82,20 +87,23 @@ class LanguageModel:
         return self.character or (spelling_model(self.vocabulary) if self.vocabulary else None)
 
     def only(self, units: Units) -> LanguageModel:
-        """This language model with only the word or only the character model.
+        """This language model with only one of its models.
 
         Raises:
             InputError: it has no such model.
         """
         if units == "both":
             return self
-        if (self.word if units == "word" else self.character) is None:
+        if getattr(self, units) is None:
             raise InputError(
                 f"language model {self.path} has no {units} model. Build it with --{units}-order."
             )
-        if units == "word":
-            return replace(self, character=None)
-        return replace(self, word=None, vocabulary=())
+        others: dict[str, Any] = {unit: None for unit in UNITS if unit != units}
+        if units != "word":
+            others["vocabulary"] = ()
+        if units != "piece":
+            others["pieces"] = ()
+        return replace(self, **others)
 
     def open_word_log_prob(self, state: State, word: str) -> tuple[State, float]:
         """The word model's state after ``word`` and its natural log-probability, whatever the word.
@@ -138,7 +146,7 @@ class LanguageModel:
 
 def write_description(folder: Path, description: Mapping[str, Any]) -> None:
     """Write ``lm.json`` with the checksums of the files it names, whole or not at all."""
-    files = [description[unit]["file"] for unit in ("word", "character", "training") if description.get(unit)]
+    files = [description[unit]["file"] for unit in (*UNITS, "training") if description.get(unit)]
     whole = {"format": FORMAT, **description, "sha256": {name: _sha256(folder / name) for name in files}}
     partial = folder / "lm.json.partial"
     partial.write_text(json.dumps(whole, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
@@ -166,6 +174,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         "sha256": (dict,),
         "word": (dict, type(None)),
         "character": (dict, type(None)),
+        "piece": (dict, type(None)),
         "training": (dict, type(None)),
         "policy": (dict, type(None)),
         "decoding": (dict, type(None)),
@@ -206,7 +215,7 @@ def _load_folder(folder: Path) -> LanguageModel:
     description = read_description(folder)
     sums = description["sha256"]
     files: dict[str, Path] = {}
-    for unit in ("word", "character", "training"):
+    for unit in (*UNITS, "training"):
         if not description.get(unit):
             continue
         name = description[unit].get("file")
@@ -226,6 +235,8 @@ def _load_folder(folder: Path) -> LanguageModel:
         word=word,
         vocabulary=_words(word.vocabulary) if word else (),
         character=NgramModel.load(files["character"]) if "character" in files else None,
+        piece=NgramModel.load(files["piece"]) if "piece" in files else None,
+        pieces=tuple(description["piece"].get("pieces", ())) if "piece" in files else (),
         alphabet=description["alphabet"],
         policy=description["policy"],
         decoding=description["decoding"],
@@ -244,19 +255,19 @@ def _load_file(path: Path, unit: Unit | None) -> LanguageModel:
             raise
         tokens = _words(read_sentences([unigrams]))
     if unit is None:
-        unit = "character" if SPACE in tokens and all(len(token) == 1 for token in tokens) else "word"
-        if unit == "character":
-            print(
-                f"language model {path}: its tokens are single characters, and are read as such",
-                file=sys.stderr,
-            )
-    characters = {character for token in tokens for character in token} - {
-        SPACE if unit == "character" else " "
-    }
+        unit = "word"
+        if SPACE in tokens and all(len(token) == 1 for token in tokens):
+            unit, seen = "character", "are single characters"
+        elif any(token.startswith(SPACE) and token != SPACE for token in tokens):
+            unit, seen = "piece", f"begin with {SPACE}, as sentence pieces do"
+        if unit != "word":
+            print(f"language model {path}: its tokens {seen}, and are read as such", file=sys.stderr)
+    characters = {character for token in tokens for character in token} - {" " if unit == "word" else SPACE}
     return LanguageModel(
         word=model if unit == "word" else None,
         vocabulary=tokens if unit == "word" else (),
         character=model if unit == "character" else None,
+        piece=model if unit == "piece" else None,
         alphabet="".join(sorted(characters | {" "})),
         path=path,
     )

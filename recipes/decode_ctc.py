@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
@@ -23,7 +23,7 @@ from asr.formats.files import write_whole
 from asr.manifest import Utterance, read_manifest, total_hours
 from asr.transcribe import device_named, open_model, tuned_search
 from lm.errors import InputError
-from lm.folder import LanguageModel
+from lm.folder import LanguageModel, Units
 
 DECODED_TOGETHER = 64
 """Utterances that are decoded at once, where the engine can: a step costs a GPU the same for one and for many."""
@@ -47,7 +47,7 @@ def main() -> int:
     )
     parser.add_argument(
         "--units",
-        choices=("both", "word", "character"),
+        choices=get_args(Units),
         help="which n-grams of the language model to use (default: as tuned)",
     )
     parser.add_argument(

@@ -14,6 +14,7 @@ from asr.cli import lm_tune
 
 if TYPE_CHECKING:
     from asr.text import TextPolicy
+    from lm.corpus import Splitter
     from lm.evaluate import Evaluation
 
 HELP = "build, evaluate and tune language models"
@@ -25,7 +26,8 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     text = parser.add_argument_group("text policy")
     text.add_argument(
         "--policy", type=Path, metavar="PATH",
-        help="a model folder, a tokenizer.json or a policy's own JSON (default policy if none)",
+        help="a model folder, a tokenizer.json or a policy's own JSON (default policy if none); "
+        "with --piece-order one of the first two, whose pieces the texts are split into",
     )  # fmt: skip
     models = parser.add_argument_group("models")
     models.add_argument(
@@ -36,12 +38,16 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         help="words in the longest n-gram; 0: none (default 3)",
     )
     models.add_argument(
-        "--character-order", "--char-order", type=int, default=6, metavar="N",
-        help="characters in the longest n-gram; 0: none (default 6)",
+        "--character-order", "--char-order", type=int, metavar="N",
+        help="characters in the longest n-gram; 0: none (default 6, and 0 with --piece-order)",
     )  # fmt: skip
-    for unit in ("word", "character"):
+    models.add_argument(
+        "--piece-order", type=int, default=0, metavar="N",
+        help="sentence pieces of --policy in the longest n-gram; 0: none (default 0)",
+    )  # fmt: skip
+    for unit in ("word", "character", "piece"):
         models.add_argument(
-            "--prune" if unit == "word" else "--character-prune",
+            "--prune" if unit == "word" else f"--{unit}-prune",
             type=int, nargs="+", default=[0], metavar="N",
             help=f"leave out {unit} n-grams seen N times or fewer; one N per order, the last for all longer",
         )  # fmt: skip
@@ -65,16 +71,26 @@ def build(args: argparse.Namespace) -> int:
     """Build an LM folder; prints what was built."""
     from asr.text import TextPolicy
     from lm.build import build_language_model
+    from lm.errors import InputError
     from lm.kneser_ney import FALLBACK_DISCOUNTS
 
     policy = TextPolicy.read(args.policy) if args.policy else TextPolicy()
+    if args.piece_order and not args.policy:
+        raise InputError(
+            "--piece-order splits the texts into a recogniser's pieces. "
+            "Give --policy with its folder or tokenizer.json."
+        )
+    default_order = 0 if args.piece_order else 6  # the pieces take the characters' place
     report = build_language_model(
         _read_text(args, policy),
         args.out,
         word_order=args.word_order,
-        character_order=args.character_order,
+        character_order=default_order if args.character_order is None else args.character_order,
+        piece_order=args.piece_order,
         word_prune=args.prune,
         character_prune=args.character_prune,
+        piece_prune=args.piece_prune,
+        splitter=_splitter(args.policy) if args.piece_order else None,
         open_vocabulary=not args.closed_vocabulary,
         fallback=None if args.no_fallback else FALLBACK_DISCOUNTS,
         binary=args.binary,
@@ -104,8 +120,15 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--unit",
-        choices=("word", "character"),
-        help="what the tokens of a bare file are (default: characters if each is one and ▁ is among them)",
+        choices=("word", "character", "piece"),
+        help="what the tokens of a bare file are (default: characters if each is one and ▁ is among them, pieces if "
+        "some begin with ▁)",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="PATH",
+        help="a model folder or tokenizer.json, to split the text for n-grams of pieces, which are left out without it",
     )
     _add_text_arguments(parser, "text to score")
     output = parser.add_argument_group("output")
@@ -116,6 +139,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
 def evaluate(args: argparse.Namespace) -> int:
     """Score a text; prints perplexities and unknown words."""
     from asr.text import TextPolicy
+    from lm.errors import InputError
     from lm.evaluate import evaluate
     from lm.folder import LanguageModel
 
@@ -123,7 +147,15 @@ def evaluate(args: argparse.Namespace) -> int:
     if model.policy is None:
         print(f"{args.lm} does not say its text policy; the default is used", file=sys.stderr)
     policy = TextPolicy.from_dict(model.policy) if model.policy is not None else TextPolicy()
-    result = evaluate(model, _read_text(args, policy), top=args.top)
+    if model.piece and not args.tokenizer:
+        if not model.word and not model.character:
+            raise InputError(
+                f"language model {args.lm} has n-grams of pieces alone, for which the text must be split. "
+                "Give --tokenizer with the recogniser's folder or tokenizer.json."
+            )
+        print(f"{args.lm}: n-grams of pieces are left out; give --tokenizer", file=sys.stderr)
+    splitter = _splitter(args.tokenizer) if args.tokenizer else None
+    result = evaluate(model, _read_text(args, policy), top=args.top, splitter=splitter)
     lm_tune.warn_of_training(result.training_sentences or 0, result.sentences)
     if args.json:
         print(
@@ -144,7 +176,7 @@ class _Command:
 
 
 COMMANDS = {
-    "build": _Command("estimate word and character n-grams from text", add_build_arguments, build),
+    "build": _Command("estimate word, character and piece n-grams from text", add_build_arguments, build),
     "eval": _Command("perplexity and unknown words of a text", add_eval_arguments, evaluate),
     "tune": _Command(lm_tune.HELP, lm_tune.add_arguments, lm_tune.run),
 }
@@ -187,6 +219,13 @@ def _read_text(args: argparse.Namespace, policy: TextPolicy) -> list[str]:
     return normalised(sentences, policy)
 
 
+def _splitter(path: Path) -> Splitter:
+    from asr.text import tokenizer_file
+    from asr.tokenizer import Tokenizer
+
+    return Tokenizer.load(tokenizer_file(path)).splitter()
+
+
 def _table(result: Evaluation, policy: str) -> list[str]:
     lines = [
         f"text policy            {policy}",
@@ -212,5 +251,12 @@ def _table(result: Evaluation, policy: str) -> list[str]:
             f"character {character.order}-gram       perplexity {character.perplexity:.3f}, "
             f"{character.bits_per_character:.4f} bits per character",
             f"unknown characters     {unknown or 'none'}",
+        ]
+    if piece := result.piece:
+        unknown = ", ".join(f"{token} {count}" for token, count in piece.unknown_pieces.items())
+        lines += [
+            f"piece {piece.order}-gram           perplexity {piece.perplexity:.3f}, "
+            f"{piece.bits_per_character:.4f} bits per character",
+            f"unknown pieces         {unknown or 'none'}",
         ]
     return lines

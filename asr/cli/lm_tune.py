@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from asr.decode import Hypothesis
     from asr.decode import LanguageModel as FusedModel
     from asr.tune import ArmResult, TuneResult
-    from lm.folder import LanguageModel, Units
+    from lm.folder import LanguageModel, Unit, Units
 
 HELP = "choose n-grams and the decoder's weights on dev, and save the choice with the language model"
 
@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--units",
-        choices=("both", "word", "character"),
-        help="tune with these n-grams alone (default: compare words, characters and both, and keep the best)",
+        choices=("both", "word", "character", "piece"),
+        help="tune with these n-grams alone (default: compare each kind that there is and all together, keep the best)",
     )
     parser.add_argument("--beam", type=int, default=64, metavar="N", help="beam width (default: 64)")
     parser.add_argument(
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
         report=_say,
     )
     chosen = {units: _described(units, arm, references) for units, arm in result.arms.items()}
-    for line in _lines(result):
+    for line in _lines(result, language_model):
         _say(line)
     print(
         json.dumps(
@@ -166,9 +166,22 @@ def _units(wanted: Units | None, language_model: LanguageModel) -> Sequence[Unit
     """The parts of the language model to compare, the whole first."""
     if wanted:
         return (wanted,)
-    if language_model.word is None:
-        return ("character",)
-    return ("both", "word", "character") if language_model.character else ("word",)
+    parts = _parts(language_model)
+    return parts if len(parts) == 1 else ("both", *parts)
+
+
+def _parts(language_model: LanguageModel) -> Sequence[Unit]:
+    from lm.folder import UNITS
+
+    return [unit for unit in UNITS if getattr(language_model, unit)]
+
+
+def _name(units: str, language_model: LanguageModel) -> str:
+    """What the n-grams are of, for people."""
+    if units != "both":
+        return f"{_NAMES[units]} alone"
+    names = [_NAMES[part] for part in _parts(language_model)]
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else f"{names[0]} alone"
 
 
 def _described(units: str, arm: ArmResult, references: Sequence[str]) -> dict[str, Any]:
@@ -217,22 +230,23 @@ def _calibration(
     return scale, shift, reliability(sure, right).ece, reliability(fitted, right).ece
 
 
-def _lines(result: TuneResult) -> list[str]:
+def _lines(result: TuneResult, language_model: LanguageModel) -> list[str]:
     """Which language model is best and by how much, and each weight whose optimum lies on an edge."""
     best = result.arms[result.best]
-    lines = [f"best: {_NAMES[result.best]}, WER {best.wer:.2%}, CER {best.cer:.2%}"]
+    lines = [f"best: {_name(result.best, language_model)}, WER {best.wer:.2%}, CER {best.cer:.2%}"]
     for units, found in result.against.items():
         other = result.arms[units]
         shown = "shown" if found.verdict else "not shown: the interval covers 0"
         lines.append(
-            f"  against {_NAMES[units]}, WER {other.wer:.2%}, CER {other.cer:.2%}: "
+            f"  against {_name(units, language_model)}, WER {other.wer:.2%}, CER {other.cer:.2%}: "
             f"{100 * found.difference:+.2f} points of WER "
             f"({100 * found.interval.low:+.2f} to {100 * found.interval.high:+.2f}, p {found.p_value:.3f}; {shown})"
         )
-    return lines + [f"{_NAMES[units]}: {edge}" for units, arm in result.arms.items() for edge in arm.edges]
+    edges = [(_name(units, language_model), edge) for units, arm in result.arms.items() for edge in arm.edges]
+    return lines + [f"{name}: {edge}" for name, edge in edges]
 
 
-_NAMES = {"both": "words and characters", "word": "words alone", "character": "characters alone"}
+_NAMES = {"word": "words", "character": "characters", "piece": "pieces"}
 
 
 def _write_table(result: TuneResult, path: Path) -> None:

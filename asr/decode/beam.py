@@ -36,7 +36,8 @@ class BeamDecoder:
     """Prefix beam search (Graves 2012; Hannun et al. 2014) under the score of `BeamSearchConfig`.
 
     The probability of a text sums all its paths that the beam kept: paths are merged whenever they
-    write the same text, also when sentence pieces cut it differently. Without pruning the score of
+    write the same text, also when sentence pieces cut it differently (with n-grams of pieces, when the beam
+    is finished). Without pruning the score of
     each text is exact. Word times come from a forced alignment of the finished text, so they do not
     depend on what the beam kept. A word's confidence joins its share of the beam's probability
     with its labels' posteriors (see `asr.decode.confidence`).
@@ -89,12 +90,13 @@ class BeamDecoder:
         self, emissions: FloatArray, finished: Finished, place: int, posteriors: list[float]
     ) -> Hypothesis:
         labels = finished.row(place)
+        written = tuple(self._surfaces[label] for label in labels)
         words = words_of_labels(labels, self._surfaces)
         ctc_score, model_score, hotword_score = finished.parts[place].tolist()
         score = ctc_score + model_score + hotword_score
         if not words:
             confidence = combine(posteriors[place], blank_confidence(emissions, self._blank))
-            return Hypothesis("", (), score, confidence, ctc_score, model_score)
+            return Hypothesis("", (), score, confidence, ctc_score, model_score, written=written)
         frames = align_labels(emissions, labels, self._blank)
         acoustic = acoustic_confidences(emissions, labels, frames, words, self._surfaces)
         shares = word_shares(finished, posteriors, place, self._models.labels)
@@ -116,6 +118,7 @@ class BeamDecoder:
             lm_score=model_score - word_score if self._models.any_model else 0.0,
             word_score=word_score,
             hotword_score=hotword_score,
+            written=written,
         )
 
 
@@ -144,7 +147,9 @@ class CompiledSearch:
 
     def _search(self, emissions: FloatArray) -> Finished:
         models = self._models
-        workspace = getattr(self._local, "workspace", None) or new_workspace(models.word, models.character)
+        workspace = getattr(self._local, "workspace", None) or new_workspace(
+            models.word, models.character, models.piece
+        )
         rows, at, parts, self._local.workspace = search(
             np.ascontiguousarray(emissions, dtype=np.float32),
             models.labels,
@@ -153,6 +158,8 @@ class CompiledSearch:
             models.word,
             models.character,
             models.char_number,
+            models.piece,
+            models.piece_number,
             models.settings,
             workspace,
         )

@@ -21,7 +21,9 @@ class BeamSearchConfig:
         log p_CTC(y | x) + lm_weight * W(y) + char_weight * C(y) + word_bonus * number of words + H(y)
 
     where W sums the word model's natural-log probabilities, C the character model's (letters and
-    boundaries). A word w that the word model has not seen counts in W as
+    boundaries). A piece model has a say in the first term: there each row of labels that writes y counts
+    times its probability by the piece model to the power of ``piece_weight``. A word w that the word model
+    has not seen counts in W as
 
         log p(<unk> | history) + unknown_offset + spelling_weight * log p(spelling of w)
 
@@ -31,12 +33,14 @@ class BeamSearchConfig:
     says how an unfinished text is ranked.
     """
 
-    # The first five are to be tuned on dev. Their defaults are a compromise that did well on simulated
+    # The first six are to be tuned on dev. Their defaults are a compromise that did well on simulated
     # emissions of Kichwa texts with a word 3-gram, a character 6-gram and both.
     lm_weight: float = 0.4
     """Scale of the word model; 0.5 in pyctcdecode, which has no character model beside it."""
     char_weight: float = 0.3
     """Scale of the character model; more than 0.5 beside a word model counts the same evidence twice."""
+    piece_weight: float = 0.3
+    """Scale of the piece model, as of the character model."""
     word_bonus: float = 3.5
     """Added for each word, natural log, to repay what the models take for it; 1.5 in pyctcdecode."""
     unknown_offset: float = -3.0
@@ -85,7 +89,8 @@ class BeamSearchConfig:
             value = getattr(self, name)
             if value < 1:
                 raise InputError(f"decoding option {name} must be at least 1; got {value}.")
-        for name in ("lm_weight", "char_weight", "spelling_weight", "beam_threshold", "label_threshold"):
+        weights = ("lm_weight", "char_weight", "piece_weight", "spelling_weight")
+        for name in (*weights, "beam_threshold", "label_threshold"):
             value = getattr(self, name)
             if not value >= 0:
                 raise InputError(f"decoding option {name} must not be negative; got {value}.")

@@ -10,6 +10,17 @@ which is all that CTC, the language models and the hotwords can tell apart. Two 
 the same text (sentence pieces) meet in one text at the end. Without pruning every text has its exact
 score.
 
+Pieces. An n-gram of sentence pieces scores rows of labels, not texts: each label that writes something is one
+token, one that writes nothing (the blank, labels of languages) is none, and the sentence's end is scored after the
+last. With P(r) the natural-log probability of a row r by it, log p_CTC above is replaced by
+
+    log sum over the rows r that write y of p_CTC(r | x) exp(piece_weight P(r))
+
+where p_CTC(r | x) sums the paths of r that the beam kept. A row that ends in a boundary writes the text without it,
+but is scored by P with it, and a boundary before the first word or after another one counts too: what the label
+adds to the text may be nothing, but it is said. So prefixes are rows here, and are not merged before the end.
+What is returned as log p_CTC is the sum without P; the rest of the above is the language models' part.
+
 Hotwords. H(y) sums the weight of each phrase h times the places in y where its words stand one after
 the other; places may overlap. As long as y is not finished it is ranked by H of what is closed by a
 boundary, plus a promise: of all beginnings q of `` h `` (h between two boundaries, so |q| < |h| + 2) that
@@ -23,7 +34,8 @@ Closed vocabulary. Where it is asked for, only texts whose words are all known t
 in a hotword have a score. A path ends where its open word begins like no such word, or is none when a
 boundary closes it. If no text of the last beam is without an unfinished word, its texts lose that word:
 each has the log p_CTC of all paths that write it and the beginning of any word after it, and is scored
-as if it ended there. If no path is possible at all, there is the empty text with a score of minus infinity.
+as if it ended there (its rows by P as if they ended before the first label of that word). If no path is possible
+at all, there is the empty text with a score of minus infinity.
 
 Functions that the inner loop calls are inlined: handing dozens of arrays to a call, each with its count
 of references, took half of the time.
@@ -48,7 +60,7 @@ from lm.tables import NgramTables, States, begin, more_states, new_states, score
 IMPOSSIBLE = -math.inf
 SPACE = 0
 """Number of the space among the characters that labels write."""
-TEXTS, PREFIXES, WORD_STATES, CHAR_STATES, WAYS, TEXT_SLOTS, WAY_SLOTS = range(7)
+TEXTS, PREFIXES, WORD_STATES, CHAR_STATES, PIECE_STATES, WAYS, TEXT_SLOTS, WAY_SLOTS = range(8)
 """What a search counts: texts, prefixes, the models' histories, ways from prefix to prefix; and the slots of the
 tables of texts and ways."""
 FEWEST_SLOTS = 1024
@@ -59,6 +71,8 @@ NOWHERE = -1
 """Place in the lexicon of a word that no known word begins like."""
 NO_WORD, NEW_WORD = -1, -2
 """Numbers in the lexicon where no word ends, and where one does that only the hotwords know."""
+UNHEARD = -1
+"""Number in the piece model of a label that is no token of it."""
 ENDS_BLANK, ENDS_LABEL, NEXT_BLANK, NEXT_LABEL, TOTAL, RANK, BIAS, FRAME = range(8)
 """Columns of a prefix, a cache line together: log-probabilities of its paths by how they end, now and after
 this frame; their sum; what it is ranked by; the models' and hotwords' share of that; and the frame that its
@@ -77,8 +91,8 @@ class Labels(NamedTuple):
     """Most characters of a label."""
     num_chars: int
     distinct: bool
-    """No two write the same last character, and the blank alone writes none: a text with an open word has one
-    prefix and is reached from one."""
+    """No two write the same last character, and the blank alone writes none, or prefixes are rows of labels: each
+    prefix with an open word is reached from one other."""
 
 
 class Lexicon(NamedTuple):
@@ -116,6 +130,7 @@ class Settings(NamedTuple):
 
     lm_weight: float
     char_weight: float
+    piece_weight: float
     word_bonus: float
     unknown_offset: float
     spelling_weight: float
@@ -132,13 +147,15 @@ class Settings(NamedTuple):
     """Most that a hotword's promise grows by with one label."""
     has_word: bool
     has_char: bool
+    has_piece: bool
     has_hotwords: bool
     closed: bool
     """Only words of the lexicon are written."""
 
 
 class Tree(NamedTuple):
-    """Everything the search has looked at: texts (nodes), and texts with their last label (prefixes)."""
+    """Everything the search has looked at: texts (nodes), and texts with their last label, or with a piece model
+    rows of labels (prefixes)."""
 
     # Of each text: its parent, the character it adds, its open word's place in the lexicon, whether a word
     # is open, and the histories of the two models.
@@ -177,12 +194,22 @@ class Tree(NamedTuple):
     """(prefix, label) -> prefix."""
 
 
+class Said(NamedTuple):
+    """What the piece model makes of each prefix. Apart from the tree: two more arrays there cost every search 6 %."""
+
+    history: NDArray[np.int32]
+    score: NDArray[np.float64]
+    """Weighted."""
+
+
 class Workspace(NamedTuple):
     """What a search writes into, to be used again by the next."""
 
     tree: Tree
     word_states: States
     char_states: States
+    piece_states: States
+    said: Said
 
 
 @njit(nogil=True, cache=True)
@@ -209,11 +236,12 @@ def _slots_for(entries: int) -> int:
 
 
 @njit(nogil=True, cache=True)
-def new_workspace(word_tables: NgramTables, char_tables: NgramTables) -> Workspace:
+def new_workspace(word_tables: NgramTables, char_tables: NgramTables, piece_tables: NgramTables) -> Workspace:
     """Room for a few seconds of speech; a search makes more of it where it must."""
     return Workspace(
-        _empty(16384, 16384), new_states(word_tables.order, 1024), new_states(char_tables.order, 4096)
-    )
+        _empty(16384, 16384), new_states(word_tables.order, 1024), new_states(char_tables.order, 4096),
+        new_states(piece_tables.order, 1024), Said(np.zeros(1, np.int32), np.zeros(1, np.float64)),
+    )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
@@ -261,6 +289,15 @@ def _larger(tree: Tree, counts: NDArray[np.int64], texts: int, prefixes: int) ->
         new.texts[at, 0], new.texts[at, 1] = tree.texts[at, 0], tree.texts[at, 1]
     for at in range(counts[WAY_SLOTS], 2 * counts[WAY_SLOTS]):
         new.nexts[at, 0], new.nexts[at, 1] = tree.nexts[at, 0], tree.nexts[at, 1]
+    return new
+
+
+@njit(nogil=True, cache=True)
+def _more_said(said: Said, count: int, capacity: int) -> Said:
+    """The same in larger arrays."""
+    new = Said(np.zeros(capacity, np.int32), np.zeros(capacity, np.float64))
+    for prefix in range(count):
+        new.history[prefix], new.score[prefix] = said.history[prefix], said.score[prefix]
     return new
 
 
@@ -428,6 +465,18 @@ def _reward(
 
 
 @njit(nogil=True, cache=True)
+def _say(
+    tables: NgramTables, states: States, counts: NDArray[np.int64], history: int, piece: int
+) -> tuple[int, float]:
+    """History after a label, and its log-probability by the piece model."""
+    if piece == UNHEARD:
+        return history, 0.0
+    after, log_prob = score(tables, states, counts[PIECE_STATES], history, piece)
+    counts[PIECE_STATES] += after == counts[PIECE_STATES]
+    return after, log_prob
+
+
+@njit(nogil=True, cache=True)
 def _log_add(one: float, other: float) -> float:
     if one < other:
         one, other = other, one
@@ -477,14 +526,15 @@ def _order(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
 @njit(nogil=True, cache=True)
 def search(
     emissions: NDArray[np.float32], labels: Labels, lexicon: Lexicon, hotwords: Hotwords,
-    word_tables: NgramTables, char_tables: NgramTables, char_number: NDArray[np.int32], settings: Settings,
-    workspace: Workspace,
+    word_tables: NgramTables, char_tables: NgramTables, char_number: NDArray[np.int32],
+    piece_tables: NgramTables, piece_number: NDArray[np.int32], settings: Settings, workspace: Workspace,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], Workspace]:  # fmt: skip
     """Texts of the last beam.
 
     Args:
         emissions: natural-log probabilities without NaN, (T, C).
         char_number: number in the character model of each character that labels write.
+        piece_number: number in the piece model of each label, or `UNHEARD`.
         workspace: of this thread, from `new_workspace` or the last search.
     Returns:
         rows of labels, one after the other; where each text's begins and the last one ends; log p_CTC, the
@@ -493,12 +543,12 @@ def search(
     """
     num_frames, num_labels = emissions.shape
     width = num_labels + 1
-    tree, word_states, char_states = workspace
+    tree, word_states, char_states, piece_states, said = workspace
     _clear(tree)
     clock = tree.clock[0]
     word_states.slots[:] = -1
     char_states.slots[:] = -1
-    counts = np.zeros(7, np.int64)
+    counts = np.zeros(8, np.int64)
     counts[TEXTS] = counts[PREFIXES] = 1
     counts[TEXT_SLOTS] = counts[WAY_SLOTS] = FEWEST_SLOTS
     if settings.has_word:
@@ -507,6 +557,10 @@ def search(
     if settings.has_char:
         tree.spelt[0] = begin(char_tables, char_states, 0)
         counts[CHAR_STATES] = 1
+    if settings.has_piece:
+        piece_states.slots[:] = -1
+        said.history[0], said.score[0] = begin(piece_tables, piece_states, 0), 0.0
+        counts[PIECE_STATES] = 1
     tree.node[0] = hotwords.start
     beam, touched, ranks = np.zeros(1024, np.int32), np.zeros(1024, np.int32), np.zeros(1024, np.float64)
     tried = np.zeros(min(settings.max_labels, num_labels), np.int32)
@@ -577,6 +631,11 @@ def search(
             word_states = more_states(word_states, counts[WORD_STATES], 2 * (counts[WORD_STATES] + new_texts))
         if settings.has_char and counts[CHAR_STATES] + new_texts >= len(char_states.length):
             char_states = more_states(char_states, counts[CHAR_STATES], 2 * (counts[CHAR_STATES] + new_texts))
+        if settings.has_piece and counts[PREFIXES] + new_prefixes > len(said.history):
+            said = _more_said(said, counts[PREFIXES], 2 * (counts[PREFIXES] + new_prefixes))
+        if settings.has_piece and counts[PIECE_STATES] + new_prefixes >= len(piece_states.length):
+            more = 2 * (counts[PIECE_STATES] + new_prefixes)
+            piece_states = more_states(piece_states, counts[PIECE_STATES], more)
 
         # No extension is worth making that starts below what the best prefix reaches anyhow.
         cutoff = best + max(stay, float(row[tried[0]])) - settings.beam_threshold - settings.hotword_step
@@ -647,7 +706,8 @@ def search(
                         )  # fmt: skip
                     if settings.closed:
                         tree.place[text] = entered
-                    child = np.int64(tree.newest[text])
+                    # Rows of labels go apart where a model scores them.
+                    child = np.int64(-1 if settings.has_piece else tree.newest[text])
                     while child >= 0 and label_of[child] != label:
                         child = np.int64(tree.same[child])
                     if child < 0:
@@ -662,6 +722,13 @@ def search(
                             value[child, BIAS] += _reward(
                                 hotwords, labels, label, tree.node, tree.gain, before, is_open[before], text
                             )
+                        if settings.has_piece:
+                            said.history[child], spoken = _say(
+                                piece_tables, piece_states, counts, np.int64(said.history[prefix]),
+                                np.int64(piece_number[label]),
+                            )  # fmt: skip
+                            said.score[child] = said.score[prefix] + settings.piece_weight * spoken
+                            value[child, BIAS] += said.score[child]
                         value[child, FRAME] = -1
                         tree.previous[child] = prefix
                         label_of[child] = label
@@ -715,7 +782,7 @@ def search(
         tree.value[beam[index], TOTAL] += silent
     return _finish(
         tree, counts, beam, size, lexicon, hotwords.closing, word_tables, word_states, char_tables,
-        char_states, settings,
+        char_states, piece_tables, piece_states, said, settings,
     )  # fmt: skip
 
 
@@ -723,7 +790,7 @@ def search(
 def _finish(
     tree: Tree, counts: NDArray[np.int64], beam: NDArray[np.int32], size: int, lexicon: Lexicon,
     closing: NDArray[np.float64], word_tables: NgramTables, word_states: States, char_tables: NgramTables,
-    char_states: States, settings: Settings,
+    char_states: States, piece_tables: NgramTables, piece_states: States, said: Said, settings: Settings,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], Workspace]:  # fmt: skip
     """The texts of the beam with their scores as whole utterances; see `search`."""
     totals, unfinished = np.zeros(size, np.float64), np.zeros(size, np.bool_)
@@ -736,6 +803,9 @@ def _finish(
             num_unfinished += 1
     texts, spoken = np.zeros(size, np.int64), np.zeros(size, np.int64)
     sums, final = np.zeros(size, np.float64), np.zeros(size, np.float64)
+    together = np.zeros(size, np.float64)  # what the piece model makes of a text's rows
+    if settings.has_piece and counts[PIECE_STATES] + 2 > len(piece_states.length):
+        piece_states = more_states(piece_states, counts[PIECE_STATES], counts[PIECE_STATES] + 64)
     found = 0
     for index in _order(totals, size):
         prefix = np.int64(beam[index])
@@ -750,16 +820,25 @@ def _finish(
                 prefix = np.int64(tree.previous[prefix])
         if tree.parent[text] >= 0 and tree.char[text] == SPACE:
             text = np.int64(tree.parent[text])  # "a " is the text "a"
+        row = said.score[prefix] if settings.has_piece else 0.0
+        if settings.has_piece and settings.score_end:
+            history = np.int64(said.history[prefix])
+            end = sentence_end(piece_tables, piece_states, counts[PIECE_STATES], history)
+            row += settings.piece_weight * end
         same = -1
         for other in range(found):
             if texts[other] == text:
                 same = other
         if same >= 0:
-            sums[same] = _log_add(sums[same], totals[index])
+            both = _log_add(sums[same], totals[index])
+            if settings.has_piece and both > -np.inf:
+                together[same] = _log_add(sums[same] + together[same], totals[index] + row) - both
+            sums[same] = both
         else:
             texts[found] = text
             spoken[found] = prefix
             sums[found] = totals[index]
+            together[found] = row
             found += 1
     if settings.has_word and counts[WORD_STATES] + found + 2 > len(word_states.length):
         word_states = more_states(word_states, counts[WORD_STATES], counts[WORD_STATES] + found + 64)
@@ -785,6 +864,7 @@ def _finish(
             total += closed
         if settings.has_word and settings.score_end:
             total += settings.lm_weight * sentence_end(word_tables, word_states, counts[WORD_STATES], history)
+        total += together[number]
         models[number] = total
         gains[number] = tree.gain[text]
         if tree.open[text]:  # the end is a boundary too
@@ -809,4 +889,4 @@ def _finish(
             rows[back] = tree.label[prefix]
             prefix = np.int64(tree.previous[prefix])
         at[place + 1] = filled
-    return rows, at, parts, Workspace(tree, word_states, char_states)
+    return rows, at, parts, Workspace(tree, word_states, char_states, piece_states, said)

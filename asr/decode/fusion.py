@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from asr.decode.config import BeamSearchConfig
+from lm.corpus import piece_of
 from lm.tables import NgramTables
 
 BOUNDARY = "▁"
@@ -39,7 +41,7 @@ class Ngram(Protocol):
 
 
 class LanguageModel(Protocol):
-    """A word model, a character model, or both. `lm.folder.LanguageModel` is one."""
+    """A word, a character and a piece model, or some of them. `lm.folder.LanguageModel` is one."""
 
     @property
     def word(self) -> Ngram | None:
@@ -49,6 +51,16 @@ class LanguageModel(Protocol):
     @property
     def character(self) -> Ngram | None:
         """Its tokens are single characters, the space as ``▁``."""
+        ...
+
+    @property
+    def piece(self) -> Ngram | None:
+        """Its tokens are the acoustic model's sentence pieces, spaces as ``▁``."""
+        ...
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """All pieces of the tokenizer that the piece model was made for; empty where unknown."""
         ...
 
     @property
@@ -79,20 +91,25 @@ class Components:
     """Spelling of the unseen words, each with the boundary or end that follows it."""
     num_unknown: int
     num_words: int
+    piece: float = 0.0
+    """Piece model over the labels of one row that writes the text, and the end."""
 
     def total(self, config: BeamSearchConfig) -> float:
         """The terms that the search adds to log p_CTC (see `BeamSearchConfig`)."""
         word = self.word + config.unknown_offset * self.num_unknown + config.spelling_weight * self.spelling
-        return (
-            config.lm_weight * word + config.char_weight * self.character + config.word_bonus * self.num_words
-        )
+        units = config.char_weight * self.character + config.piece_weight * self.piece
+        return config.lm_weight * word + units + config.word_bonus * self.num_words
 
 
-def components(model: LanguageModel, text: str, *, score_end: bool = True) -> Components:
+def components(
+    model: LanguageModel, text: str, written: Sequence[str] = (), *, score_end: bool = True
+) -> Components:
     """What the score of a finished text is made of, computed from its definition.
 
     Args:
         text: words separated by single spaces.
+        written: what each label of a row writes that writes the text, for the piece model. A text's score sums its
+            rows (see `asr.decode.engine`); with one row alone, this is it.
         score_end: count the end of the sentence.
     """
     words = [word for word in text.split(" ") if word]
@@ -112,12 +129,21 @@ def components(model: LanguageModel, text: str, *, score_end: bool = True) -> Co
         character = sum(spelled)
         if not words and score_end:
             character = model.character.end(model.character.start())
+    piece = 0.0
+    if model.piece:
+        state = model.piece.start()
+        for surface in filter(None, written):
+            state, logp = model.piece.score(state, piece_of(surface))
+            piece += logp
+        if score_end:
+            piece += model.piece.end(state)
     return Components(
         word=word_score,
         character=character,
         spelling=sum(logp for logp, is_unknown in zip(spelled, unknown, strict=True) if is_unknown),
         num_unknown=sum(unknown),
         num_words=len(words),
+        piece=piece,
     )
 
 

@@ -44,6 +44,8 @@ class Hypothesis:
     """What the word bonus adds."""
     hotword_score: float = 0.0
     """What the hotwords in the text add."""
+    written: tuple[str, ...] = ()
+    """What each label writes of the likeliest row that writes the text."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from asr.decode.alphabet import written_hotwords
 from asr.decode.config import BeamSearchConfig
-from asr.decode.engine import NEW_WORD, NO_WORD, SPACE, Labels, Lexicon, Settings
+from asr.decode.engine import NEW_WORD, NO_WORD, SPACE, UNHEARD, Labels, Lexicon, Settings
 from asr.decode.fusion import BOUNDARY, RESERVED, LanguageModel
 from asr.decode.hotwords import make_hotwords
+from lm.corpus import piece_of
 from lm.errors import InputError
 from lm.tables import UNKNOWN, NgramTables, no_tables, unigram_after_unknown
 
@@ -40,13 +41,14 @@ class Models:
         assert characters[SPACE] == " "
         self.numbers = {char: number for number, char in enumerate(characters)}
         ends = Counter(surface[-1:] for surface in surfaces)
+        piece = model.piece if model and config.piece_weight else None
         self.labels = Labels(
             blank=blank,
             at=np.cumsum([0, *map(len, surfaces)]).astype(np.int64),
             chars=np.array([self.numbers[char] for surface in surfaces for char in surface] or [0], np.int32),
             longest=max(1, *map(len, surfaces)),
             num_chars=len(characters),
-            distinct=max(ends.values()) == 1,
+            distinct=max(ends.values()) == 1 or piece is not None,
         )
         closed = not config.open_vocabulary
         word = model.word if model and (config.lm_weight or closed) else None
@@ -82,13 +84,22 @@ class Models:
             self.char_number[:] = [
                 token_number.get(BOUNDARY if char == " " else char, UNKNOWN) for char in characters
             ]
-        self.any_model = word is not None or character is not None
+        self.piece: NgramTables = no_tables()
+        self.piece_number = np.full(len(surfaces), UNHEARD, np.int32)
+        if piece:
+            self.piece, tokens = piece.tables
+            token_number = {token: number for number, token in enumerate(tokens)}
+            self.piece_number[:] = [
+                token_number.get(piece_of(surface), UNKNOWN) if surface else UNHEARD for surface in surfaces
+            ]
+        self.any_model = word is not None or character is not None or piece is not None
         steepest = max((weight / (len(phrase) + 1) for phrase, weight in hotwords.items()), default=0.0)
         size = max(2, len(model.characters) + 1) if model and model.characters else ALPHABET_SIZE
         # A whole number of Python's would have the search compiled anew.
         self.settings = Settings(
             lm_weight=float(config.lm_weight),
             char_weight=float(char_weight),
+            piece_weight=float(config.piece_weight),
             word_bonus=float(config.word_bonus),
             unknown_offset=float(config.unknown_offset),
             spelling_weight=float(config.spelling_weight),
@@ -102,6 +113,7 @@ class Models:
             hotword_step=max(0.0, steepest) * self.labels.longest,
             has_word=word is not None,
             has_char=character is not None,
+            has_piece=piece is not None,
             has_hotwords=bool(hotwords),
             closed=closed,
         )

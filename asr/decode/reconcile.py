@@ -21,6 +21,7 @@ import numpy as np
 from asr.decode.alphabet import LOOK_ALIKES, as_written, letters_of, name_of
 from asr.decode.fusion import BOUNDARY, RESERVED, LanguageModel, Ngram
 from asr.lookalikes import APOSTROPHES, LETTERS
+from lm.corpus import piece_of
 from lm.errors import InputError
 from lm.spelling import spelling_model
 from lm.tables import NgramTables
@@ -48,8 +49,9 @@ def reconcile(
         report: receives a line for each kind of difference.
     Raises:
         InputError: more than `MAX_UNWRITTEN` of the words or characters, counted by their probability, cannot be
-            written; names each character with its code point.
+            written; names each character with its code point. Or the pieces are not the acoustic model's.
     """
+    _check_pieces(surfaces, language_model)
     heard = frozenset("".join(surfaces)) - {" "}
     if isinstance(language_model, Reconciled) and language_model.heard == heard:
         return language_model
@@ -62,11 +64,39 @@ def reconcile(
         word = _respelled(word, spelling, "words", report) if word else None
         character = _respelled(character, spelling, "characters", report) if character else None
         read = read and (read & heard) | spelling.used
-        language_model = Reconciled(word, character, language_model.vocabulary, read, heard, spelling)
+        language_model = Reconciled(
+            word, character, language_model.piece, language_model.pieces, language_model.vocabulary, read, heard,
+            spelling,
+        )  # fmt: skip
     if read and heard - read:
         never = _listed([*map(name_of, sorted(heard - read))])
         report(f"language model: it never has {never}; words with that count as unseen")
     return language_model
+
+
+def _check_pieces(surfaces: Sequence[str], language_model: LanguageModel) -> None:
+    """Refuse n-grams of pieces that the acoustic model does not have.
+
+    Of a model whose tokenizer is known, all pieces must be the same: those of a smaller tokenizer may all be among
+    those of a larger one, which cuts the same text otherwise. Of any other, all tokens must be the acoustic model's.
+    """
+    if not language_model.piece:
+        return
+    own = {piece_of(surface) for surface in surfaces if surface}
+    known = set(language_model.pieces or language_model.piece.tables[1]) - RESERVED
+    if known == own or (not language_model.pieces and known <= own):
+        return
+    if all(len(piece) == 1 for piece in own):
+        raise InputError(
+            "language model: its n-grams are of sentence pieces, but the acoustic model writes letters. Use its words "
+            "alone, with units=word, or build it with --character-order instead of --piece-order."
+        )
+    shown = ", ".join(sorted(known - own or own - known)[:MAX_SHOWN])
+    raise InputError(
+        f"language model: its n-grams are of another tokenizer's sentence pieces: {len(known - own)} of its "
+        f"{len(known)} are none of the acoustic model's {len(own)}, and {len(own - known)} of those are none of its "
+        f"({shown}). Build it with --policy and this model's folder, or use its words alone, with units=word."
+    )
 
 
 class Spelling:
@@ -125,6 +155,8 @@ class Reconciled:
 
     word: Ngram | None
     character: Ngram | None
+    piece: Ngram | None
+    pieces: tuple[str, ...]
     words: tuple[str, ...]
     characters: frozenset[str]
     heard: frozenset[str]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.decode.engine import NO_WORD, SPACE, Hotwords, Lexicon
+from asr.decode.engine import NO_WORD, SPACE, UNHEARD, Hotwords, Lexicon
 from asr.decode.lexicon import Models
 from lm.tensors import DENSE_ENTRIES, Automaton, HashedNgram, TensorNgram, ngram_tensors
 
@@ -53,6 +53,11 @@ class TensorLabels:
         """Characters of each label after the boundary, (C + 1, most letters)."""
         self.factor = tensor([_signed(pow(base, len(chars), 1 << 64)) for chars in letters])
         self.sum = tensor(sums)
+        self.code = tensor([int(code) for code in draw.integers(low, high, self.none)] + [0])
+        """What a label adds to the number of a row of labels, (C + 1,)."""
+        heard = [label if piece != UNHEARD else self.none for label, piece in enumerate(models.piece_number)]
+        self.piece = tensor([*heard, self.none])
+        """Each label as the piece model's symbol, (C + 1,)."""
 
 
 class TensorLexicon:
@@ -127,6 +132,10 @@ class TensorModels:
         else:  # characters are equally likely where no model says otherwise
             even = np.full((1, num_chars), settings.uniform)
             self.character = Automaton(np.zeros((1, num_chars), np.int32), even, even[0, :1], device)
+        self.piece: TensorNgram | None = None
+        if settings.has_piece:
+            numbers = np.maximum(models.piece_number, 0).astype(np.int64)
+            self.piece = ngram_tensors(models.piece, numbers, device)
 
 
 def _signed(value: int) -> int:

@@ -15,7 +15,8 @@ al. 2025, arXiv 2508.07315) is built likewise for n-grams over labels; here a wo
 vocabulary and exact sums over the paths of a text come on top.
 
 A text is known by a number (`asr.decode.tensors.TensorLabels`) without its last boundary, and by whether a word
-is open. Prefixes with the same number, openness and last label are found by sorting, and their paths summed.
+is open. Prefixes with the same number, openness and last label are found by sorting, and their paths summed; with
+a piece model, whose prefixes are rows of labels, those with the same number of the row.
 """
 
 from __future__ import annotations
@@ -49,14 +50,17 @@ _MIX, _TURN = 0x2545F4914F6CDD1D, 0x369DEA0F31A53F85
 """Odd factors that make a prefix's key of its text, its openness and its label."""
 CORE, LABEL, PLACE, NODE, OPEN, SPELT = range(6)
 """Columns of a prefix's integers: number of its text, last label, place in the lexicon, hotwords' node, whether
-a word is open, and from there on the character model's history."""
-SCORE, SPELLING, GAIN, BIAS = range(4)
-"""Columns of a prefix's floats, as in `asr.decode.engine.Tree`; the gain is that of hotwords."""
+a word is open, and from there on the character model's history. With a piece model its history comes next, and last
+the number of the row of labels."""
+SCORE, SPELLING, GAIN, BIAS, SAYING = range(5)
+"""Columns of a prefix's floats, as in `asr.decode.engine.Tree`; the gain is that of hotwords. The last one is there
+with a piece model."""
 SHUT_CORE, HISTORY = range(2)
-"""Columns of the integers at a prefix's last boundary: number of the text, from there on the word model's history."""
-SHUT_SCORE, SHUT_GAIN = range(2)
+"""Columns of the integers at a prefix's last boundary: number of the text, from there on the word model's history, and
+the piece model's behind it."""
+SHUT_SCORE, SHUT_GAIN, SHUT_SAYING = range(3)
 """Columns of the floats at a prefix's last boundary: what the models and the hotwords give the text if it ends
-there, but for the word model's end."""
+there, but for the word model's end; and the weighted score of its labels, where there is a piece model."""
 
 
 class Beam(NamedTuple):
@@ -310,6 +314,9 @@ class Step:
         self._models, self._settings = models, settings
         self._width, self._slots = settings.beam_width, tried + 1
         self._char_weight = settings.char_weight if settings.has_char else 0.0
+        # Where the piece model's columns begin, among a prefix's integers and those at its last boundary.
+        self._said = SPELT + len(models.character.start)
+        self._shut_said = HISTORY + (len(models.word.start) if models.word else 0)
         self._uses_lexicon = settings.has_word or settings.closed
         self._places = torch.arange(self._width, device=device)
         # Numbers for `torch.where`, which otherwise makes a tensor of them each time.
@@ -333,19 +340,23 @@ class Step:
         if models.word:
             shut.append(models.word.start)
         text = torch.tensor([1, models.labels.none, 0, models.hotwords.start, 0], device=device)
-        ints, shut_ints = torch.cat([text, models.character.start]), torch.cat(shut)
-        zeros = torch.zeros(size, self._width, 4, dtype=torch.float64, device=device)
+        ints = [text, models.character.start]
+        if models.piece:
+            shut.append(models.piece.start)
+            ints += [models.piece.start, torch.ones(1, dtype=torch.int64, device=device)]
+        columns = BIAS + 1 + bool(models.piece)
+        zeros = torch.zeros(size, self._width, columns, dtype=torch.float64, device=device)
         ends_blank = torch.full_like(zeros[..., 0], -math.inf)
         ends_blank[:, 0] = 0.0
-        shut_floats = zeros[..., :2].clone()
+        shut_floats = zeros[..., : SHUT_GAIN + 1 + bool(models.piece)].clone()
         if self._settings.score_end and self._settings.has_char:
             shut_floats[..., SHUT_SCORE] = self._char_weight * models.character.end(models.character.start)
         return Beam(
             ends_blank,
             torch.full_like(ends_blank, -math.inf),
-            ints.repeat(size, self._width, 1),
+            torch.cat(ints).repeat(size, self._width, 1),
             zeros,
-            shut_ints.repeat(size, self._width, 1),
+            torch.cat(shut).repeat(size, self._width, 1),
             shut_floats,
         )
 
@@ -378,7 +389,10 @@ class Step:
             is_prefix = is_prefix & self._is_allowed(frame.labels, beam, ints)
 
         # Paths that write the same text with the same last label are of one prefix.
-        key = ints[..., CORE] * _MIX + (2 * ints[..., LABEL] + ints[..., OPEN]) * _TURN
+        if self._models.piece:
+            key = ints[..., -1]
+        else:
+            key = ints[..., CORE] * _MIX + (2 * ints[..., LABEL] + ints[..., OPEN]) * _TURN
         key = torch.where(is_prefix, key, self._no_key).flatten(1)[:, self._order]  # (N, M)
         reached = torch.where(is_prefix, reached, self._impossible).flatten(1)[:, self._order]
         ends_label = _sum_paths(key, reached)
@@ -395,7 +409,10 @@ class Step:
         slot = candidate - parent * self._slots
         ints = _pick(ints.flatten(1, 2), candidate)
         # A boundary was written where the label begins with one.
-        shut = parent + self._width * self._models.labels.spaced[frame.labels].gather(1, slot)
+        spaced = self._models.labels.spaced[frame.labels].gather(1, slot)
+        if self._models.piece:  # labels that write nothing are said, also after a boundary
+            spaced = spaced | (beam.ints[..., OPEN].gather(1, parent) == 0)
+        shut = parent + self._width * spaced
         after = Beam(
             torch.where(is_filled, blanks.gather(1, chosen), self._impossible),
             torch.where(is_filled, ends_label.gather(1, chosen), self._impossible),
@@ -421,20 +438,31 @@ class Step:
         shut_floats = torch.where(is_cut[..., None], beam.shut_floats, bounded.shut_floats)
         models = shut_floats[..., SHUT_SCORE]
         if self._models.word and self._settings.score_end:
-            end = self._models.word.end(shut_ints[..., HISTORY:])
+            end = self._models.word.end(shut_ints[..., HISTORY : self._shut_said])
             models = models + self._settings.lm_weight * end
+        said: Tensor | None = None
+        if self._models.piece:
+            said = shut_floats[..., SHUT_SAYING]
+            if self._settings.score_end:
+                end = self._models.piece.end(shut_ints[..., self._shut_said :])
+                said = said + self._settings.piece_weight * end
         total, place = torch.where(is_live, total, -math.inf).sort(dim=1, descending=True, stable=True)
         key = torch.where(total > -math.inf, shut_ints[..., SHUT_CORE].gather(1, place), NO_KEY)
         gain = shut_floats[..., SHUT_GAIN].gather(1, place)
-        return Ends(place, _sum_paths(key, total), models.gather(1, place), gain, is_cut.gather(1, place))
+        models, ctc = models.gather(1, place), _sum_paths(key, total)
+        if said is not None:
+            together = _sum_paths(key, total + said.gather(1, place)) - ctc
+            models = models + torch.where(ctc > -math.inf, together, 0.0)
+        return Ends(place, ctc, models, gain, is_cut.gather(1, place))
 
     def _bounded(self, beam: Beam) -> _Bounded:
         """Each prefix with a boundary after it."""
         models, settings = self._models, self._settings
         place, node, is_open = (beam.ints[..., column] for column in (PLACE, NODE, OPEN))
         is_open = is_open > 0
-        spelt, history = beam.ints[..., SPELT:], beam.shut_ints[..., HISTORY:]
-        score, spelling, gain, _ = beam.floats.unbind(dim=2)
+        spelt = beam.ints[..., SPELT : self._said]
+        history = beam.shut_ints[..., HISTORY : self._shut_said]
+        score, spelling, gain = beam.floats[..., :BIAS].unbind(dim=2)
         space = self._zero.expand_as(place)  # number 0 among the characters
         after_spelt, log_prob = models.character.score(spelt, space)
         end = models.character.end(spelt) if settings.score_end else self._naught
@@ -455,13 +483,17 @@ class Step:
             new_node, more = models.hotwords.step(node, space)
             node, gain = torch.where(is_open, new_node, node), torch.where(is_open, gain + more, gain)
         shut = torch.where(is_open, ended + settings.word_bonus, beam.shut_floats[..., SHUT_SCORE])
+        shut_ints, shut_floats = [beam.ints[..., CORE, None], after], [shut, gain]
+        if models.piece:
+            shut_ints.append(beam.ints[..., self._said : -1])
+            shut_floats.append(beam.floats[..., SAYING])
         return _Bounded(
             node,
             torch.where(is_open[..., None], after_spelt, spelt),
             torch.where(is_open, new_score + settings.word_bonus, score),
             gain,
-            torch.cat([beam.ints[..., CORE, None], after], dim=2),
-            torch.stack([shut, gain], dim=2),
+            torch.cat(shut_ints, dim=2),
+            torch.stack(shut_floats, dim=2),
         )
 
     def _written(self, labels: Tensor, beam: Beam, bounded: _Bounded) -> tuple[Tensor, Tensor]:
@@ -475,9 +507,11 @@ class Step:
         models, settings, table = self._models, self._settings, self._models.labels
         spaced, lettered = table.spaced[labels][:, None], table.lettered[labels][:, None]  # (N, 1, V + 1)
         core, last, place, node, is_open = beam.ints[..., :SPELT, None].unbind(dim=2)  # (N, K, 1)
-        score, spelling, gain, _ = beam.floats[..., None].unbind(dim=2)
+        score, spelling, gain = beam.floats[..., :BIAS, None].unbind(dim=2)
         is_open = is_open > 0
-        spelt = torch.where(spaced[..., None], bounded.spelt[:, :, None], beam.ints[:, :, None, SPELT:])
+        spelt = torch.where(
+            spaced[..., None], bounded.spelt[:, :, None], beam.ints[:, :, None, SPELT : self._said]
+        )
         score = torch.where(spaced, bounded.score[..., None], score)
         spelling = torch.where(spaced, self._naught, spelling)
         shape = score.shape  # (N, K, V + 1)
@@ -512,10 +546,21 @@ class Step:
             bias = bias + gain + models.hotwords.promise[node]
         new_last = torch.where(labels[:, None] == table.none, last, labels[:, None])
         ints = [whole, new_last, place, node, now_open.long()]
-        return (
-            torch.cat([torch.stack([each.expand(shape) for each in ints], dim=3), spelt], dim=3),
-            torch.stack([score, spelling, gain, bias], dim=3),
-        )
+        columns = [torch.stack([each.expand(shape) for each in ints], dim=3), spelt]
+        floats = [score, spelling, gain]
+        if models.piece:
+            is_none, added = labels[:, None] == table.none, table.code[labels][:, None]
+            said, row = beam.ints[:, :, None, self._said : -1], beam.ints[..., -1, None]
+            said, log_prob = models.piece.score(
+                said.expand(*shape, -1), table.piece[labels][:, None].expand(shape)
+            )
+            saying = beam.floats[..., SAYING, None] + settings.piece_weight * log_prob
+            bias = bias + saying
+            columns += [said, torch.where(is_none, row, row * factor + added)[..., None]]
+            floats += [bias, saying]
+        else:
+            floats.append(bias)
+        return torch.cat(columns, dim=3), torch.stack(floats, dim=3)
 
     def _is_allowed(self, labels: Tensor, beam: Beam, ints: Tensor) -> Tensor:
         """Whether a closed vocabulary has words like those that the prefixes with their labels write."""

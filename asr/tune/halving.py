@@ -78,7 +78,7 @@ class Runs:
         for utterance, hypotheses in zip(new, found, strict=True):
             if pool is not None:
                 for hypothesis in hypotheses:
-                    pool.add(utterance, hypothesis.text, hypothesis.ctc_score)
+                    pool.add(utterance, hypothesis.text, hypothesis.ctc_score, hypothesis.written)
             wrong = errors(self._references[utterance], hypotheses[0].text)
             known[utterance] = Outcome(*wrong, hypotheses[0])
 

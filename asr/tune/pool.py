@@ -20,13 +20,14 @@ Weights = tuple[float, ...]
 GRID: dict[str, tuple[float, ...]] = {
     "lm_weight": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5),
     "char_weight": (0.0, 0.25, 0.5, 0.75, 1.0),
+    "piece_weight": (0.0, 0.25, 0.5, 0.75, 1.0),
     "word_bonus": (-2.0, 0.0, 2.0, 4.0),
     "unknown_offset": (-6.0, -2.0, 2.0, 6.0),
     "spelling_weight": (0.0, 0.5, 1.0),
     "hotword_weight": (0.0, 2.0, 4.0, 8.0),
 }
 """First values tried of each weight; every combination is scored."""
-NOT_NEGATIVE = frozenset({"lm_weight", "char_weight", "spelling_weight", "hotword_weight"})
+NOT_NEGATIVE = frozenset({"lm_weight", "char_weight", "piece_weight", "spelling_weight", "hotword_weight"})
 MAX_EXTENSIONS = 4
 """How often a grid grows beyond its edge, one step each time."""
 
@@ -80,6 +81,8 @@ def default_grid(
         useless |= {"lm_weight", "unknown_offset", "spelling_weight"}
     if language_model.character is None:
         useless |= {"char_weight"}
+    if language_model.piece is None:
+        useless |= {"piece_weight"}
     if None not in (hotwords or {}).values():
         useless |= {"hotword_weight"}
     return {name: values for name, values in GRID.items() if name not in useless}
@@ -88,7 +91,9 @@ def default_grid(
 class Pool:
     """Texts found for each utterance, with the parts of their scores under each language model, and their errors.
 
-    Whatever language model a text was found with, all of them rank it: log p_CTC is the same for all.
+    Whatever language model a text was found with, all of them rank it: log p_CTC is the same for all. A piece model
+    is asked for the likeliest row of labels alone, where the search sums all that write the text; the others are
+    mostly far less likely, and what is chosen in the end was decoded.
     """
 
     def __init__(self, references: Sequence[str], arms: Mapping[str, LanguageModel], base: Base) -> None:
@@ -100,8 +105,12 @@ class Pool:
         self._parts: dict[str, list[list[list[float]]]] = {arm: [[] for _ in references] for arm in arms}
         self._errors: list[list[tuple[int, int]]] = [[] for _ in references]
 
-    def add(self, utterance: int, text: str, ctc_score: float) -> None:
-        """Keep ``text``; of two log p_CTC for one text the higher, whose beam lost less, counts."""
+    def add(self, utterance: int, text: str, ctc_score: float, written: Sequence[str] = ()) -> None:
+        """Keep ``text``; of two log p_CTC for one text the higher, whose beam lost less, counts.
+
+        Args:
+            written: what each label writes of the likeliest row of labels.
+        """
         scores = self._ctc[utterance]
         place = self._texts[utterance].get(text)
         if place is not None:
@@ -111,16 +120,15 @@ class Pool:
         scores.append(ctc_score)
         hot = self._base.occurrences(text)
         for arm, model in self._arms.items():
-            found = components(model, text, score_end=self._base.config.score_end)
-            self._parts[arm][utterance].append(
-                [found.word, found.num_unknown, found.spelling, found.character, found.num_words, *hot]
-            )
+            found = components(model, text, written, score_end=self._base.config.score_end)
+            parts = [found.word, found.num_unknown, found.spelling, found.character, found.piece]
+            self._parts[arm][utterance].append([*parts, found.num_words, *hot])
         self._errors[utterance].append(errors(self._references[utterance], text))
 
     def arrays(self, arm: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Parts of the scores (8, U, K) and errors (U, K, 2), filled up with texts of score -inf."""
+        """Parts of the scores (9, U, K) and errors (U, K, 2), filled up with texts of score -inf."""
         most = max(len(row) for row in self._ctc)
-        parts = np.zeros((8, len(self._ctc), most))
+        parts = np.zeros((9, len(self._ctc), most))
         parts[0] = -np.inf
         wrong = np.zeros((len(self._ctc), most, 2), dtype=np.int64)
         for utterance, (scores, counts) in enumerate(zip(self._ctc, self._errors, strict=True)):
@@ -137,12 +145,13 @@ def rank(parts: npt.NDArray[np.float64], weights: Mapping[str, float]) -> npt.ND
         parts: from `Pool.arrays`.
         weights: one for each name in `GRID`.
     """
-    ctc, word, unknown, spelling, character, words, hotwords, fixed = parts
+    ctc, word, unknown, spelling, character, piece, words, hotwords, fixed = parts
     scores: npt.NDArray[np.float64] = (
         ctc
         + weights["lm_weight"]
         * (word + weights["unknown_offset"] * unknown + weights["spelling_weight"] * spelling)
         + weights["char_weight"] * character
+        + weights["piece_weight"] * piece
         + weights["word_bonus"] * words
         + weights["hotword_weight"] * hotwords
         + fixed

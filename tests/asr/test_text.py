@@ -100,6 +100,13 @@ def test_pieces_go_there_and_back(tmp_path: Path) -> None:
     assert len(again) == 18
     for text in texts:
         assert again.decode(again.encode(text)) == text
+    splitter = tokenizer.splitter()
+    labels = tokenizer.encode(texts[0])
+    assert splitter.split(texts[0]) == [tokenizer.surfaces[label].replace(" ", "▁") for label in labels]
+    assert splitter.split(f"{texts[0]}☃") == splitter.split(texts[0])
+    assert len(splitter.pieces) == len(tokenizer) - 1
+    with pytest.raises(InputError, match="this tokenizer's labels are letters"):
+        character_tokenizer(texts, TextPolicy()).splitter()
     assert len(piece_tokenizer(texts[:1], TextPolicy(), num_pieces=5000)) < 30  # few texts have few pieces
     with pytest.raises(InputError, match="num_pieces"):
         piece_tokenizer(texts, TextPolicy(), num_pieces=5)

@@ -16,10 +16,11 @@ from asr.tune import Edge, default_grid, tune
 from asr.tune.halving import Runs, Setting, halve
 from asr.tune.pool import GRID, Base, Pool, rank
 from lm.errors import InputError
-from tests.asr.decode.toy import ToyModel, hotword_score, peaky_emissions, toy_model
+from tests.asr.decode.toy import ToyModel, ToyNgram, hotword_score, peaky_emissions, toy_model
 
 SURFACES = ("", "a", " ", "b")
 MODEL = toy_model("both")
+PIECES = ToyModel(word=MODEL.word, piece=ToyNgram(("a", "b", "▁"), seed=5))
 ARMS = {
     "both": MODEL,
     "word": ToyModel(word=MODEL.word),
@@ -190,6 +191,39 @@ def test_ranking_the_pool_anew_agrees_with_the_search(arm: str, hotwords: dict[s
     assert fixed == pytest.approx(3.0 if hotwords else 0.0)
 
 
+def test_ranking_asks_the_piece_model_for_the_likeliest_row_of_labels() -> None:
+    config = BeamSearchConfig(lm_weight=0.6, piece_weight=0.7, num_hypotheses=8)
+    base = Base(config, {})
+    pool = Pool(["a b"], {"both": PIECES}, base)
+    with np.errstate(divide="ignore"):  # each text has one row
+        emissions = np.log(np.array([[0, 1, 0, 0], [0, 0, 1, 0], [0, 0.4, 0, 0.6]], dtype=np.float32))
+    hypotheses = decoder(PIECES, config).decode(emissions)
+    for each in hypotheses:
+        pool.add(0, each.text, each.ctc_score, each.written)
+    parts, _ = pool.arrays("both")
+    found = rank(parts, {name: getattr(config, name, 0.0) for name in GRID})
+    assert found[0] == pytest.approx([each.score for each in hypotheses], abs=1e-6)
+
+
+def test_words_and_pieces_are_tuned_like_words_and_characters() -> None:
+    emissions, texts = dev_set(6)
+    arms = {"both": PIECES, "word": ToyModel(word=PIECES.word), "piece": ToyModel(piece=PIECES.piece)}
+    grid = {**SMALL, **FIXED, "piece_weight": (0.0, 0.5)}
+    del grid["char_weight"]
+    result = tune(emissions, texts, arms, decoder, start=BAD, grid=grid, candidates=6)
+    for name, arm in result.arms.items():
+        assert arm.wer == pytest.approx(
+            sum(
+                error_counts(
+                    text.split(), decoder(arms[name], arm.config).decode(frames)[0].text.split()
+                ).errors
+                for text, frames in zip(texts, emissions, strict=True)
+            )
+            / sum(len(text.split()) for text in texts)
+        )
+    assert {trial.weights["piece_weight"] for trial in result.trials if trial.arm == "both"} >= {0.0, 0.5}
+
+
 def test_the_weight_of_hotwords_is_tuned_and_their_own_weights_stay() -> None:
     emissions, texts = dev_set(8)
     unseen = {"bb": None, "ab": -0.5}
@@ -205,6 +239,7 @@ def test_weights_without_effect_are_not_tuned() -> None:
     assert set(default_grid(toy_model("character"))) == {"char_weight", "word_bonus"}
     assert "char_weight" not in default_grid(toy_model("word"))
     assert len(default_grid(MODEL)) == 5
+    assert set(default_grid(PIECES)) == set(default_grid(toy_model("word"))) | {"piece_weight"}
     assert "hotword_weight" in default_grid(MODEL, {"ab": None})
     assert "hotword_weight" not in default_grid(MODEL, {"ab": 2.0})
     emissions, texts = dev_set(2)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
 from lm.build import build_language_model
+from lm.corpus import Splitter
 from lm.errors import InputError
 from lm.evaluate import evaluate
 from lm.folder import LanguageModel
@@ -52,6 +54,25 @@ def test_character_perplexity_counts_spaces_and_the_end(model: LanguageModel) ->
     assert character.perplexity == pytest.approx(10 ** (-sum(scores) / len(scores)), rel=1e-5)
     assert character.bits_per_character == pytest.approx(math.log2(character.perplexity))
     assert character.unknown_characters == {"e": 3, "f": 2}
+
+
+def test_bits_of_pieces_are_per_character_as_well(tmp_path: Path) -> None:
+    splitter = Splitter(("▁a", "▁b", "c"), lambda text: [f"▁{word}" for word in text.split()])
+    build_language_model(TRAIN, tmp_path / "lm", character_order=0, piece_order=2, splitter=splitter)
+    model = LanguageModel.load(tmp_path / "lm")
+    arpa = read_plain(tmp_path / "lm" / "piece.arpa")
+    scores = []
+    for sentence in TEST:
+        tokens = ["<s>", *splitter.split(sentence), "</s>"]
+        scores += [arpa.log10_prob(tokens[:place], tokens[place]) for place in range(1, len(tokens))]
+    piece = evaluate(model, TEST, splitter=splitter).piece
+    assert piece is not None
+    assert piece.perplexity == pytest.approx(10 ** (-sum(scores) / 15), rel=1e-5)
+    assert piece.bits_per_character == pytest.approx(-sum(scores) / math.log10(2) / 22, rel=1e-5)
+    assert piece.unknown_pieces == {"▁e": 3, "▁f": 2}
+    assert evaluate(model, TEST).piece is None
+    with pytest.raises(InputError, match="another tokenizer's pieces"):
+        evaluate(model, TEST, splitter=Splitter(("▁a",), splitter.split))
 
 
 def test_bits_per_character_of_words_spell_the_unknown_ones(model: LanguageModel) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from lm.arpa import write_arpa
 from lm.build import build_language_model
+from lm.corpus import Splitter
 from lm.errors import InputError
 from lm.folder import LanguageModel, set_decoding
 from lm.kneser_ney import estimate
@@ -59,6 +60,30 @@ def test_binaries_score_as_arpa_files(folder: Path, tmp_path: Path) -> None:
     assert binary.vocabulary == text.vocabulary
     for word in (SENTENCES[0].split()[0], "unheard"):
         assert score(binary, word) == pytest.approx(score(text, word), abs=1e-5)
+
+
+PAIRS = Splitter(("▁ab", "▁b", "a", "b"), lambda text: [f"▁{word}" for word in text.split()])
+
+
+def test_pieces_are_split_by_what_is_given_and_remembered(tmp_path: Path) -> None:
+    build_language_model(["ab b", "b"], tmp_path / "lm", character_order=0, piece_order=2, splitter=PAIRS)
+    model = LanguageModel.load(tmp_path / "lm")
+    assert model.character is None
+    assert model.piece is not None
+    assert set(model.piece.vocabulary) == {"<unk>", "<s>", "</s>", "▁ab", "▁b"}
+    assert model.pieces == PAIRS.pieces
+    assert model.alphabet == " ab"
+    pieces = model.only("piece")
+    assert (pieces.word, pieces.vocabulary, pieces.pieces) == (None, (), PAIRS.pieces)
+    words = model.only("word")
+    assert (words.piece, words.pieces, words.vocabulary) == (None, (), ("ab", "b"))
+    with pytest.raises(InputError, match="has no character model"):
+        model.only("character")
+    with pytest.raises(InputError, match="need what splits texts"):
+        build_language_model(["ab b"], tmp_path / "new", piece_order=2)
+    (tmp_path / "lm" / "piece.arpa").unlink()
+    with pytest.raises(InputError, match=r"piece\.arpa is missing"):
+        LanguageModel.load(tmp_path / "lm")
 
 
 def test_either_model_may_be_left_out(folder: Path, tmp_path: Path) -> None:
@@ -186,6 +211,12 @@ def test_a_bare_file_is_a_language_model(tmp_path: Path, capsys: pytest.CaptureF
     assert (unasked.word, unasked.vocabulary, unasked.alphabet) == (None, (), " ab")
     assert "its tokens are single characters" in capsys.readouterr().err
     assert LanguageModel.load(path, unit="word").vocabulary == ("a", "b", "▁")
+    write_arpa(estimate([["▁ab", "a"]], 2), path)
+    pieces = LanguageModel.load(path)
+    assert (pieces.word, pieces.character, pieces.alphabet, pieces.pieces) == (None, None, " ab", ())
+    assert pieces.piece is not None
+    assert "its tokens begin with ▁, as sentence pieces do" in capsys.readouterr().err
+    assert LanguageModel.load(path, unit="word").piece is None
     (tmp_path / "other.bin").touch()
     with pytest.raises(InputError, match="2 model files"):
         LanguageModel.load(tmp_path)

@@ -120,8 +120,14 @@ def test_settings_of_one_part_bring_back_the_other_when_asked_for(lm: Path) -> N
         characters,
         BeamSearchConfig(lm_weight=0.0, open_vocabulary=False),
     )
+    pieces = replace(characters, piece=model.character, decoding={"units": "piece", "piece_weight": 0.9})
+    assert tuned_search(pieces, {}) == (pieces.only("piece"), BeamSearchConfig(piece_weight=0.9))
+    alone = BeamSearchConfig(piece_weight=0.9, lm_weight=0.0, char_weight=0.0, open_vocabulary=False)
+    assert tuned_search(pieces, {"open_vocabulary": False}) == (pieces, alone)
+    with_words = BeamSearchConfig(piece_weight=0.9, lm_weight=0.4, char_weight=0.0)
+    assert tuned_search(pieces, {"lm_weight": 0.4}) == (pieces, with_words)
     assert tuned_search(None, {}) == (None, None)
-    with pytest.raises(InputError, match="units must be one of both, word, character; got 'words'"):
+    with pytest.raises(InputError, match="units must be one of both, word, character, piece; got 'words'"):
         tuned_search(model, {"units": "words"})
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from asr.cli import lm
 from asr.manifest import Utterance, write_manifest
+from asr.text import TextPolicy
+from asr.tokenizer import Tokenizer, character_tokenizer, piece_tokenizer
 from lm.errors import InputError
 from lm.folder import LanguageModel
 
@@ -104,6 +106,55 @@ def test_eval_prints_one_json_line(
     assert values["word"]["perplexity"] > 1
     assert values["character"]["bits_per_character"] > 0
     assert "case:lower" in values["policy"]
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> Path:
+    folder = tmp_path / "exp" / "model"
+    folder.mkdir(parents=True)
+    texts = ["ñuka rini", "kan rinki", "ñuka kanmi", "pay rinmi"]
+    piece_tokenizer(texts, TextPolicy(), num_pieces=24).save(folder / "tokenizer.json")
+    return folder / "tokenizer.json"
+
+
+def test_pieces_are_built_and_scored_with_the_tokenizer(
+    manifest: Path, tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = ["--manifest", manifest, "--split", "train"]
+    experiment = tokenizer.parent.parent
+    run("build", *text, "--policy", experiment, "--piece-order", 3, "--out", tmp_path / "lm")
+    assert "piece        1-grams" in capsys.readouterr().out
+    model = LanguageModel.load(tmp_path / "lm")
+    assert model.word is not None
+    assert model.character is None
+    assert model.piece is not None
+    assert model.pieces == Tokenizer.load(tokenizer).splitter().pieces
+    run(
+        "build", *text, "--policy", tokenizer, "--piece-order", 2, "--character-order", 3, "--piece-prune", 0, 1,
+        "--out", tmp_path / "all",
+    )  # fmt: skip
+    assert LanguageModel.load(tmp_path / "all").character is not None
+    capsys.readouterr()
+
+    text = ["--manifest", manifest, "--split", "dev"]
+    assert run("eval", "--lm", tmp_path / "lm", *text, "--tokenizer", tokenizer) == 0
+    assert "piece 3-gram           perplexity" in capsys.readouterr().out
+    assert run("eval", "--lm", tmp_path / "lm", *text) == 0
+    assert "n-grams of pieces are left out; give --tokenizer" in capsys.readouterr().err
+    with pytest.raises(InputError, match="n-grams of pieces alone"):
+        run("eval", "--lm", tmp_path / "lm" / "piece.arpa", *text)
+    assert run("eval", "--lm", tmp_path / "lm" / "piece.arpa", *text, "--tokenizer", tokenizer, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["piece"]["bits_per_character"] > 0
+
+
+def test_pieces_need_a_tokenizer_that_has_some(manifest: Path, tmp_path: Path) -> None:
+    arguments = ["build", "--manifest", manifest, "--piece-order", 3, "--out", tmp_path / "lm"]
+    with pytest.raises(InputError, match="Give --policy with its folder"):
+        run(*arguments)
+    letters = tmp_path / "tokenizer.json"
+    character_tokenizer(["a b"], TextPolicy()).save(letters)
+    with pytest.raises(InputError, match="this tokenizer's labels are letters"):
+        run(*arguments, "--policy", letters)
 
 
 @pytest.mark.parametrize(

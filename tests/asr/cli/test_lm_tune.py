@@ -17,9 +17,10 @@ from asr.cli import main
 from asr.decode import FloatArray
 from asr.manifest import Utterance, write_manifest
 from asr.text import TextPolicy
-from asr.tokenizer import Tokenizer
+from asr.tokenizer import Tokenizer, piece_tokenizer
 from lm.build import build_language_model
 from lm.errors import InputError
+from lm.folder import LanguageModel
 from tests.asr.decode.toy import peaky_emissions
 
 PUBLISHED = Tokenizer(
@@ -92,6 +93,39 @@ def test_what_cannot_be_saved_is_printed(
     printed = capsys.readouterr()
     assert json.loads(printed.out)["decoding"]["lm_weight"] == 0.1
     assert "lm.json cannot be written" in printed.err
+
+
+def test_words_pieces_and_both_are_compared(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pieces = piece_tokenizer(["AB BA", "BA AB AB"] * 3, PUBLISHED.policy, num_pieces=8)
+    opened = SimpleNamespace(model=SimpleNamespace(tokenizer=pieces))
+
+    def say(
+        model: SimpleNamespace, utterances: Sequence[Utterance]
+    ) -> Iterator[tuple[Utterance, FloatArray]]:
+        for each in utterances:
+            labels = [(2 * at + 1, label) for at, label in enumerate(pieces.spell(each.text))]
+            yield each, peaky_emissions(labels, 2 * len(labels) + 2, len(pieces))
+
+    monkeypatch.setattr(asr.emissions, "utterance_emissions", say)
+    with_pieces = {"word_order": 2, "character_order": 0, "piece_order": 2, "overwrite": True}
+    build_language_model(["AB BA", "BA AB"], tmp_path / "lm", splitter=pieces.splitter(), **with_pieces)
+    assert main(arguments) == 1
+    assert "but the acoustic model writes letters" in capsys.readouterr().err
+
+    monkeypatch.setattr(asr.transcribe, "open_model", lambda *_: opened)
+    assert main([*arguments, "--grid", "piece_weight=0,0.2"]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert set(found["arms"]) == {"both", "word", "piece"}
+    assert found["arms"]["piece"]["wer"] == 0.0
+    assert "words and pieces" in printed.err
+    assert "pieces alone" in printed.err
+    assert LanguageModel.load(tmp_path / "lm").decoding == found["decoding"]
+
+    assert main([*arguments[:-2], "--units", "word"]) == 0
+    assert json.loads(capsys.readouterr().out)["units"] == "word"
 
 
 def test_hotwords_are_tuned_in_the_form_of_the_labels(

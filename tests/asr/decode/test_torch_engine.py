@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from asr.decode.lexicon import Models
 from asr.decode.torch_engine import TorchSearch
 from bench.common import OpCounter
 from lm.build import build_language_model
+from lm.corpus import Splitter, piece_of
 from lm.errors import InputError
 from lm.folder import LanguageModel
 from lm.ngram import NgramModel
@@ -36,11 +38,11 @@ from tests.asr.decode.toy import (
 
 CPU = torch.device("cpu")
 # Wide enough for every prefix of the toy cases, and no wider than tensors are.
-EXACT = replace(EVERYTHING, beam_width=600, max_labels=10, num_hypotheses=600, engine="torch")
+EXACT = replace(EVERYTHING, beam_width=900, max_labels=10, num_hypotheses=900, engine="torch")
 HOTWORDS = {"a": 0.7, "a b": 2.0, "b a": 1.5, "bb": 3.0, "a b a": 1.0, "ab": -1.2}
 ONLY_A = {"a": 0.7, "a a": 1.1, "aaa": 2.0}
 ALPHABETS = [(LETTERS, 0, 5), (PIECES, 0, 4), (WITH_SPECIAL, 1, 5)]
-KINDS = ["none", "word", "character", "both"]
+KINDS = ["none", "word", "character", "both", "piece", "word+piece", "all"]
 PARTS = ("score", "ctc_score", "lm_score", "word_score", "hotword_score")
 # It reads a number on the host, or makes a tensor whose shape depends on numbers.
 LOOKS = {
@@ -64,15 +66,17 @@ def assert_same(found: Sequence[Hypothesis], expected: Sequence[Hypothesis], tol
 @pytest.mark.parametrize("score_end", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("surfaces", "blank", "num_frames"), ALPHABETS)
+@pytest.mark.parametrize("engine", ["cpu", "torch"])
 def test_without_pruning_every_text_and_every_part_of_its_score_are_those_of_the_definition(
-    surfaces: tuple[str, ...], blank: int, num_frames: int, kind: str, score_end: bool
+    engine: str, surfaces: tuple[str, ...], blank: int, num_frames: int, kind: str, score_end: bool
 ) -> None:
+    exact = replace(EXACT, score_end=score_end, engine=engine)
     emissions = random_emissions(num_frames, len(surfaces), seed=num_frames)
     hotwords = HOTWORDS if "b" in surfaces else ONLY_A
     for config in (
-        replace(EXACT, score_end=score_end),
-        replace(EXACT, score_end=score_end, hotwords=hotwords),
-        replace(EXACT, score_end=score_end, hotwords=hotwords, open_vocabulary=False),
+        exact,
+        replace(exact, hotwords=hotwords),
+        replace(exact, hotwords=hotwords, open_vocabulary=False),
     ):
         expected = best_texts(emissions, surfaces, blank, model_of(kind), config)
         found = BeamDecoder(surfaces, blank, model_of(kind), config).decode(emissions)
@@ -86,6 +90,7 @@ CONFIGS = strategies.builds(
     BeamSearchConfig,
     lm_weight=strategies.sampled_from([0.0, 0.4, 1.2]),
     char_weight=strategies.sampled_from([0.0, 0.3]),
+    piece_weight=strategies.sampled_from([0.0, 0.6]),
     word_bonus=strategies.sampled_from([0.0, 2.0]),
     unknown_offset=strategies.sampled_from([0.0, -3.0]),
     spelling_weight=strategies.sampled_from([0.0, 0.5]),
@@ -114,7 +119,7 @@ def test_under_pruning_it_finds_what_the_compiled_search_finds_alone_and_in_a_ba
     lengths: list[int], sharpness: float,
 ) -> None:  # fmt: skip
     surfaces, blank, _ = alphabet
-    if closed and (config.hotwords or kind in ("word", "both")):
+    if closed and (config.hotwords or kind in ("word", "both", "word+piece", "all")):
         config = replace(config, open_vocabulary=False)
     emissions = [
         random_emissions(frames, len(surfaces), seed + place, sharpness)
@@ -185,23 +190,38 @@ def test_odd_emissions_give_what_they_hold(open_vocabulary: bool) -> None:
         decoder.decode_all([odd[1], np.zeros((3, 5), dtype=np.float32)])
 
 
-def test_an_unfinished_word_is_left_out_where_nothing_can_be_finished() -> None:
+@pytest.mark.parametrize("engine", ["cpu", "torch"])
+@pytest.mark.parametrize("kind", ["none", "piece", "word+piece"])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        (3, 5, 4, 1, 1),  # "ab", " ", "b", "a", "a"
+        (3, 5, 2, 1, 1),  # "ab", " ", " a", "a", "a": two boundaries, the second written by nothing
+        (3, 2, 0, 1, 1),
+        (5, 5, 4, 1, 1),
+    ],
+)
+def test_an_unfinished_word_is_left_out_where_nothing_can_be_finished(
+    labels: tuple[int, ...], kind: str, engine: str
+) -> None:
     with np.errstate(divide="ignore"):
         emissions = np.log(np.full((5, 6), 0.0)).astype(np.float32)
-    for frame, label in enumerate((3, 5, 4, 1, 1)):  # "ab", " ", "b", "a", "a"
+    for frame, label in enumerate(labels):
         emissions[frame, label] = math.log(0.6)
     emissions[0, 0] = math.log(0.4)
-    config = replace(EXACT, hotwords={"bab": 2.0, "ab": 1.0}, open_vocabulary=False)
-    expected = best_texts(emissions, PIECES, 0, None, config)
-    found = BeamDecoder(PIECES, 0, None, config).decode(emissions)
-    assert [each.text for each in found] == [each.text for each in expected] == ["ab", ""]
+    hotwords = {"bab": 2.0, "aab": 2.0, "ab": 1.0}
+    config = replace(EXACT, hotwords=hotwords, open_vocabulary=False, engine=engine)
+    expected = best_texts(emissions, PIECES, 0, model_of(kind), config)
+    found = BeamDecoder(PIECES, 0, model_of(kind), config).decode(emissions)
+    assert [each.text for each in found] == [each.text for each in expected]
+    assert {each.text for each in found} == {"ab", ""} if 3 in labels else {""}
     assert [each.score for each in found] == pytest.approx([each.score for each in expected], abs=1e-5)
-    assert [" ".join(word.text for word in each.words) for each in found] == ["ab", ""]
+    assert [" ".join(word.text for word in each.words) for each in found] == [each.text for each in found]
 
 
 @pytest.fixture(scope="module")
 def real_model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
-    """A word 3-gram and a character 4-gram of random sentences, in kenlm's form."""
+    """A word 3-gram, a character 4-gram and a 3-gram of `PIECES` of random sentences, in kenlm's form."""
     draw = np.random.default_rng(3)
     words = ["a", "ab", "b", "ba", "abb", "bab"]
     lines = [
@@ -209,7 +229,11 @@ def real_model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
         for _ in range(60)
     ]
     folder = Path(tmp_path_factory.mktemp("lm"), "lm")
-    build_language_model(lines, folder, word_order=3, character_order=4)
+    splitter = Splitter(
+        tuple(sorted(piece_of(piece) for piece in PIECES if piece)),
+        lambda line: [piece_of(piece) for piece in re.findall(" a|ab|[ab ]", f" {line}")],
+    )
+    build_language_model(lines, folder, word_order=3, character_order=4, piece_order=3, splitter=splitter)
     return LanguageModel.load(folder)
 
 
@@ -237,10 +261,13 @@ def test_both_forms_of_an_ngram_give_the_scores_of_kenlm(real_model: LanguageMod
         assert found.tolist() == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("has_pieces", [True, False])
 @pytest.mark.parametrize("dense", [True, False])
 def test_models_too_large_to_lay_out_are_searched_all_the_same(
-    dense: bool, real_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+    dense: bool, has_pieces: bool, real_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not has_pieces:
+        real_model = replace(real_model, piece=None)
     if not dense:
         monkeypatch.setattr("lm.tensors.DENSE_ENTRIES", 8)
         monkeypatch.setattr("asr.decode.tensors.DENSE_ENTRIES", 8)
@@ -252,11 +279,18 @@ def test_models_too_large_to_lay_out_are_searched_all_the_same(
             assert_same(found, BeamDecoder(PIECES, 0, real_model, changed).decode(each), tolerance=1e-4)
 
 
+@pytest.mark.parametrize("has_pieces", [True, False])
 @pytest.mark.parametrize("dense", [True, False])
 @pytest.mark.parametrize("open_vocabulary", [True, False])
 def test_a_step_looks_at_no_number_and_does_the_same_whatever_they_are(
-    open_vocabulary: bool, dense: bool, real_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+    open_vocabulary: bool,
+    dense: bool,
+    has_pieces: bool,
+    real_model: LanguageModel,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if not has_pieces:
+        real_model = replace(real_model, piece=None)
     if not dense:
         monkeypatch.setattr("lm.tensors.DENSE_ENTRIES", 8)
         monkeypatch.setattr("asr.decode.tensors.DENSE_ENTRIES", 8)

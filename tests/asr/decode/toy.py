@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -27,6 +27,7 @@ EVERYTHING = BeamSearchConfig(
     num_hypotheses=10**9,
     lm_weight=0.7,
     char_weight=0.4,
+    piece_weight=0.8,
     word_bonus=0.9,
     unknown_offset=-0.3,
     spelling_weight=0.6,
@@ -42,6 +43,8 @@ class ToyModel:
     character: ToyNgram | None = None
     vocabulary: tuple[str, ...] = ()
     characters: frozenset[str] = frozenset("ab")
+    piece: ToyNgram | None = None
+    pieces: tuple[str, ...] = ()
 
     @property
     def speller(self) -> ToyNgram | None:
@@ -111,26 +114,27 @@ def random_emissions(num_frames: int, num_labels: int, seed: int, sharpness: flo
 def every_text(emissions: FloatArray, surfaces: tuple[str, ...], blank: int) -> dict[str, float]:
     """log p_CTC of every text by its definition: the sum over all paths that write it."""
     masses: dict[str, float] = {}
-    for written, log_prob in _every_writing(emissions, surfaces, blank).items():
-        text = written.removesuffix(" ")
-        masses[text] = masses.get(text, 0.0) + math.exp(log_prob)
+    for row, mass in every_row(emissions, blank).items():
+        text = _text(row, surfaces)
+        masses[text] = masses.get(text, 0.0) + mass
     return {text: math.log(mass) for text, mass in masses.items()}
 
 
-def _every_writing(emissions: FloatArray, surfaces: tuple[str, ...], blank: int) -> dict[str, float]:
-    """The same of texts with the boundary after their last word, if it is written."""
-    masses: dict[str, float] = {}
+def every_row(emissions: FloatArray, blank: int) -> dict[tuple[int, ...], float]:
+    """Probability of every row of labels without blanks by its definition: the sum over all its paths."""
+    masses: dict[tuple[int, ...], float] = {}
     num_frames, num_labels = emissions.shape
     frames = np.arange(num_frames)
     for path in product(range(num_labels), repeat=num_frames):
         labels = [label for place, label in enumerate(path) if place == 0 or label != path[place - 1]]
-        spoken = [surfaces[label] for label in labels if label != blank]
-        text = plain_text(spoken)
-        if text and "".join(spoken).endswith(" "):
-            text += " "
+        row = tuple(label for label in labels if label != blank)
         probability = math.exp(float(emissions[frames, list(path)].astype(np.float64).sum()))
-        masses[text] = masses.get(text, 0.0) + probability
-    return {text: math.log(mass) for text, mass in masses.items() if mass > 0}
+        masses[row] = masses.get(row, 0.0) + probability
+    return {row: mass for row, mass in masses.items() if mass > 0}
+
+
+def _text(row: Iterable[int], surfaces: tuple[str, ...]) -> str:
+    return plain_text(surfaces[label] for label in row)
 
 
 @dataclass(frozen=True)
@@ -166,42 +170,62 @@ def best_texts(
     config: BeamSearchConfig,
 ) -> list[Parts]:
     """What the beam search finds without pruning, by trying all paths: the n-best list."""
-    log_probs = every_text(emissions, surfaces, blank)
+    rows = every_row(emissions, blank)
+    kept = {row: row for row in rows}
     if not config.open_vocabulary:
-        log_probs = _in_vocabulary(_every_writing(emissions, surfaces, blank), model, config)
+        kept = _in_vocabulary(rows, surfaces, model, config)
+    masses: dict[str, float] = {}
+    said: dict[str, float] = {}  # the same with the piece model's score of each row
+    for row, scored in kept.items():
+        text = _text(scored, surfaces)
+        piece = piece_score(model.piece, scored, surfaces, config.score_end) if model and model.piece else 0.0
+        masses[text] = masses.get(text, 0.0) + rows[row]
+        said[text] = said.get(text, 0.0) + rows[row] * math.exp(config.piece_weight * piece)
     found = []
-    for text, ctc_score in log_probs.items():
+    for text, mass in masses.items():
         count = len(text.split())
-        without_bonus = 0.0
+        without_bonus = math.log(said[text] / mass)
         if model:
-            parts = components(model, text, score_end=config.score_end)
-            without_bonus = parts.total(config) - config.word_bonus * count
+            parts = components(replace(model, piece=None), text, score_end=config.score_end)
+            without_bonus += parts.total(config) - config.word_bonus * count
         hot = hotword_score(text, config.hotwords)
-        found.append(Parts(text, ctc_score, without_bonus, config.word_bonus * count, hot))
+        found.append(Parts(text, math.log(mass), without_bonus, config.word_bonus * count, hot))
     return sorted(found, key=lambda each: -each.score)[: config.num_hypotheses]
 
 
+def piece_score(model: ToyNgram, row: Iterable[int], surfaces: tuple[str, ...], score_end: bool) -> float:
+    """Log-probability of a row of labels: those that write something, and the end."""
+    state, total = model.start(), 0.0
+    for label in row:
+        if surfaces[label]:
+            state, log_prob = model.score(state, surfaces[label].replace(" ", "▁"))
+            total += log_prob
+    return total + model.end(state) * score_end
+
+
 def _in_vocabulary(
-    writings: dict[str, float], model: ToyModel | None, config: BeamSearchConfig
-) -> dict[str, float]:
-    """log p_CTC of the texts of known words; of texts cut before their last word where there are none."""
+    rows: Iterable[tuple[int, ...]],
+    surfaces: tuple[str, ...],
+    model: ToyModel | None,
+    config: BeamSearchConfig,
+) -> dict[tuple[int, ...], tuple[int, ...]]:
+    """Rows that write known words; where there are none, rows and what is left of them without an unfinished word."""
     vocabulary = {word for phrase in config.hotwords for word in phrase.split()}
     vocabulary |= set(model.word.tokens) if model and model.word else set()
-    whole: dict[str, float] = {}
-    cut: dict[str, float] = {}
-    for written, log_prob in writings.items():
-        words = written.split()
+    whole: dict[tuple[int, ...], tuple[int, ...]] = {}
+    cut: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for row in rows:
+        words = _text(row, surfaces).split()
         if vocabulary.issuperset(words):
-            text = " ".join(words)
-            whole[text] = whole.get(text, 0.0) + math.exp(log_prob)
+            whole[row] = row
         elif (
             vocabulary.issuperset(words[:-1])
-            and not written.endswith(" ")
+            and not "".join(surfaces[label] for label in row).endswith(" ")
             and any(word.startswith(words[-1]) for word in vocabulary)
         ):
-            text = " ".join(words[:-1])
-            cut[text] = cut.get(text, 0.0) + math.exp(log_prob)
-    return {text: math.log(mass) for text, mass in (whole or cut).items()}
+            before = [row[:at] for at in range(len(row)) if _text(row[:at], surfaces).split() == words[:-1]]
+            cut[row] = max(before, key=len)
+    return whole or cut
 
 
 def peaky_emissions(
@@ -217,8 +241,10 @@ def peaky_emissions(
 
 
 def toy_model(kind: str) -> ToyModel:
-    """A word model, a character model, or "both", over the letters a and b."""
-    words = ToyNgram(("a", "ab", "b"), seed=1) if kind in ("word", "word+vocabulary", "both") else None
-    characters = ToyNgram(("a", "b", "▁"), seed=2) if kind in ("character", "both") else None
+    """A word model, a character model, "both", a piece model, it and words, or "all", over the letters a and b."""
+    words = ToyNgram(("a", "ab", "b"), seed=1) if "word" in kind or kind in ("both", "all") else None
+    characters = ToyNgram(("a", "b", "▁"), seed=2) if kind in ("character", "both", "all") else None
+    # "b" is unknown to it.
+    pieces = ToyNgram(("a", "▁a", "ab", "▁"), seed=3) if "piece" in kind or kind == "all" else None
     vocabulary = ("<unk>", "<s>", "</s>", "a", "ab", "b") if kind == "word+vocabulary" else ()
-    return ToyModel(word=words, character=characters, vocabulary=vocabulary)
+    return ToyModel(word=words, character=characters, vocabulary=vocabulary, piece=pieces)
