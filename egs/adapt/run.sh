@@ -151,6 +151,5 @@ fi
 if at 10 "score: against the recipe from scratch"; then
     [[ -n $scratch ]] || for scratch in "../$target/exp/ctc" "../$target/model"; do [[ ! -d $scratch ]] || break; done
     python -m recipes.decode_ctc "$scratch" "data/$target.tsv" --split test --out "$exp/scratch/all.1/test.tsv"
-    cp "$exp/adapted/all.1/tokenizer.json" "$exp/scratch/all.1/"
     python local/table.py "$exp" "data/$target.tsv" --arms "scratch adapted" --labels all --seeds 1 --base scratch
 fi

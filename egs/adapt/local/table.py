@@ -11,11 +11,13 @@ import statistics
 import sys
 from pathlib import Path
 
+import yaml
+
 from asr.bootstrap import paired_bootstrap, rate_interval
 from asr.cli import guarded
 from asr.score import METRICS, CorpusScore, score_corpus
 from asr.score_files import read_hypotheses, read_references
-from asr.tokenizer import Tokenizer
+from asr.text import TextPolicy
 
 
 def main() -> int:
@@ -28,6 +30,10 @@ def main() -> int:
     parser.add_argument("--base", default="none", help="the arm that the others are compared with")
     args = parser.parse_args()
     references = read_references(args.manifest, split="test").texts
+    settings = yaml.safe_load(
+        (Path(__file__).parents[1] / "conf" / "finetune.yaml").read_text(encoding="utf-8")
+    )
+    policy = TextPolicy.from_dict(settings["policy"])
     print(
         f"| labels | arm | seeds | CER % (95 %) | by seed | minus {args.base} | WER % (95 %) | minus {args.base} |"
     )
@@ -39,7 +45,6 @@ def main() -> int:
             for seed in args.seeds:
                 run = args.exp / arm / f"{minutes}.{seed}"
                 if (run / "test.tsv").is_file():
-                    policy = Tokenizer.load(run / "tokenizer.json").policy
                     scores.append(score_corpus(references, read_hypotheses([run / "test.tsv"]), policy))
             if not scores:
                 continue
