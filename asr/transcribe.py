@@ -69,18 +69,31 @@ class TranscribeConfig:
             raise InputError(
                 "segments of one's own keep their borders and do not overlap. Leave the overlap out."
             )
-
-    @property
-    def settings(self) -> SegmenterConfig:
-        """Of the segmenter, by itself."""
-        return settings_for(self.segmenter, self.segments)
+        self.cutting()
 
     @property
     def overlap(self) -> float:
         """Sound that two segments share where they touch, in seconds."""
         if self.own is not None:
             return 0.0
-        return default_overlap(self.settings) if self.overlap_s is None else self.overlap_s
+        settings = settings_for(self.segmenter, self.segments)
+        return default_overlap(settings) if self.overlap_s is None else self.overlap_s
+
+    def cutting(self) -> SegmenterConfig:
+        """Settings that the segmenter cuts with: the longest segment without what it will share with others.
+
+        Raises:
+            InputError: with the overlap there is no room for a segment.
+        """
+        settings, overlap_s = settings_for(self.segmenter, self.segments), self.overlap
+        if not overlap_s:
+            return settings
+        try:
+            return replace(settings, max_segment_s=settings.max_segment_s - overlap_s)
+        except InputError as error:
+            raise InputError(
+                f"segmenter {self.segmenter} with an overlap of {overlap_s:g} s: {error}"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -268,27 +281,20 @@ class Transcriber:
             ready, held[:count] = held[:count], []
             return [(segment, Encoded(emissions) if len(emissions) else None) for segment, emissions in ready]
 
-        try:
-            for group in groups:
-                for segment, encoded in group:
-                    heard = segment, encoded.emissions if encoded else nothing
-                    if held and segment.start < held[-1][0].end:
-                        held[-1], heard = joiner.part(held[-1], heard)
-                    held.append(heard)
-                yield given(len(held) - 1)
-        except InputError:
-            yield given(len(held))
-            raise
+        for group in groups:
+            for segment, encoded in group:
+                heard = segment, encoded.emissions if encoded else nothing
+                if held and segment.start < held[-1][0].end:
+                    held[-1], heard = joiner.part(held[-1], heard)
+                held.append(heard)
+            yield given(len(held) - 1)
         yield given(len(held))
 
     def _cut(self, path: Path, chunks: Iterable[FloatArray]) -> Iterator[Speech]:
         """The segments of a recording with their samples."""
         if self.config.own is not None:
             return self.config.own.split(chunks, path, self.config.segments.max_segment_s)
-        settings, overlap_s = self.config.settings, self.config.overlap
-        if overlap_s:
-            longest = settings.max_segment_s - overlap_s
-            settings = settings_for(self.config.segmenter, settings, max_segment_s=longest)
+        settings, overlap_s = self.config.cutting(), self.config.overlap
         device = self.model.head.weight.device
         segmenter = build_segmenter(settings, self.config.classifier, device=device, recogniser=self.model)
         speech = segmenter(chunks)

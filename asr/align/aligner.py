@@ -100,8 +100,11 @@ class Alignment:
             InputError: hardly a line scores better than decoys do, of those that what was read may have.
         """
         accepted = len(self.accepted(threshold))
-        # What breaks off has no more of its lines than of its time; but few lines have too few decoys to tell by.
-        expected = len(self.lines) * (self.duration / self.lost.end if self.lost else 1.0)
+        # What breaks off has no more of its lines than of its time, which some files do not tell; but few lines have
+        # too few decoys to tell by.
+        expected = float(len(self.lines))
+        if self.lost:
+            expected *= self.duration / self.lost.end if self.lost.end > self.duration else 0.0
         if accepted < config.least_share * max(expected, min(len(self.lines), FEW)):
             also = f" It is not whole, either: {self.details['failed']}" if self.lost else ""
             raise InputError(

@@ -84,7 +84,8 @@ def stream(
         offset_s: where to begin, in seconds.
         duration_s: how much to read, in seconds; None reads to the end.
         chunk_s: length of every chunk but the last; bounds the memory.
-        partly: of a WAV or Ogg file whose end is missing give what there is, before the error.
+        partly: of a WAV or Ogg file whose end is missing give what there is; the error comes after it, unless that
+            is all of the stretch.
     Raises:
         InputError: while iterating: the file cannot be read to the end of the stretch; what can be comes before.
     """
@@ -105,10 +106,11 @@ def stream(
         for chunk in _regrouped(waveform, seconds_to_samples(chunk_s)):
             count += len(chunk)
             yield chunk
-        if failure is not None:
+        missing = wanted is not None and wanted - count > STRETCH_TOLERANCE_S * SAMPLE_RATE
+        if failure is not None and (wanted is None or missing):
             raise failure
         length_s = samples_to_seconds(start + count)
-        if count == 0 or (wanted is not None and wanted - count > STRETCH_TOLERANCE_S * SAMPLE_RATE):
+        if count == 0 or missing:
             ends = f"it ends at {length_s:.2f} s" if count else "it ends before that"
             span = "" if duration_s is None else f" {duration_s:.2f} s"
             raise InputError(
@@ -123,8 +125,14 @@ def load(
     offset_s: float = 0.0,
     duration_s: float | None = None,
 ) -> FloatArray:
-    """The waveform of a recording or a short stretch of one, (S,); see `stream`."""
-    return np.concatenate(list(stream(path, channel=channel, offset_s=offset_s, duration_s=duration_s)))
+    """The waveform of a recording or a short stretch of one, (S,); see `stream`.
+
+    A stretch may be of a recording whose end is missing.
+    """
+    chunks = stream(
+        path, channel=channel, offset_s=offset_s, duration_s=duration_s, partly=duration_s is not None
+    )
+    return np.concatenate(list(chunks))
 
 
 def measure(path: str | os.PathLike[str]) -> float:

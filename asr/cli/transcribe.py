@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="S",
         help="seconds that two segments share where speech had to be cut; what is heard in them decides where one ends "
-        "(default: a fifth of the longest segment for fixed, else 0)",
+        "(default: a fifth of the longest segment for fixed, else 0; a speech translator takes none)",
     )
     segments.add_argument(
         "--segments",
@@ -78,6 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     decoding.add_argument(
         "--char-weight", type=float, metavar="W", help="scale of the character model (default: as tuned)"
+    )
+    decoding.add_argument(
+        "--piece-weight",
+        type=float,
+        metavar="W",
+        help="scale of the n-grams of sentence pieces; 0: leave them out (default: as tuned)",
     )
     decoding.add_argument(
         "--word-bonus", type=float, metavar="B", help="added for each word (default: as tuned)"
@@ -195,6 +201,7 @@ def decoding_of(args: argparse.Namespace) -> dict[str, Any]:
     named: dict[str, Any] = {
         "lm_weight": args.lm_weight,
         "char_weight": args.char_weight,
+        "piece_weight": args.piece_weight,
         "word_bonus": args.word_bonus,
         "beam_width": args.beam,
         "hotword_weight": args.hotword_weight,

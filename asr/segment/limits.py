@@ -5,6 +5,9 @@ from __future__ import annotations
 from asr.frames import FrameGrid, seconds_to_samples
 from lm.errors import InputError
 
+SHORTEST_SEGMENT_S, LONGEST_SEGMENT_S = 1, 3600
+"""Between these a longest segment may be."""
+
 
 def check_limit(max_segment_s: float) -> None:
     """Refuse a longest segment that no recogniser takes.
@@ -12,9 +15,10 @@ def check_limit(max_segment_s: float) -> None:
     Raises:
         InputError: it is not between 1 and 3600 s.
     """
-    if not 1 <= max_segment_s <= 3600:
+    if not SHORTEST_SEGMENT_S <= max_segment_s <= LONGEST_SEGMENT_S:
         raise InputError(
-            f"`max_segment_s`, the longest segment, must be between 1 and 3600 s; got {max_segment_s}."
+            f"`max_segment_s`, the longest segment, must be between {SHORTEST_SEGMENT_S} and {LONGEST_SEGMENT_S} s; "
+            f"got {max_segment_s:g}."
         )
 
 

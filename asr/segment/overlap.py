@@ -14,6 +14,7 @@ import numpy as np
 from asr.frames import FrameGrid, samples_to_seconds, seconds_to_samples
 from asr.segment.build import SegmenterConfig
 from asr.segment.fixed import FixedConfig
+from asr.segment.limits import SHORTEST_SEGMENT_S
 from asr.segment.sound import FloatArray, Segment, Speech
 from lm.errors import InputError
 
@@ -35,8 +36,12 @@ def check_overlap(overlap_s: float, max_segment_s: float) -> None:
 
 
 def default_overlap(config: SegmenterConfig) -> float:
-    """A fifth of the longest segment for even windows, whose cuts fall anywhere; the others cut in pauses: 0."""
-    return config.max_segment_s / 5 if isinstance(config, FixedConfig) else 0.0
+    """A fifth of the longest segment for even windows, whose cuts fall anywhere; the others cut in pauses: 0.
+
+    Windows of a second are left as they are: no segmenter makes shorter ones.
+    """
+    fifth = min(config.max_segment_s / 5, config.max_segment_s - SHORTEST_SEGMENT_S)
+    return fifth if isinstance(config, FixedConfig) and fifth >= SHORTEST_S else 0.0
 
 
 def overlapping(speech: Iterable[Speech], grid: FrameGrid, overlap_s: float) -> Iterator[Speech]:
@@ -49,30 +54,25 @@ def overlapping(speech: Iterable[Speech], grid: FrameGrid, overlap_s: float) -> 
     """
     half, stride = seconds_to_samples(overlap_s / 2), grid.hop_samples * grid.per_window
     held: Speech | None = None
-    try:
-        for segment, waveform in speech:
-            if held is None or held[0].end != segment.start:
-                if held is not None:
-                    yield held
-                held = segment, waveform
-                continue
-            before, sound = held
-            origin, cut = seconds_to_samples(before.start), seconds_to_samples(segment.start)
-            strides = max(0, -((origin + half - cut) // stride))  # rounded up: no more than half
-            start = origin + strides * stride
-            shared = waveform[:half]
-            yield (
-                Segment(before.start, samples_to_seconds(cut + len(shared))),
-                np.concatenate([sound, shared]),
-            )
-            held = (
-                Segment(samples_to_seconds(start), segment.end),
-                np.concatenate([sound[start - origin :], waveform]),
-            )
-    except InputError:
-        if held is not None:
-            yield held
-        raise
+    for segment, waveform in speech:
+        if held is None or held[0].end != segment.start:
+            if held is not None:
+                yield held
+            held = segment, waveform
+            continue
+        before, sound = held
+        origin, cut = seconds_to_samples(before.start), seconds_to_samples(segment.start)
+        strides = max(0, -((origin + half - cut) // stride))  # rounded up: no more than half
+        start = origin + strides * stride
+        shared = waveform[:half]
+        yield (
+            Segment(before.start, samples_to_seconds(cut + len(shared))),
+            np.concatenate([sound, shared]),
+        )
+        held = (
+            Segment(samples_to_seconds(start), segment.end),
+            np.concatenate([sound[start - origin :], waveform]),
+        )
     if held is not None:
         yield held
 
@@ -89,7 +89,6 @@ class Joiner:
         self._grid = grid
         self._silent = np.array([not surface.strip() for surface in surfaces])
         self._opens = np.array([surface.startswith(" ") for surface in surfaces])
-        self._closes = np.array([surface.endswith(" ") for surface in surfaces])
 
     def part(
         self, left: tuple[Segment, FloatArray], right: tuple[Segment, FloatArray]
@@ -112,8 +111,7 @@ class Joiner:
             shared = np.logaddexp(
                 before[shift : shift + size] + np.log1p(-weight), after[:size] + np.log(weight)
             )
-            # Both sides keep a frame.
-            cut = int(np.clip(self._pause(shared), int(not shift), size - int(size == len(after))))
+            cut = max(self._pause(shared), int(not shift))  # the left one keeps a frame
             before = np.concatenate([before[:shift], shared[:cut]])
             after = np.concatenate([shared[cut:], after[size:]])
             place = shift + cut
@@ -126,13 +124,15 @@ class Joiner:
         quiet = self._silent[best]
         edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]])))
         pauses: list[tuple[int, int]] = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+        # Sentence pieces may follow each other without a pause.
+        opening = self._opens[best] & ~quiet & np.concatenate([[False], best[1:] != best[:-1]])
+        pauses += [(place, place) for place in np.flatnonzero(opening).tolist()]
         if not pauses:
             return int(np.logaddexp.reduce(emissions[:, self._silent], axis=1).argmax())
 
-        def between_words(start: int, end: int) -> bool:
-            return bool(
-                self._opens[best[start : end + 1]].any() or self._closes[best[max(0, start - 1) : end]].any()
-            )
+        def worth(start: int, end: int) -> tuple[bool, int, int]:
+            between_words = bool(self._opens[best[start : end + 1]].any())
+            return between_words, end - start, -abs(start + end - len(best))
 
-        start, end = max(pauses, key=lambda pause: (between_words(*pause), pause[1] - pause[0]))
+        start, end = max(pauses, key=lambda pause: worth(*pause))
         return (start + end) // 2

@@ -336,3 +336,18 @@ def test_half_an_hour_needs_no_more_memory_than_three_minutes(tmp_path: Path) ->
     short = peak(3)
     assert short < 10e6
     assert peak(30) < 1.05 * short
+
+
+@pytest.mark.parametrize("ending", ["wav", "ogg"])
+def test_a_stretch_is_whole_though_its_recording_breaks_off(tmp_path: Path, ending: str) -> None:
+    sound = (0.1 * np.random.default_rng(4).standard_normal(4 * 16_000)).astype(np.float32)
+    path = tmp_path / f"talk.{ending}"
+    soundfile.write(path, sound, 16_000)
+    whole = load(path, offset_s=0.5, duration_s=1.0)
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(size * 5 // 8)
+    np.testing.assert_array_equal(load(path, offset_s=0.5, duration_s=1.0), whole)
+    for stretch in ({}, {"offset_s": 2.0, "duration_s": 1.5}, {"offset_s": 3.5, "duration_s": 0.5}):
+        with pytest.raises(InputError, match=rf"talk\.{ending}"):
+            load(path, **stretch)

@@ -15,13 +15,13 @@ from asr.audio import load
 from asr.decode import GreedyDecoder
 from asr.frames import FrameGrid, samples_to_seconds
 from asr.model import load_model
-from asr.segment import FixedConfig, OwnSegments, Segment, VadConfig, split_fixed
+from asr.segment import FixedConfig, HybridConfig, OwnSegments, Segment, VadConfig, split_fixed
 from asr.segment.overlap import Joiner, default_overlap, overlapping
 from asr.segment.recognised import recognised_track
 from asr.segment.sound import Speech
 from asr.transcribe import TranscribeConfig, Transcriber
 from lm.errors import InputError
-from tests.asr.segment.sounds import RATE, FloatArray, speech
+from tests.asr.segment.sounds import RATE, FloatArray
 
 MINI = Path(__file__).parents[3] / "egs" / "mini"
 SURFACES = ("", " ", "a", "b", "c")
@@ -126,16 +126,69 @@ def test_only_segments_that_touch_share_sound(lengths: list[int], gaps: list[int
         assert len(emissions) <= GRID.num_frames(round(left.duration * RATE)) + 2 * GRID.per_window
 
 
-def test_what_was_heard_before_a_recording_broke_off_is_kept() -> None:
-    def breaking() -> Iterator[Speech]:
-        yield Segment(0, 1), speech(1)
-        yield Segment(1, 2), speech(1)
-        raise InputError("broken")
+def heard_as(*labels: int) -> FloatArray:
+    """Emissions (T, C) of these labels, a frame each."""
+    return np.log(
+        np.full((len(labels), len(SURFACES)), 0.02) + 0.9 * np.eye(len(SURFACES))[list(labels)]
+    ).astype(np.float32)
 
-    found: list[Speech] = []
-    with pytest.raises(InputError, match="broken"):
-        found.extend(overlapping(breaking(), GRID, 0.4))
-    assert [(segment.start, segment.end) for segment, _ in found] == [(0, 1.2), (0.8, 2)]
+
+def parted(
+    left: FloatArray, right: FloatArray, surfaces: tuple[str, ...] = SURFACES
+) -> tuple[list[int], list[int]]:
+    """Labels of two that lie over each other, once they are parted."""
+    span = Segment(0, len(left) * HOP / RATE)
+    (one, before), (other, after) = Joiner(GRID, surfaces).part((span, left), (span, right))
+    assert (one.end, one.start, other.end) == (other.start, span.start, span.end)
+    assert one.end == len(before) * HOP / RATE
+    return before.argmax(axis=1).tolist(), after.argmax(axis=1).tolist()
+
+
+def test_a_space_between_words_counts_more_than_a_longer_pause_within_one() -> None:
+    emissions = heard_as(2, 0, 0, 0, 0, 3, 1, 2, 0, 3)
+    assert parted(emissions, emissions) == ([2, 0, 0, 0, 0, 3], [1, 2, 0, 3])
+
+
+def test_the_longest_pause_counts_where_no_word_ends() -> None:
+    emissions = heard_as(2, 0, 3, 0, 0, 0, 4, 0, 2)
+    assert parted(emissions, emissions) == ([2, 0, 3, 0], [0, 0, 4, 0, 2])
+    letters = heard_as(2, 3, 4, 2)
+    letters[2, 0] = -1.0  # where a pause is likeliest
+    assert parted(letters, letters) == ([2, 3], [4, 2])
+
+
+def test_sentence_pieces_that_follow_each_other_are_parted_where_one_opens_a_word() -> None:
+    surfaces = ("", " ka", "ta", " ma", "no")
+    emissions = heard_as(1, 0, 2, 3, 4, 4, 0, 4)
+    assert parted(emissions, emissions, surfaces) == ([1, 0, 2], [3, 4, 4, 0, 4])
+    # Held for two frames, it opens once.
+    assert parted(*(2 * [heard_as(1, 2, 3, 3)]), surfaces) == ([1, 2], [3, 3])
+
+
+def test_each_is_believed_where_it_is_far_from_its_edge() -> None:
+    left = heard_as(2, 0, 0, 1, 3, 3, 1, 3)  # a space that it hears at its end alone
+    right = heard_as(4, 1, 4, 1, 0, 0, 2, 2)
+    before, after = parted(left, right)
+    assert (before, after) == ([2, 0, 0], [1, 0, 0, 2, 2])
+
+
+def test_the_left_one_keeps_a_frame() -> None:
+    emissions = heard_as(1, 2, 3, 2)
+    assert parted(emissions, emissions) == ([1], [2, 3, 2])
+
+
+def test_what_they_share_is_taken_off_the_longest_segment_alone() -> None:
+    hybrid = HybridConfig(min_segment_s=6, max_segment_s=14)
+    config = TranscribeConfig(segmenter="hybrid", segments=hybrid, overlap_s=4)
+    assert config.cutting() == HybridConfig(min_segment_s=6, max_segment_s=10)
+    with pytest.raises(InputError, match=r"segmenter hybrid with an overlap of 7 s: `min_segment_s`"):
+        TranscribeConfig(segmenter="hybrid", segments=replace(hybrid, min_segment_s=8), overlap_s=7)
+    with pytest.raises(InputError, match=r"vad with an overlap of 0\.5 s: `max_segment_s`.* got 0\.5"):
+        TranscribeConfig(segments=VadConfig(max_segment_s=1), overlap_s=0.5)
+    for longest, overlap_s in ((1.0, 0.0), (1.1, 0.0), (1.25, 0.25), (1.5, 0.3), (20.0, 4.0)):
+        even = TranscribeConfig(segmenter="fixed", segments=FixedConfig(max_segment_s=longest))
+        assert even.overlap == pytest.approx(overlap_s)
+        assert even.cutting().max_segment_s == pytest.approx(longest - overlap_s)
 
 
 def test_an_overlap_says_what_it_may_be() -> None:
