@@ -84,7 +84,9 @@ class Tokenizer:
             )
 
         def split(text: str) -> list[str]:
-            written = [self.surfaces[label] for label in self.spell(text) if label != UNKNOWN]
+            text = self.nearest(text)
+            tokens = zip(self._spell(text), self._pieces.encode(text, out_type=str), strict=True)
+            written = [token if label == UNKNOWN else self.surfaces[label] for label, token in tokens]
             return [piece_of(surface) for surface in written if surface]
 
         return Splitter(tuple(sorted({piece_of(surface) for surface in self.surfaces if surface})), split)
@@ -142,7 +144,11 @@ class Tokenizer:
             raise InputError(
                 f"tokenizer {path}: {error.strerror}. Copy the model folder again, whole."
             ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except KeyError as error:
+            raise InputError(
+                f"{path} is no tokenizer: it has no {error}. Give a model folder, or the tokenizer.json in it."
+            ) from error
+        except (ValueError, TypeError, AttributeError) as error:
             raise InputError(
                 f"tokenizer {path} cannot be read ({error}). Copy the model folder again, whole."
             ) from error

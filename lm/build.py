@@ -13,7 +13,7 @@ from typing import Any
 
 from lm.arpa import read_counts, write_arpa
 from lm.binary import arpa_to_binary
-from lm.corpus import SentenceSet, Splitter, alphabet_of, characters_of, repeated, words_of
+from lm.corpus import SPACE, SentenceSet, Splitter, alphabet_of, characters_of, repeated, words_of
 from lm.errors import InputError
 from lm.folder import UNITS, write_description
 from lm.kneser_ney import FALLBACK_DISCOUNTS, check_options, estimate
@@ -38,6 +38,8 @@ class BuildReport:
     characters: int
     ngrams: dict[str, list[int]]
     """N-grams of each order, by unit."""
+    unwritten: float
+    """Share of the letters that no piece writes; n-grams of pieces were built without them."""
     bytes: dict[str, int]
     """Size of each file."""
 
@@ -75,7 +77,7 @@ def build_language_model(
         policy: the text policy that normalised ``sentences``, to be saved.
         overwrite: replace the language model that ``out`` holds.
     Raises:
-        InputError: no text, impossible options, ``out`` holds something, or lmplz failed.
+        InputError: no text, or none that pieces write; impossible options, ``out`` holds something, or lmplz failed.
     """
     out = Path(out)
     texts = list(sentences)
@@ -91,7 +93,7 @@ def build_language_model(
         raise InputError(
             "n-grams of pieces need what splits texts into pieces. Give the recogniser's tokenizer."
         )
-    pieces = [splitter.split(text) for text in texts] if piece_order and splitter else []
+    pieces, unwritten = _pieces_of(texts, splitter) if piece_order and splitter else ([], 0.0)
     plans = {
         "word": (word_order, word_prune, [words_of(text) for text in texts], not open_vocabulary),
         "character": (character_order, character_prune, [characters_of(text) for text in texts], True),
@@ -137,8 +139,33 @@ def build_language_model(
         words=description["training"]["words"],
         characters=sum(map(len, texts)),
         ngrams=ngrams,
+        unwritten=unwritten,
         bytes={file.name: file.stat().st_size for file in sorted(out.iterdir()) if file.is_file()},
     )
+
+
+def _pieces_of(texts: Iterable[str], splitter: Splitter) -> tuple[list[list[str]], float]:
+    """The pieces of each sentence of which some write letters, and the share of letters that no piece writes."""
+    known = frozenset(splitter.pieces)
+    rows, size, kept = [], 0, 0
+    for text in texts:
+        tokens = splitter.split(text)
+        pieces = [token for token in tokens if token in known]
+        letters = _num_letters(pieces)
+        size += _num_letters(tokens)
+        kept += letters
+        if letters:
+            rows.append(pieces)
+    if not rows:
+        raise InputError(
+            "text: the tokenizer's pieces write nothing of it. Give text in the recogniser's language and writing, or "
+            "the tokenizer of another recogniser."
+        )
+    return rows, 1 - kept / size
+
+
+def _num_letters(tokens: Iterable[str]) -> int:
+    return sum(len(token) - token.count(SPACE) for token in tokens)
 
 
 def estimate_arpa(

@@ -85,7 +85,7 @@ class Splitter:
     pieces: tuple[str, ...]
     """All that it has, sorted, as `piece_of` writes them."""
     split: Callable[[str], list[str]]
-    """Pieces of a sentence; what none writes is left out."""
+    """Pieces of a sentence, and between them what none writes, as it is."""
 
 
 def alphabet_of(sentences: Iterable[str]) -> str:

@@ -52,6 +52,7 @@ class PieceScore:
     bits_per_character: float
     """Comparable with the character model's: of characters with spaces, the end of a sentence as one."""
     unknown_pieces: dict[str, int]
+    """What no piece writes among them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,10 @@ FORMAT = 1
 MODEL_SUFFIXES = (".arpa", ".arpa.gz", ".bin", ".binary", ".klm")
 """Endings of bare model files in a folder without ``lm.json`` (as pyctcdecode writes them)."""
 
+MIN_BEGINNING = 0.1
+"""Share of a bare file's tokens that must begin with ``▁`` and go on for them to be sentence pieces. Among pieces a
+third or more do; words of web text hold a few such."""
+
 Unit = Literal["word", "character", "piece"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 Units = Literal["both", "word", "character", "piece"]
@@ -59,7 +63,8 @@ class LanguageModel:
         Args:
             path: the folder; or the file; or a folder without ``lm.json`` that holds one such file.
             unit: what the tokens of a bare file are; None takes them for characters where each is one and ``▁`` is
-                among them, and for pieces where some are longer and begin with ``▁``, which is said on standard error.
+                among them, and for pieces where `MIN_BEGINNING` of them are longer and begin with ``▁``, which is said
+                on standard error.
         Raises:
             InputError: something is missing, altered or not what it should be; names the file.
         """
@@ -230,13 +235,18 @@ def _load_folder(folder: Path) -> LanguageModel:
             raise InputError(
                 f"language model {folder}: its file {name} was altered (checksum). Copy or build it again."
             )
+    pieces = description["piece"].get("pieces", []) if "piece" in files else []
+    if not (isinstance(pieces, list) and all(isinstance(piece, str) for piece in pieces)):
+        raise InputError(
+            f"{folder / 'lm.json'}: pieces is {str(pieces)[:40]!r}, not a list of texts. Copy or build it again."
+        )
     word = NgramModel.load(files["word"]) if "word" in files else None
     return LanguageModel(
         word=word,
         vocabulary=_words(word.vocabulary) if word else (),
         character=NgramModel.load(files["character"]) if "character" in files else None,
         piece=NgramModel.load(files["piece"]) if "piece" in files else None,
-        pieces=tuple(description["piece"].get("pieces", ())) if "piece" in files else (),
+        pieces=tuple(pieces),
         alphabet=description["alphabet"],
         policy=description["policy"],
         decoding=description["decoding"],
@@ -258,7 +268,7 @@ def _load_file(path: Path, unit: Unit | None) -> LanguageModel:
         unit = "word"
         if SPACE in tokens and all(len(token) == 1 for token in tokens):
             unit, seen = "character", "are single characters"
-        elif any(token.startswith(SPACE) and token != SPACE for token in tokens):
+        elif tokens and sum(map(_begins_word, tokens)) / len(tokens) >= MIN_BEGINNING:
             unit, seen = "piece", f"begin with {SPACE}, as sentence pieces do"
         if unit != "word":
             print(f"language model {path}: its tokens {seen}, and are read as such", file=sys.stderr)
@@ -271,6 +281,10 @@ def _load_file(path: Path, unit: Unit | None) -> LanguageModel:
         alphabet="".join(sorted(characters | {" "})),
         path=path,
     )
+
+
+def _begins_word(token: str) -> bool:
+    return token.startswith(SPACE) and token != SPACE
 
 
 def _words(tokens: Iterable[str]) -> tuple[str, ...]:

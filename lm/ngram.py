@@ -22,7 +22,7 @@ State = Any
 
 
 class NgramModel:
-    """A word or character n-gram model in memory.
+    """An n-gram model in memory.
 
     Tokens that the model does not know score as ``<unk>``. States are values: `score` returns a
     new one, and two histories whose states are equal score alike from then on, so a beam search

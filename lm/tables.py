@@ -1,6 +1,6 @@
 """An n-gram model in arrays, for compiled code: what a kenlm binary holds, asked without kenlm.
 
-A model of a word or character n-gram is three kinds of tables (Heafield 2011, "probing"): unigrams by
+A model is three kinds of tables (Heafield 2011, "probing"): unigrams by
 word number, a hash table for each longer order, and one for the longest. Scores equal kenlm's.
 """
 

@@ -48,7 +48,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     for unit in ("word", "character", "piece"):
         models.add_argument(
             "--prune" if unit == "word" else f"--{unit}-prune",
-            type=int, nargs="+", default=[0], metavar="N",
+            type=int, nargs="+", metavar="N",
             help=f"leave out {unit} n-grams seen N times or fewer; one N per order, the last for all longer",
         )  # fmt: skip
     models.add_argument(
@@ -80,17 +80,30 @@ def build(args: argparse.Namespace) -> int:
             "--piece-order splits the texts into a recogniser's pieces. "
             "Give --policy with its folder or tokenizer.json."
         )
-    default_order = 0 if args.piece_order else 6  # the pieces take the characters' place
+    character_order = args.character_order
+    if character_order is None:
+        character_order = 0 if args.piece_order else 6  # the pieces take the characters' place
+    for option, prune, order in (
+        ("", args.prune, args.word_order),
+        ("character-", args.character_prune, character_order),
+        ("piece-", args.piece_prune, args.piece_order),
+    ):
+        if prune and not order:
+            raise InputError(
+                f"--{option}prune has no effect: there are no such n-grams. Leave it out, or give "
+                f"--{option or 'word-'}order."
+            )
+    splitter = _splitter(args.policy) if args.piece_order else None
     report = build_language_model(
         _read_text(args, policy),
         args.out,
         word_order=args.word_order,
-        character_order=default_order if args.character_order is None else args.character_order,
+        character_order=character_order,
         piece_order=args.piece_order,
-        word_prune=args.prune,
-        character_prune=args.character_prune,
-        piece_prune=args.piece_prune,
-        splitter=_splitter(args.policy) if args.piece_order else None,
+        word_prune=args.prune or [0],
+        character_prune=args.character_prune or [0],
+        piece_prune=args.piece_prune or [0],
+        splitter=splitter,
         open_vocabulary=not args.closed_vocabulary,
         fallback=None if args.no_fallback else FALLBACK_DISCOUNTS,
         binary=args.binary,
@@ -102,6 +115,10 @@ def build(args: argparse.Namespace) -> int:
         f"text         {report.sentences} sentences ({report.repeated} repeated), "
         f"{report.words} words, {report.characters} characters"
     )
+    if report.unwritten:
+        print(
+            f"left out     {report.unwritten:.2%} of the letters, from n-grams of pieces: no piece writes them"
+        )
     for unit, counts in report.ngrams.items():
         print(f"{unit:<12} {' '.join(f'{n}-grams {count}' for n, count in enumerate(counts, 1))}")
     sizes = ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in report.bytes.items())
@@ -122,7 +139,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
         "--unit",
         choices=("word", "character", "piece"),
         help="what the tokens of a bare file are (default: characters if each is one and ▁ is among them, pieces if "
-        "some begin with ▁)",
+        "a tenth begin with ▁)",
     )
     parser.add_argument(
         "--tokenizer",
@@ -145,8 +162,11 @@ def evaluate(args: argparse.Namespace) -> int:
 
     model = LanguageModel.load(args.lm, unit=args.unit)
     if model.policy is None:
-        print(f"{args.lm} does not say its text policy; the default is used", file=sys.stderr)
-    policy = TextPolicy.from_dict(model.policy) if model.policy is not None else TextPolicy()
+        used = "the tokenizer's" if args.tokenizer else "the default"
+        print(f"{args.lm} does not say its text policy; {used} is used", file=sys.stderr)
+        policy = TextPolicy.read(args.tokenizer) if args.tokenizer else TextPolicy()
+    else:
+        policy = TextPolicy.from_dict(model.policy)
     if model.piece and not args.tokenizer:
         if not model.word and not model.character:
             raise InputError(
@@ -154,7 +174,7 @@ def evaluate(args: argparse.Namespace) -> int:
                 "Give --tokenizer with the recogniser's folder or tokenizer.json."
             )
         print(f"{args.lm}: n-grams of pieces are left out; give --tokenizer", file=sys.stderr)
-    splitter = _splitter(args.tokenizer) if args.tokenizer else None
+    splitter = _splitter(args.tokenizer) if args.tokenizer and model.piece else None
     result = evaluate(model, _read_text(args, policy), top=args.top, splitter=splitter)
     lm_tune.warn_of_training(result.training_sentences or 0, result.sentences)
     if args.json:

@@ -54,9 +54,9 @@ def build_decoder(
     """
     if language_model is None and config is None:
         return GreedyDecoder(surfaces, blank)
-    if language_model is not None:
-        language_model = reconcile(surfaces, language_model)
     config = config or BeamSearchConfig()
     if language_model is None:
         config = replace(config, word_bonus=0.0)
+    else:
+        language_model = reconcile(surfaces, language_model, with_pieces=config.piece_weight > 0)
     return BeamDecoder(surfaces, blank, language_model, config, device)

@@ -18,8 +18,9 @@ last. With P(r) the natural-log probability of a row r by it, log p_CTC above is
 
 where p_CTC(r | x) sums the paths of r that the beam kept. A row that ends in a boundary writes the text without it,
 but is scored by P with it, and a boundary before the first word or after another one counts too: what the label
-adds to the text may be nothing, but it is said. So prefixes are rows here, and are not merged before the end.
-What is returned as log p_CTC is the sum without P; the rest of the above is the language models' part.
+adds to the text may be nothing, but it is said. So prefixes are rows of such labels here, with the last label of
+any kind: before the end, paths are merged only where their rows differ in nothing but labels that write nothing. What
+is returned as log p_CTC is the sum without P; the rest of the above is the language models' part.
 
 Hotwords. H(y) sums the weight of each phrase h times the places in y where its words stand one after
 the other; places may overlap. As long as y is not finished it is ranked by H of what is closed by a
@@ -91,7 +92,7 @@ class Labels(NamedTuple):
     """Most characters of a label."""
     num_chars: int
     distinct: bool
-    """No two write the same last character, and the blank alone writes none, or prefixes are rows of labels: each
+    """The blank alone writes nothing, and no two write the same last character or prefixes are rows of labels: each
     prefix with an open word is reached from one other."""
 
 
@@ -154,8 +155,8 @@ class Settings(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """Everything the search has looked at: texts (nodes), and texts with their last label, or with a piece model
-    rows of labels (prefixes)."""
+    """Everything the search has looked at: texts (nodes), and texts, or with a piece model rows of labels that write
+    something, with their last label (prefixes)."""
 
     # Of each text: its parent, the character it adds, its open word's place in the lexicon, whether a word
     # is open, and the histories of the two models.
@@ -197,6 +198,8 @@ class Tree(NamedTuple):
 class Said(NamedTuple):
     """What the piece model makes of each prefix. Apart from the tree: two more arrays there cost every search 6 %."""
 
+    row: NDArray[np.int32]
+    """Number of its row of labels that write something: the first prefix that has it."""
     history: NDArray[np.int32]
     score: NDArray[np.float64]
     """Weighted."""
@@ -240,8 +243,13 @@ def new_workspace(word_tables: NgramTables, char_tables: NgramTables, piece_tabl
     """Room for a few seconds of speech; a search makes more of it where it must."""
     return Workspace(
         _empty(16384, 16384), new_states(word_tables.order, 1024), new_states(char_tables.order, 4096),
-        new_states(piece_tables.order, 1024), Said(np.zeros(1, np.int32), np.zeros(1, np.float64)),
+        new_states(piece_tables.order, 1024), _no_said(1),
     )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def _no_said(prefixes: int) -> Said:
+    return Said(np.zeros(prefixes, np.int32), np.zeros(prefixes, np.int32), np.zeros(prefixes, np.float64))
 
 
 @njit(nogil=True, cache=True)
@@ -295,8 +303,9 @@ def _larger(tree: Tree, counts: NDArray[np.int64], texts: int, prefixes: int) ->
 @njit(nogil=True, cache=True)
 def _more_said(said: Said, count: int, capacity: int) -> Said:
     """The same in larger arrays."""
-    new = Said(np.zeros(capacity, np.int32), np.zeros(capacity, np.float64))
+    new = _no_said(capacity)
     for prefix in range(count):
+        new.row[prefix] = said.row[prefix]
         new.history[prefix], new.score[prefix] = said.history[prefix], said.score[prefix]
     return new
 
@@ -559,7 +568,7 @@ def search(
         counts[CHAR_STATES] = 1
     if settings.has_piece:
         piece_states.slots[:] = -1
-        said.history[0], said.score[0] = begin(piece_tables, piece_states, 0), 0.0
+        said.row[0], said.history[0], said.score[0] = 0, begin(piece_tables, piece_states, 0), 0.0
         counts[PIECE_STATES] = 1
     tree.node[0] = hotwords.start
     beam, touched, ranks = np.zeros(1024, np.int32), np.zeros(1024, np.int32), np.zeros(1024, np.float64)
@@ -662,6 +671,8 @@ def search(
             prefix = np.int64(beam[index])
             last = label_of[prefix]
             rank = value[prefix, RANK]
+            # Rows of labels go apart where a model scores them.
+            origin = np.int64(said.row[prefix]) if settings.has_piece else prefix
             for number in range(num_tried):
                 label = np.int64(tried[number])
                 log_prob = float(row[label])
@@ -672,7 +683,7 @@ def search(
                 reached = log_prob + value[prefix, ENDS_BLANK if label == last else TOTAL]
                 if reached == -np.inf:
                     continue
-                key = prefix * width + label + 1
+                key = origin * width + label + 1
                 at = _slot(nexts, counts[WAY_SLOTS], key, clock)
                 if nexts[at, 1] >> 32 == clock:
                     child = nexts[at, 1] & VALUE
@@ -706,7 +717,6 @@ def search(
                         )  # fmt: skip
                     if settings.closed:
                         tree.place[text] = entered
-                    # Rows of labels go apart where a model scores them.
                     child = np.int64(-1 if settings.has_piece else tree.newest[text])
                     while child >= 0 and label_of[child] != label:
                         child = np.int64(tree.same[child])
@@ -723,6 +733,7 @@ def search(
                                 hotwords, labels, label, tree.node, tree.gain, before, is_open[before], text
                             )
                         if settings.has_piece:
+                            said.row[child] = origin if piece_number[label] == UNHEARD else child
                             said.history[child], spoken = _say(
                                 piece_tables, piece_states, counts, np.int64(said.history[prefix]),
                                 np.int64(piece_number[label]),

@@ -129,22 +129,28 @@ def components(
         character = sum(spelled)
         if not words and score_end:
             character = model.character.end(model.character.start())
-    piece = 0.0
-    if model.piece:
-        state = model.piece.start()
-        for surface in filter(None, written):
-            state, logp = model.piece.score(state, piece_of(surface))
-            piece += logp
-        if score_end:
-            piece += model.piece.end(state)
     return Components(
         word=word_score,
         character=character,
         spelling=sum(logp for logp, is_unknown in zip(spelled, unknown, strict=True) if is_unknown),
         num_unknown=sum(unknown),
         num_words=len(words),
-        piece=piece,
+        piece=row_log_prob(model.piece, written, score_end=score_end) if model.piece else 0.0,
     )
+
+
+def row_log_prob(model: Ngram, written: Sequence[str], *, score_end: bool = True) -> float:
+    """Log-probability of a row of labels by a piece model.
+
+    Args:
+        written: what each label writes.
+        score_end: count the end of the sentence.
+    """
+    state, total = model.start(), 0.0
+    for surface in filter(None, written):
+        state, logp = model.score(state, piece_of(surface))
+        total += logp
+    return total + (model.end(state) if score_end else 0.0)
 
 
 def _spellings(model: LanguageModel, words: list[str], score_end: bool) -> list[float]:

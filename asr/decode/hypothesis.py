@@ -45,7 +45,8 @@ class Hypothesis:
     hotword_score: float = 0.0
     """What the hotwords in the text add."""
     written: tuple[str, ...] = ()
-    """What each label writes of the likeliest row that writes the text."""
+    """What each label writes of a row that writes the text: the likeliest after a search with n-grams of pieces, which
+    keeps rows apart; else the first that was met."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Models:
             chars=np.array([self.numbers[char] for surface in surfaces for char in surface] or [0], np.int32),
             longest=max(1, *map(len, surfaces)),
             num_chars=len(characters),
-            distinct=max(ends.values()) == 1 or piece is not None,
+            distinct=max(ends.values()) == 1 or (ends[""] == 1 and piece is not None),
         )
         closed = not config.open_vocabulary
         word = model.word if model and (config.lm_weight or closed) else None

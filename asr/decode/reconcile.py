@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asr.decode.alphabet import LOOK_ALIKES, as_written, letters_of, name_of
 from asr.decode.fusion import BOUNDARY, RESERVED, LanguageModel, Ngram
@@ -29,8 +30,9 @@ from lm.tables import NgramTables
 Key = TypeVar("Key")
 
 MAX_UNWRITTEN = 0.001
-"""Share of a language model's words, or characters, that the acoustic model may have no letters for. Such words are
-never heard; more of them is a sign of another text policy or another language."""
+"""Share of a language model's words, or characters, that the acoustic model may have no letters for, and of a bare
+file's pieces that it may not have. Such words are never heard; more of them is a sign of another text policy or another
+language."""
 MAX_SHOWN = 12
 """Characters listed in a line."""
 
@@ -39,6 +41,8 @@ def reconcile(
     surfaces: Sequence[str],
     language_model: LanguageModel,
     report: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    *,
+    with_pieces: bool = True,
 ) -> LanguageModel:
     """A language model whose words and characters are written as the acoustic model writes them.
 
@@ -47,13 +51,16 @@ def reconcile(
     Args:
         surfaces: text that each label of the acoustic model writes.
         report: receives a line for each kind of difference.
+        with_pieces: its n-grams of pieces will be used; otherwise they may be of any tokenizer.
     Raises:
         InputError: more than `MAX_UNWRITTEN` of the words or characters, counted by their probability, cannot be
             written; names each character with its code point. Or the pieces are not the acoustic model's.
     """
-    _check_pieces(surfaces, language_model)
     heard = frozenset("".join(surfaces)) - {" "}
-    if isinstance(language_model, Reconciled) and language_model.heard == heard:
+    is_done = isinstance(language_model, Reconciled) and language_model.heard == heard
+    if with_pieces and language_model.piece:
+        _check_pieces(surfaces, language_model, language_model.piece, _say_nothing if is_done else report)
+    if is_done:
         return language_model
     read = language_model.characters - {BOUNDARY}
     # Marks may have to be put together with their letters even where the acoustic model has both.
@@ -74,29 +81,47 @@ def reconcile(
     return language_model
 
 
-def _check_pieces(surfaces: Sequence[str], language_model: LanguageModel) -> None:
+def _check_pieces(
+    surfaces: Sequence[str], language_model: LanguageModel, model: Ngram, report: Callable[[str], None]
+) -> None:
     """Refuse n-grams of pieces that the acoustic model does not have.
 
     Of a model whose tokenizer is known, all pieces must be the same: those of a smaller tokenizer may all be among
-    those of a larger one, which cuts the same text otherwise. Of any other, all tokens must be the acoustic model's.
+    those of a larger one, which cuts the same text otherwise. Of any other, the tokens must be the acoustic model's but
+    for `MAX_UNWRITTEN`: sentencepiece leaves a letter that it does not know among the pieces as it is.
     """
-    if not language_model.piece:
-        return
     own = {piece_of(surface) for surface in surfaces if surface}
-    known = set(language_model.pieces or language_model.piece.tables[1]) - RESERVED
+    tables, tokens = model.tables
+    known = set(language_model.pieces or tokens) - RESERVED
     if known == own or (not language_model.pieces and known <= own):
         return
+    foreign = ", ".join(sorted(known - own or own - known)[:MAX_SHOWN])
+    if not language_model.pieces:
+        shares = _shares(tables, tokens, RESERVED)
+        share = sum(float(shares[n]) for n, token in enumerate(tokens) if token in known - own)
+        if share <= MAX_UNWRITTEN:
+            report(f"language model: {share:.2%} of its pieces are none of the acoustic model's: {foreign}")
+            return
+    rest = [
+        name
+        for name, ngram in (("words", language_model.word), ("characters", language_model.character))
+        if ngram
+    ]
+    without = f", or use its {' and '.join(rest)} alone, with --piece-weight 0" if rest else ""
     if all(len(piece) == 1 for piece in own):
         raise InputError(
-            "language model: its n-grams are of sentence pieces, but the acoustic model writes letters. Use its words "
-            "alone, with units=word, or build it with --character-order instead of --piece-order."
+            "language model: its n-grams are of sentence pieces, but the acoustic model writes letters. Build it with "
+            f"--character-order instead of --piece-order{without}."
         )
-    shown = ", ".join(sorted(known - own or own - known)[:MAX_SHOWN])
     raise InputError(
         f"language model: its n-grams are of another tokenizer's sentence pieces: {len(known - own)} of its "
         f"{len(known)} are none of the acoustic model's {len(own)}, and {len(own - known)} of those are none of its "
-        f"({shown}). Build it with --policy and this model's folder, or use its words alone, with units=word."
+        f"({foreign}). Build it with --policy and this model's folder{without}."
     )
+
+
+def _say_nothing(line: str) -> None:
+    pass
 
 
 class Spelling:
@@ -210,17 +235,16 @@ class RenamedNgram:
 
 def _respelled(model: Ngram, spelling: Spelling, unit: str, report: Callable[[str], None]) -> Ngram:
     tables, tokens = model.tables
-    chances = 10.0 ** -np.abs(tables.prob.astype(np.float64))
-    numbers = [n for n, token in enumerate(tokens) if token not in RESERVED and token != BOUNDARY]
-    if not chances[numbers].any():  # it says of none that it is likely
-        chances[:] = 1.0
-    total = float(chances[numbers].sum()) or 1.0
+    silent = RESERVED | {BOUNDARY}
+    shares = _shares(tables, tokens, silent)
     changed: dict[int, str] = {}
     steps: dict[tuple[str, str, str], float] = defaultdict(float)
     missing: dict[str, float] = defaultdict(float)
     unwritten = 0.0
-    for number in numbers:
-        token, share = tokens[number], float(chances[number]) / total
+    for number, token in enumerate(tokens):
+        if token in silent:
+            continue
+        share = float(shares[number])
         written = spelling(token)
         if written is None or (unit == "characters" and len(written) != 1):
             unwritten += share
@@ -240,7 +264,7 @@ def _respelled(model: Ngram, spelling: Spelling, unit: str, report: Callable[[st
             f"at most {MAX_UNWRITTEN:.1%} may: {lacking}. Build it with the acoustic model's text policy, or without "
             f"those {unit}."
         )
-    called, given_up = _names(changed, tokens, chances.tolist())
+    called, given_up = _names(changed, tokens, shares.tolist())
     if steps:
         listed = [
             f"{name_of_letter(letter)} as {name_of_letter(found)} ({done}, in {share:.2%})"
@@ -255,6 +279,15 @@ def _respelled(model: Ngram, spelling: Spelling, unit: str, report: Callable[[st
     if missing:
         report(f"language model: {unwritten:.2%} of its {unit} cannot be written: {lacking}")
     return RenamedNgram(model, called) if called else model
+
+
+def _shares(tables: NgramTables, tokens: Sequence[str], silent: frozenset[str]) -> NDArray[np.float64]:
+    """What part of the unigrams' probability each token has; 0 of the ``silent``, which do not count."""
+    is_text = np.array([token not in silent for token in tokens])
+    chances = np.where(is_text, 10.0 ** -np.abs(tables.prob.astype(np.float64)), 0.0)
+    if not chances.any():  # it says of none that it is likely
+        chances = is_text.astype(np.float64)
+    return np.asarray(chances / (chances.sum() or 1.0))
 
 
 def _names(

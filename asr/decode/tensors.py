@@ -53,8 +53,11 @@ class TensorLabels:
         """Characters of each label after the boundary, (C + 1, most letters)."""
         self.factor = tensor([_signed(pow(base, len(chars), 1 << 64)) for chars in letters])
         self.sum = tensor(sums)
-        self.code = tensor([int(code) for code in draw.integers(low, high, self.none)] + [0])
-        """What a label adds to the number of a row of labels, (C + 1,)."""
+        drawn = [int(code) for code in draw.integers(low, high, self.none)]
+        is_heard = [bool(chars) for chars in spelled]
+        self.row_factor = tensor([base if heard else 1 for heard in is_heard] + [1])
+        self.code = tensor([code if heard else 0 for code, heard in zip(drawn, is_heard, strict=True)] + [0])
+        """Product and sum of a label in a row's number, which those that write nothing leave as it is, (C + 1,)."""
         heard = [label if piece != UNHEARD else self.none for label, piece in enumerate(models.piece_number)]
         self.piece = tensor([*heard, self.none])
         """Each label as the piece model's symbol, (C + 1,)."""

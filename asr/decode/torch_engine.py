@@ -16,7 +16,7 @@ vocabulary and exact sums over the paths of a text come on top.
 
 A text is known by a number (`asr.decode.tensors.TensorLabels`) without its last boundary, and by whether a word
 is open. Prefixes with the same number, openness and last label are found by sorting, and their paths summed; with
-a piece model, whose prefixes are rows of labels, those with the same number of the row.
+a piece model, whose prefixes are rows of labels, those with the same number of the row and last label.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _MIX, _TURN = 0x2545F4914F6CDD1D, 0x369DEA0F31A53F85
 CORE, LABEL, PLACE, NODE, OPEN, SPELT = range(6)
 """Columns of a prefix's integers: number of its text, last label, place in the lexicon, hotwords' node, whether
 a word is open, and from there on the character model's history. With a piece model its history comes next, and last
-the number of the row of labels."""
+the number of the row of labels that write something."""
 SCORE, SPELLING, GAIN, BIAS, SAYING = range(5)
 """Columns of a prefix's floats, as in `asr.decode.engine.Tree`; the gain is that of hotwords. The last one is there
 with a piece model."""
@@ -388,9 +388,9 @@ class Step:
         if settings.closed:
             is_prefix = is_prefix & self._is_allowed(frame.labels, beam, ints)
 
-        # Paths that write the same text with the same last label are of one prefix.
+        # Paths that write the same text, or row, with the same last label are of one prefix.
         if self._models.piece:
-            key = ints[..., -1]
+            key = ints[..., -1] * _MIX + ints[..., LABEL] * _TURN
         else:
             key = ints[..., CORE] * _MIX + (2 * ints[..., LABEL] + ints[..., OPEN]) * _TURN
         key = torch.where(is_prefix, key, self._no_key).flatten(1)[:, self._order]  # (N, M)
@@ -549,14 +549,14 @@ class Step:
         columns = [torch.stack([each.expand(shape) for each in ints], dim=3), spelt]
         floats = [score, spelling, gain]
         if models.piece:
-            is_none, added = labels[:, None] == table.none, table.code[labels][:, None]
             said, row = beam.ints[:, :, None, self._said : -1], beam.ints[..., -1, None]
             said, log_prob = models.piece.score(
                 said.expand(*shape, -1), table.piece[labels][:, None].expand(shape)
             )
             saying = beam.floats[..., SAYING, None] + settings.piece_weight * log_prob
             bias = bias + saying
-            columns += [said, torch.where(is_none, row, row * factor + added)[..., None]]
+            row = row * table.row_factor[labels][:, None] + table.code[labels][:, None]
+            columns += [said, row[..., None]]
             floats += [bias, saying]
         else:
             floats.append(bias)

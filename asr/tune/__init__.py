@@ -84,6 +84,7 @@ def tune(
     start: BeamSearchConfig | None = None,
     grid: Mapping[str, Sequence[float]] | None = None,
     hotwords: Mapping[str, float | None] | None = None,
+    split: Callable[[str], Sequence[str]] | None = None,
     nbest: int = 64,
     rounds: int = 2,
     candidates: int = 12,
@@ -106,6 +107,7 @@ def tune(
             nearest there.
         grid: first values of some weights in place of `GRID`'s; a single one fixes the weight.
         hotwords: phrases to expect, as the labels write them; the weight of those without one is tuned too.
+        split: the tokenizer's pieces of a text, for texts that no search with n-grams of pieces finds.
         nbest: texts that each decoding adds for an utterance, at most the beam width.
         rounds: decodings of dev that fill the pool, with each language model.
         candidates: settings that go into the halving, of all language models together.
@@ -126,7 +128,7 @@ def tune(
     for name in grid or {}:
         if not any(name in values for values in grids.values()):
             raise InputError(f"{name} has no effect here, so it cannot be tuned. Leave it out of the grid.")
-    pool = Pool(references, arms, base)
+    pool = Pool(references, arms, base, split)
     runs = Runs(emissions, references, arms, make_decoder, base)
     current = {
         arm: Setting(arm, tuple(values), base.first(tuple(values), grid or {}))

@@ -73,12 +73,14 @@ class Runs:
             return
         config = self._base.configured(setting.named)
         config = replace(config, num_hypotheses=min(nbest, config.beam_width))
-        decoder = self._make_decoder(self._arms[setting.arm], config)
+        model = self._arms[setting.arm]
+        by_pieces = model.piece is not None and config.piece_weight > 0
+        decoder = self._make_decoder(model, config)
         found = decode_all(decoder, [self._emissions[utterance] for utterance in new])
         for utterance, hypotheses in zip(new, found, strict=True):
             if pool is not None:
-                for hypothesis in hypotheses:
-                    pool.add(utterance, hypothesis.text, hypothesis.ctc_score, hypothesis.written)
+                for each in hypotheses:
+                    pool.add(utterance, each.text, each.ctc_score, each.written, by_pieces=by_pieces)
             wrong = errors(self._references[utterance], hypotheses[0].text)
             known[utterance] = Outcome(*wrong, hypotheses[0])
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from asr.decode import BeamSearchConfig, LanguageModel
-from asr.decode.fusion import components
+from asr.decode.fusion import components, row_log_prob
 from asr.decode.hotwords import HOTWORD_WEIGHT, weighed
 from asr.decode.hypothesis import plain_text
 from asr.edits import error_counts
@@ -30,6 +30,8 @@ GRID: dict[str, tuple[float, ...]] = {
 NOT_NEGATIVE = frozenset({"lm_weight", "char_weight", "piece_weight", "spelling_weight", "hotword_weight"})
 MAX_EXTENSIONS = 4
 """How often a grid grows beyond its edge, one step each time."""
+PIECE = 4
+"""Where the piece model's part is among those of a text's score."""
 
 
 @dataclass(frozen=True)
@@ -92,30 +94,55 @@ class Pool:
     """Texts found for each utterance, with the parts of their scores under each language model, and their errors.
 
     Whatever language model a text was found with, all of them rank it: log p_CTC is the same for all. A piece model
-    is asked for the likeliest row of labels alone, where the search sums all that write the text; the others are
-    mostly far less likely, and what is chosen in the end was decoded.
+    is asked for one row of labels alone, where the search sums all that write the text; the others are mostly far
+    less likely, and what is chosen in the end was decoded. It is the likeliest row where a search with pieces found the
+    text; else the tokenizer's own, or whichever the search kept where that is not at hand.
     """
 
-    def __init__(self, references: Sequence[str], arms: Mapping[str, LanguageModel], base: Base) -> None:
+    def __init__(
+        self,
+        references: Sequence[str],
+        arms: Mapping[str, LanguageModel],
+        base: Base,
+        split: Callable[[str], Sequence[str]] | None = None,
+    ) -> None:
+        """
+        Args:
+            split: the tokenizer's pieces of a text.
+        """
         self._references = references
         self._arms = arms
         self._base = base
+        self._split = split
         self._texts: list[dict[str, int]] = [{} for _ in references]
         self._ctc: list[list[float]] = [[] for _ in references]
         self._parts: dict[str, list[list[list[float]]]] = {arm: [[] for _ in references] for arm in arms}
         self._errors: list[list[tuple[int, int]]] = [[] for _ in references]
 
-    def add(self, utterance: int, text: str, ctc_score: float, written: Sequence[str] = ()) -> None:
+    def add(
+        self,
+        utterance: int,
+        text: str,
+        ctc_score: float,
+        written: Sequence[str] = (),
+        *,
+        by_pieces: bool = False,
+    ) -> None:
         """Keep ``text``; of two log p_CTC for one text the higher, whose beam lost less, counts.
 
         Args:
-            written: what each label writes of the likeliest row of labels.
+            written: what each label writes of a row of labels.
+            by_pieces: it is the likeliest row, for a search with n-grams of pieces found it.
         """
         scores = self._ctc[utterance]
         place = self._texts[utterance].get(text)
         if place is not None:
             scores[place] = max(scores[place], ctc_score)
+            if by_pieces:
+                self._say_anew(utterance, place, written)
             return
+        if self._split and not by_pieces:
+            written = self._split(text)
         self._texts[utterance][text] = len(scores)
         scores.append(ctc_score)
         hot = self._base.occurrences(text)
@@ -124,6 +151,12 @@ class Pool:
             parts = [found.word, found.num_unknown, found.spelling, found.character, found.piece]
             self._parts[arm][utterance].append([*parts, found.num_words, *hot])
         self._errors[utterance].append(errors(self._references[utterance], text))
+
+    def _say_anew(self, utterance: int, place: int, written: Sequence[str]) -> None:
+        for arm, model in self._arms.items():
+            if model.piece:
+                found = row_log_prob(model.piece, written, score_end=self._base.config.score_end)
+                self._parts[arm][utterance][place][PIECE] = found
 
     def arrays(self, arm: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Parts of the scores (9, U, K) and errors (U, K, 2), filled up with texts of score -inf."""

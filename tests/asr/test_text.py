@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -103,7 +104,8 @@ def test_pieces_go_there_and_back(tmp_path: Path) -> None:
     splitter = tokenizer.splitter()
     labels = tokenizer.encode(texts[0])
     assert splitter.split(texts[0]) == [tokenizer.surfaces[label].replace(" ", "▁") for label in labels]
-    assert splitter.split(f"{texts[0]}☃") == splitter.split(texts[0])
+    assert splitter.split(f"{texts[0]}Ж") == [*splitter.split(texts[0]), "ж"]
+    assert splitter.split(f"{texts[0]}!") == splitter.split(texts[0])  # nor do transcripts have it
     assert len(splitter.pieces) == len(tokenizer) - 1
     with pytest.raises(InputError, match="this tokenizer's labels are letters"):
         character_tokenizer(texts, TextPolicy()).splitter()
@@ -116,6 +118,11 @@ def test_a_damaged_tokenizer_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text('{"surfaces": 3}')
     with pytest.raises(InputError, match="tokenizer"):
         Tokenizer.load(tmp_path / "tokenizer.json")
+    (tmp_path / "policy.json").write_text(json.dumps(TextPolicy().to_dict()))
+    with pytest.raises(
+        InputError, match=r"policy\.json is no tokenizer: it has no 'surfaces'\. Give a model folder"
+    ):
+        Tokenizer.load(tmp_path / "policy.json")
     with pytest.raises(InputError, match="No such file"):
         Tokenizer.load(tmp_path / "none.json")
 

@@ -191,18 +191,50 @@ def test_ranking_the_pool_anew_agrees_with_the_search(arm: str, hotwords: dict[s
     assert fixed == pytest.approx(3.0 if hotwords else 0.0)
 
 
-def test_ranking_asks_the_piece_model_for_the_likeliest_row_of_labels() -> None:
-    config = BeamSearchConfig(lm_weight=0.6, piece_weight=0.7, num_hypotheses=8)
+@pytest.mark.parametrize("engine", ["cpu", "torch"])
+@pytest.mark.parametrize("order", [("word", "both"), ("both", "word")])
+def test_ranking_asks_the_piece_model_for_the_likeliest_row_of_labels(
+    order: tuple[str, str], engine: str
+) -> None:
+    surfaces = ("", "b", "a", " b", " ")
+    words, pieces = ToyNgram(("ba", "a"), seed=1), ToyNgram(("▁b", "a"), seed=3)
+    arms = {"both": ToyModel(word=words, piece=pieces), "word": ToyModel(word=words)}
+    config = BeamSearchConfig(lm_weight=0.6, piece_weight=0.7, num_hypotheses=8, engine=engine)
+    frames = [[0.94, 0.06, 0, 0, 0], [0.06, 0, 0, 0.94, 0], [1, 0, 0, 0, 0], [0, 0, 1, 0, 0]]
+    with np.errstate(divide="ignore"):  # "ba" is " b" and "a" by 0.88, "b" and "a" by less than 0.01
+        emissions = np.log(np.array(frames, dtype=np.float32))
+
+    def make(model: LanguageModel, config: BeamSearchConfig) -> Decoder:
+        return BeamDecoder(surfaces, 0, model, config)
+
+    found = {
+        arm: {each.text: each for each in make(model, config).decode(emissions)}
+        for arm, model in arms.items()
+    }
+    likeliest = (" b", "a")
+    assert found["both"]["ba"].written == likeliest
+    assert found["word"]["ba"].written == ("b", "a")  # the first that it met
     base = Base(config, {})
-    pool = Pool(["a b"], {"both": PIECES}, base)
-    with np.errstate(divide="ignore"):  # each text has one row
-        emissions = np.log(np.array([[0, 1, 0, 0], [0, 0, 1, 0], [0, 0.4, 0, 0.6]], dtype=np.float32))
-    hypotheses = decoder(PIECES, config).decode(emissions)
-    for each in hypotheses:
-        pool.add(0, each.text, each.ctc_score, each.written)
+    pool, runs = Pool(["ba"], arms, base), Runs([emissions], ["ba"], arms, make, base)
+    for arm in order:
+        runs.decode(Setting(arm, (), ()), [0], pool, nbest=8)
+    place = list(found[order[0]]).index("ba")
+    expected = components(arms["both"], "ba", likeliest)
     parts, _ = pool.arrays("both")
-    found = rank(parts, {name: getattr(config, name, 0.0) for name in GRID})
-    assert found[0] == pytest.approx([each.score for each in hypotheses], abs=1e-6)
+    assert parts[1:6, 0, place] == pytest.approx([expected.word, 0, 0, 0, expected.piece], abs=1e-6)
+    ranked = rank(parts, {name: getattr(config, name, 0.0) for name in GRID})
+    assert ranked[0, place] == pytest.approx(
+        found["both"]["ba"].score, abs=0.03
+    )  # the other row is 0.9 % of the sum
+
+
+def test_texts_that_no_search_with_pieces_found_are_split_by_the_tokenizer() -> None:
+    pool = Pool(["a b"], {"both": PIECES}, Base(BeamSearchConfig(), {}), split=lambda text: ["a", "▁", "b"])
+    pool.add(0, "a b", -1.0, ("a", " ", " ", "b"))
+    assert pool.arrays("both")[0][5, 0, 0] == components(PIECES, "a b", ("a", " ", "b")).piece
+    pool.add(0, "a b", -1.0, (" ", "a", " ", "b"), by_pieces=True)
+    pool.add(0, "a b", -1.0, ("a", " ", " ", "b"))
+    assert pool.arrays("both")[0][5, 0, 0] == components(PIECES, "a b", (" ", "a", " ", "b")).piece
 
 
 def test_words_and_pieces_are_tuned_like_words_and_characters() -> None:

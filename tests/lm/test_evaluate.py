@@ -57,7 +57,7 @@ def test_character_perplexity_counts_spaces_and_the_end(model: LanguageModel) ->
 
 
 def test_bits_of_pieces_are_per_character_as_well(tmp_path: Path) -> None:
-    splitter = Splitter(("▁a", "▁b", "c"), lambda text: [f"▁{word}" for word in text.split()])
+    splitter = Splitter(("▁a", "▁b", "▁c", "▁d"), lambda text: [f"▁{word}" for word in text.split()])
     build_language_model(TRAIN, tmp_path / "lm", character_order=0, piece_order=2, splitter=splitter)
     model = LanguageModel.load(tmp_path / "lm")
     arpa = read_plain(tmp_path / "lm" / "piece.arpa")

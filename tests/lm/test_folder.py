@@ -86,6 +86,26 @@ def test_pieces_are_split_by_what_is_given_and_remembered(tmp_path: Path) -> Non
         LanguageModel.load(tmp_path / "lm")
 
 
+def test_what_no_piece_writes_is_left_out_and_told(tmp_path: Path) -> None:
+    report = build_language_model(
+        ["ab b", "xyz", "b c"],
+        tmp_path / "lm",
+        word_order=0,
+        character_order=0,
+        piece_order=2,
+        splitter=PAIRS,
+    )
+    assert report.unwritten == 4 / 8
+    model = LanguageModel.load(tmp_path / "lm")
+    assert model.piece is not None
+    assert set(model.piece.vocabulary) == {"<unk>", "<s>", "</s>", "▁ab", "▁b"}
+    assert (model.piece.order, report.ngrams["piece"][1]) == (2, 4)  # no sentence without a piece
+    before = (tmp_path / "lm" / "lm.json").read_bytes()
+    with pytest.raises(InputError, match="the tokenizer's pieces write nothing of it"):
+        build_language_model(["xyz"], tmp_path / "lm", piece_order=2, splitter=PAIRS, overwrite=True)
+    assert (tmp_path / "lm" / "lm.json").read_bytes() == before
+
+
 def test_either_model_may_be_left_out(folder: Path, tmp_path: Path) -> None:
     build_language_model(SENTENCES, tmp_path / "words", character_order=0)
     words = LanguageModel.load(tmp_path / "words")
@@ -166,6 +186,8 @@ def test_an_altered_or_missing_file_is_named(name: str, folder: Path) -> None:
         ({"word": "word.arpa"}, "word is 'word.arpa'"),
         ({"word": {"file": "../word.arpa"}}, "no name of a file"),
         ({"alphabet": None}, "alphabet is"),
+        ({"piece": {"file": "word.arpa", "pieces": None}}, "pieces is 'None', not a list"),
+        ({"piece": {"file": "word.arpa", "pieces": [1]}}, "pieces is"),
         (None, "is not JSON"),
     ],
 )
@@ -217,6 +239,10 @@ def test_a_bare_file_is_a_language_model(tmp_path: Path, capsys: pytest.CaptureF
     assert pieces.piece is not None
     assert "its tokens begin with ▁, as sentence pieces do" in capsys.readouterr().err
     assert LanguageModel.load(path, unit="word").piece is None
+    write_arpa(estimate([[*"abcdefghijklmnopqrst", "ab", "▁▂▃", "▁ab"]], 2), path)
+    words = LanguageModel.load(path)
+    assert (words.piece, len(words.vocabulary)) == (None, 23)
+    assert not capsys.readouterr().err
     (tmp_path / "other.bin").touch()
     with pytest.raises(InputError, match="2 model files"):
         LanguageModel.load(tmp_path)

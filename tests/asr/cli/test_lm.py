@@ -147,6 +147,74 @@ def test_pieces_are_built_and_scored_with_the_tokenizer(
     assert json.loads(capsys.readouterr().out)["piece"]["bits_per_character"] > 0
 
 
+def test_what_no_piece_writes_is_told(
+    tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("kan rinki\nñuka rini\n")
+    build = ["build", "--text", text, "--policy", tokenizer, "--word-order", 0, "--piece-order", 2]
+    run(*build, "--out", tmp_path / "lm")
+    assert "left out" not in capsys.readouterr().out
+    text.write_text("kan rinki ЖЖ\nñuka rini\n")
+    run(*build, "--out", tmp_path / "other")
+    assert "11.11% of the letters, from n-grams of pieces: no piece writes them" in capsys.readouterr().out
+
+    score = ["eval", "--lm", tmp_path / "lm", "--tokenizer", tokenizer, "--text", text, "--json"]
+    run(*score)
+    found = json.loads(capsys.readouterr().out)["piece"]
+    text.write_text("kan rinki\nñuka rini\n")
+    run(*score)
+    known = json.loads(capsys.readouterr().out)["piece"]
+    assert (list(found["unknown_pieces"]), known["unknown_pieces"]) == (["жж"], {})
+    assert found["perplexity"] > known["perplexity"]
+
+    text.write_text("ЖЖ\n")
+    with pytest.raises(InputError, match="pieces write nothing of it"):
+        run(*build, "--out", tmp_path / "none")
+
+
+def test_a_bare_file_of_pieces_is_scored_under_the_tokenizers_policy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["Ñuka Rini", "Kan Rinki"] * 4
+    policy = TextPolicy(case="keep")
+    tokenizer, text = tmp_path / "tokenizer.json", tmp_path / "text.txt"
+    piece_tokenizer(texts, policy, num_pieces=16).save(tokenizer)
+    text.write_text("\n".join(texts))
+    run("build", "--text", text, "--policy", tokenizer, "--piece-order", 2, "--out", tmp_path / "lm")
+    capsys.readouterr()
+    perplexities = []
+    for model in (tmp_path / "lm", tmp_path / "lm" / "piece.arpa"):
+        run("eval", "--lm", model, "--text", text, "--tokenizer", tokenizer, "--json")
+        printed = capsys.readouterr()
+        found = json.loads(printed.out)
+        assert found["policy"] == policy.describe()
+        perplexities.append(found["piece"]["perplexity"])
+    assert "does not say its text policy; the tokenizer's is used" in printed.err
+    assert perplexities[0] == perplexities[1]
+
+
+def test_settings_without_effect_are_refused_or_not_looked_at(
+    manifest: Path, tokenizer: Path, tmp_path: Path
+) -> None:
+    arguments = ["build", "--manifest", manifest, "--policy", tokenizer, "--out", tmp_path / "lm"]
+    for given, message in (
+        (["--piece-prune", 5], r"--piece-prune has no effect: .*--piece-order\."),
+        (
+            ["--piece-order", 3, "--character-prune", 0, 1],
+            r"--character-prune has no effect: .*--character-order\.",
+        ),
+        (["--word-order", 0, "--prune", 0], r"--prune has no effect: .*--word-order\."),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(*arguments, *given)
+    assert not (tmp_path / "lm").exists()
+    run(*arguments, "--prune", 0, 1)
+    letters = tmp_path / "letters.json"
+    character_tokenizer(["a b"], TextPolicy()).save(letters)
+    assert run("eval", "--lm", tmp_path / "lm", "--manifest", manifest, "--tokenizer", letters) == 0
+
+
 def test_pieces_need_a_tokenizer_that_has_some(manifest: Path, tmp_path: Path) -> None:
     arguments = ["build", "--manifest", manifest, "--piece-order", 3, "--out", tmp_path / "lm"]
     with pytest.raises(InputError, match="Give --policy with its folder"):
@@ -155,6 +223,11 @@ def test_pieces_need_a_tokenizer_that_has_some(manifest: Path, tmp_path: Path) -
     character_tokenizer(["a b"], TextPolicy()).save(letters)
     with pytest.raises(InputError, match="this tokenizer's labels are letters"):
         run(*arguments, "--policy", letters)
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps(TextPolicy().to_dict()))
+    arguments[2] = tmp_path / "nowhere.tsv"  # the text is read last
+    with pytest.raises(InputError, match=r"policy\.json is no tokenizer"):
+        run(*arguments, "--policy", policy)
 
 
 @pytest.mark.parametrize(

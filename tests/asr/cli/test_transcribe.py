@@ -29,10 +29,13 @@ from asr.formats.eaf import read_eaf
 from asr.model import CTCModel, pack_model, save_model
 from asr.segment import VadConfig
 from asr.text import TextPolicy
-from asr.tokenizer import character_tokenizer
+from asr.tokenizer import character_tokenizer, piece_tokenizer
 from asr.transcribe import TranscribeConfig, Transcriber, account
 from asr.transcript import Gap, TranscriptSegment
 from lm.build import build_language_model
+from lm.errors import InputError
+from lm.folder import set_decoding
+from recipes import pack
 
 SPEECH_S = 3.0
 
@@ -533,6 +536,35 @@ def test_a_language_model_of_another_alphabet(
     build_language_model(["привет мир", "добрый день"], tmp_path / "lm", policy=TextPolicy().to_dict())
     assert transcribe(model, talk, "--lm", tmp_path / "lm") == 1
     assert "U+0434" in one_line(capsys.readouterr().err)
+
+
+def test_pieces_of_another_tokenizer_can_be_left_out(
+    model: Path,
+    talk: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    texts = ["abc cab", "ab c", "c ab abc"] * 4
+    splitter = piece_tokenizer(texts, TextPolicy(), num_pieces=6).splitter()
+    policy = TextPolicy().to_dict()
+    build_language_model(
+        texts, tmp_path / "lm", character_order=0, piece_order=2, splitter=splitter, policy=policy
+    )
+    packing = ["pack", str(model), "--lm", str(tmp_path / "lm"), "--out", str(tmp_path / "packed")]
+    monkeypatch.setattr("sys.argv", packing)
+    assert transcribe(model, talk, "--lm", tmp_path / "lm") == 1
+    told = one_line(capsys.readouterr().err)
+    assert "or use its words alone, with --piece-weight 0" in told
+    with pytest.raises(InputError) as refused:
+        pack.main()
+    assert str(refused.value) in told
+    assert not (tmp_path / "packed").exists()
+    assert transcribe(model, talk, "--lm", tmp_path / "lm", "--piece-weight", 0) == 0
+
+    set_decoding(tmp_path / "lm", {"units": "word"})
+    assert pack.main() == 0
+    assert transcribe(tmp_path / "packed", talk) == 0
 
 
 def test_control_c_leaves_whole_files(model: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.decode import BeamSearchConfig, FloatArray, build_decoder, reconcile
+from asr.decode import BeamDecoder, BeamSearchConfig, FloatArray, build_decoder, reconcile
 from asr.decode.fusion import components
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer, character_tokenizer, piece_tokenizer
@@ -17,7 +17,8 @@ from lm.build import build_language_model
 from lm.corpus import piece_of
 from lm.errors import InputError
 from lm.folder import LanguageModel
-from tests.asr.decode.toy import random_emissions
+from tests.asr.decode.test_reconcile import arpa
+from tests.asr.decode.toy import random_emissions, toy_model
 
 TEXTS = ["mama mia", "ama mama", "mia ama mama", "ma mima", "mimama mia ama"] * 4
 
@@ -89,6 +90,22 @@ def test_rows_that_write_one_text_are_summed_each_with_its_own_score(
     assert found.ctc_score + found.lm_score == pytest.approx(together, abs=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["cpu", "torch"])
+def test_labels_of_languages_do_not_divide_the_beam(engine: str) -> None:
+    surfaces = ("", "a", " a", "ab", " ", "b", "", "", "", "")
+    config = BeamSearchConfig(beam_width=16, num_hypotheses=16, word_bonus=0.0, engine=engine)
+    decoder = BeamDecoder(surfaces, 0, toy_model("piece"), config)
+    for seed in range(4):
+        speech = random_emissions(30, len(surfaces), seed, sharpness=2.0)
+        speech[:, 6:] = speech[0] = -math.inf
+        speech[0, 2] = 0.0  # " a", whatever the language
+        one, four = (np.full((1, len(surfaces)), -math.inf, dtype=np.float32) for _ in range(2))
+        one[0, 6], four[0, 6:] = 0.0, math.log(0.25)
+        expected, found = (decoder.decode(np.concatenate([first, speech])) for first in (one, four))
+        assert [each.text for each in found] == [each.text for each in expected]
+        assert [each.score for each in found] == pytest.approx([each.score for each in expected], abs=1e-5)
+
+
 def test_without_weight_the_pieces_change_nothing(tokenizer: Tokenizer, model: LanguageModel) -> None:
     emissions = random_emissions(30, len(tokenizer), seed=1, sharpness=3.0)
     config = BeamSearchConfig(piece_weight=0.0, num_hypotheses=8)
@@ -117,9 +134,24 @@ def test_pieces_of_another_tokenizer_are_refused(tokenizer: Tokenizer, model: La
             InputError, match=r"another tokenizer's sentence pieces: .*Build it with --policy"
         ):
             build_decoder(surfaces, 0, model)
-    with pytest.raises(InputError, match="the acoustic model writes letters"):
-        build_decoder(character_tokenizer(TEXTS, TextPolicy()).surfaces, 0, model)
-    assert build_decoder(character_tokenizer(TEXTS, TextPolicy()).surfaces, 0, model.only("word"))
+    letters = character_tokenizer(TEXTS, TextPolicy()).surfaces
+    with pytest.raises(
+        InputError, match=r"the acoustic model writes letters.* or use its words and characters alone"
+    ):
+        build_decoder(letters, 0, model)
+    with pytest.raises(
+        InputError, match=r"writes letters\. Build it with --character-order instead of --piece-order\.$"
+    ):
+        build_decoder(letters, 0, model.only("piece"))
+    assert build_decoder(letters, 0, model.only("word"))
+
+
+def test_pieces_without_weight_may_be_of_any_tokenizer(tokenizer: Tokenizer, model: LanguageModel) -> None:
+    letters = character_tokenizer(TEXTS, TextPolicy()).surfaces
+    emissions = random_emissions(30, len(letters), seed=1, sharpness=3.0)
+    config = BeamSearchConfig(piece_weight=0.0)
+    found = build_decoder(letters, 0, model, config).decode(emissions)
+    assert found == build_decoder(letters, 0, replace(model, piece=None, pieces=()), config).decode(emissions)
 
 
 def test_a_bare_file_of_pieces_is_known_by_its_tokens(
@@ -135,6 +167,23 @@ def test_a_bare_file_of_pieces_is_known_by_its_tokens(
     fewer = tuple(surface for surface in tokenizer.surfaces if surface != " ma")
     with pytest.raises(InputError, match=r"1 of its \d+ are none of the acoustic model's .*\(▁ma\)"):
         build_decoder(fewer, 0, bare)
+
+
+def test_a_bare_file_may_hold_few_letters_that_no_piece_writes(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """What spm_encode makes of a letter without a piece stands among the pieces as it is."""
+    path, lines = tmp_path / "pieces.arpa", list[str]()
+    bare = arpa(path, {"▁ma": -0.3, "m": -0.3, "z": -4.0})
+    found = reconcile(tokenizer.surfaces, bare, lines.append)
+    assert lines[0] == "language model: 0.01% of its pieces are none of the acoustic model's: z"
+    lines.clear()
+    assert reconcile(tokenizer.surfaces, found, lines.append) is found
+    assert not lines
+    assert build_decoder(tokenizer.surfaces, 0, bare)
+    bare = arpa(path, {"▁ma": -0.3, "m": -0.3, "z": -2.0})
+    with pytest.raises(InputError, match=r"1 of its 3 are none of the acoustic model's .*\(z\)"):
+        reconcile(tokenizer.surfaces, bare)
+    with pytest.raises(InputError, match=r"1 of its 2 are none of the acoustic model's .*\(▁\)"):
+        reconcile(("", " ma", "m"), arpa(path, {"▁ma": -0.3, "▁": -0.3}))
 
 
 def test_words_are_reconciled_and_pieces_stay(tokenizer: Tokenizer, tmp_path: Path) -> None:
