@@ -92,7 +92,7 @@ class TranscribeConfig:
             return replace(settings, max_segment_s=settings.max_segment_s - overlap_s)
         except InputError as error:
             raise InputError(
-                f"segmenter {self.segmenter} with an overlap of {overlap_s:g} s: {error}"
+                f"segmenter {self.segmenter} with an overlap of {overlap_s:g} s: {error} A smaller one leaves room."
             ) from error
 
 
