@@ -24,6 +24,11 @@ PIECE_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 """How sentencepiece writes the space before a word."""
 
 
+def silent_labels(surfaces: Sequence[str]) -> list[int]:
+    """Labels that write no letter: the blank, the word boundary, those of languages."""
+    return [label for label, surface in enumerate(surfaces) if not surface.strip()]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tokenizer:
     """Labels of a model and the text policy they were built under.

@@ -15,7 +15,7 @@ from asr.formats import read_transcript
 from asr.formats.annotations import read_annotations
 from asr.formats.tiernames import TIER_ENDINGS, speaker_of
 from asr.names import shown
-from asr.tokenizer import UNKNOWN, Tokenizer
+from asr.tokenizer import UNKNOWN, Tokenizer, silent_labels
 from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
 
@@ -118,7 +118,7 @@ class Columns:
         self.star_cost = star_cost
         self._blank = tokenizer.blank
         # What a pause is heard as, too: word boundaries and labels that write nothing, as languages'.
-        self._silent = [label for label, surface in enumerate(tokenizer.surfaces) if not surface.strip()]
+        self._silent = silent_labels(tokenizer.surfaces)
         self._places = {label: place for place, label in enumerate(self.labels, start=FIRST_LABEL)}
         self._places[UNKNOWN] = GAP
 

@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         start=BeamSearchConfig(beam_width=args.beam),
         grid=dict(args.grid),
         hotwords=hotwords,
-        split=tokenizer.splitter().split if tokenizer.sentencepiece else None,
+        split=tokenizer.splitter().split if language_model.piece and tokenizer.sentencepiece else None,
         report=_say,
     )
     chosen = {units: _described(units, arm, references) for units, arm in result.arms.items()}

@@ -16,6 +16,7 @@ from asr.segment.build import SegmenterConfig
 from asr.segment.fixed import FixedConfig
 from asr.segment.limits import SHORTEST_SEGMENT_S
 from asr.segment.sound import FloatArray, Segment, Speech
+from asr.tokenizer import silent_labels
 from lm.errors import InputError
 
 SHORTEST_S = 0.2
@@ -87,7 +88,7 @@ class Joiner:
             surfaces: the text that each label writes.
         """
         self._grid = grid
-        self._silent = np.array([not surface.strip() for surface in surfaces])
+        self._silent = silent_labels(surfaces)
         self._opens = np.array([surface.startswith(" ") for surface in surfaces])
 
     def part(
@@ -121,7 +122,7 @@ class Joiner:
     def _pause(self, emissions: FloatArray) -> int:
         """The frame to part at: in the middle of the longest pause, of one between words if there is any."""
         best = emissions.argmax(axis=1)
-        quiet = self._silent[best]
+        quiet = np.isin(best, self._silent)
         edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]])))
         pauses: list[tuple[int, int]] = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
         # Sentence pieces may follow each other without a pause.

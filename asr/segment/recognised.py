@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from asr.segment.sound import FloatArray
 from asr.segment.windowed import WindowedTrack
+from asr.tokenizer import silent_labels
 from lm.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def recognised_track(model: CTCModel, *, window_s: float = 12.0, step_s: float =
 
     Windows as in SHAS's repository: 10 s with a second of context on both sides.
     """
-    silent = [label for label, surface in enumerate(model.tokenizer.surfaces) if not surface.strip()]
+    silent = silent_labels(model.tokenizer.surfaces)
 
     def hear(samples: FloatArray) -> NDArray[np.bool_]:
         (emissions,) = model.emissions([samples])  # (T, C)
