@@ -66,9 +66,14 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return values
 
 
-def from_mapping(kind: type[Config], values: dict[str, Any], where: str = "") -> Config:
+def from_mapping(
+    kind: type[Config], values: dict[str, Any], where: str = "", *, usual: Config | None = None
+) -> Config:
     """Make a dataclass of a mapping, checking names and types.
 
+    Args:
+        usual: what stands where the mapping says nothing; empty takes the class's own defaults. A nested group
+            takes the default of the field that it stands in, which may differ from those of its class.
     Raises:
         InputError: an unknown key, a missing one, or a value of the wrong type.
     """
@@ -82,7 +87,8 @@ def from_mapping(kind: type[Config], values: dict[str, Any], where: str = "") ->
     missing = [
         name
         for name, item in known.items()
-        if name not in values
+        if usual is None
+        and name not in values
         and item.default is dataclasses.MISSING
         and item.default_factory is dataclasses.MISSING
     ]
@@ -90,7 +96,14 @@ def from_mapping(kind: type[Config], values: dict[str, Any], where: str = "") ->
         raise InputError(
             f"configuration: {where}{missing[0]} is missing. Add it to the YAML file or as {where}{missing[0]}=..."
         )
-    return kind(**{name: _convert(hints[name], value, where + name) for name, value in values.items()})
+    given = {
+        name: _convert(hints[name], value, where + name, _usual(known[name], usual))
+        for name, value in values.items()
+    }
+    if usual is None:
+        return kind(**given)
+    laid_over: Config = dataclasses.replace(usual, **given)  # type: ignore[type-var]
+    return laid_over
 
 
 def to_mapping(config: Any) -> dict[str, Any]:
@@ -115,7 +128,16 @@ def save_config(config: Any, path: str | Path) -> None:
     )
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
+def _usual(item: dataclasses.Field[Any], outer: Any) -> Any:
+    """What a field holds where nothing is said; None where that is missing."""
+    if outer is not None:
+        return getattr(outer, item.name)
+    if item.default_factory is not dataclasses.MISSING:
+        return item.default_factory()
+    return None if item.default is dataclasses.MISSING else item.default
+
+
+def _convert(hint: Any, value: Any, where: str, usual: Any = None) -> Any:
     origin = get_origin(hint)
     if hint is Any:
         return value
@@ -125,10 +147,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         choices = [choice for choice in get_args(hint) if choice is not type(None)]
         for choice in choices[:-1]:
             try:
-                return _convert(choice, value, where)
+                return _convert(choice, value, where, usual)
             except InputError:
                 continue
-        return _convert(choices[-1], value, where)
+        return _convert(choices[-1], value, where, usual)
     if origin is Literal:
         if value not in get_args(hint):
             raise InputError(
@@ -153,7 +175,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):
             raise InputError(f"configuration: {where} is {value!r}. Give a group of settings.")
-        return from_mapping(typing.cast(type[Any], hint), value, where + ".")
+        # The default of a field may be of another class than the one that is tried, where there are several.
+        laid_under = usual if type(usual) is hint else None
+        return from_mapping(typing.cast(type[Any], hint), value, where + ".", usual=laid_under)
     return _plain(hint, value, where)
 
 

@@ -10,7 +10,7 @@ pretrain_arms() { # RECOGNISER SEEDS: every arm goes on from it, trained as pret
     for seed in $2; do
         with=(recogniser="$1" trainer.seed="$seed")
         python -m recipes.train_st "$conf/st.yaml" exp="exp/ce/$seed" trainer="$trainer" "${with[@]}" \
-            target=text decoder_from="''" target_tokenizer.num_pieces=300
+            target=text decoder_from="''" target_tokenizer.num_pieces=300 compress=false st.source_ctc_weight=0
         python -m recipes.pretrain_siamese "$conf/pretrain.yaml" exp="exp/ctc/$seed" "${with[@]}" siamese.weight=0
         python -m recipes.pretrain_siamese "$conf/pretrain.yaml" exp="exp/ot/$seed" "${with[@]}"
         python -m recipes.pretrain_siamese "$conf/pretrain.yaml" exp="exp/shuffled/$seed" "${with[@]}" siamese.shuffled=true

@@ -22,10 +22,11 @@ from asr.manifest import read_manifest, total_hours
 from asr.score_files import read_hypotheses
 from asr.transcribe import device_named
 from lm.errors import InputError
+from st.languages import refuse_other_languages
 from st.model import SpeechTranslator, load_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig
-from st.texts import refuse_ctc_score, translate_labels
-from st.translate import hear
+from st.texts import OwnTranslator, refuse_ctc_score, translate_labels
+from st.translate import UNREADABLE, hear
 
 
 def main() -> int:
@@ -58,6 +59,7 @@ def main() -> int:
         max_ratio=args.max_ratio,
     )
     utterances = read_manifest(args.manifest, split=args.split, corpus=args.corpus)
+    refuse_other_languages(f"model {args.model}", model, utterances)
     started = time.monotonic()
     found: dict[str, list[TranslationHypothesis]] = {}
     failed = False
@@ -86,6 +88,12 @@ def main() -> int:
                 f"{source}: none of the {len(utterances)} utterances has a text in it that {args.model} can read. "
                 "Give the transcripts of this split with --texts."
             )
+        share = OwnTranslator(model).unknown_share([texts.get(row.id, "") for row in utterances])
+        if share > UNREADABLE:
+            raise InputError(
+                f"{source}: {args.model} cannot read {share:.0%} of the texts' characters: it is for another language "
+                "or script. Give a model that was trained on such transcripts."
+            )
         say_ids(source, silent, "without a text to translate, left empty")
         for row, hypotheses in zip(utterances, translate_labels(model, labels, config), strict=True):
             found[row.id] = hypotheses
@@ -100,6 +108,8 @@ def main() -> int:
                 "\t".join([utterance.id, model.tokenizer.decode(best.labels), f"{best.score:.4f}", further])
             )
     write_whole(args.out, (f"{line}\n".encode() for line in lines), overwrite=True)
+    if empty := sum(not model.tokenizer.decode(best.labels) for best, *_ in found.values()):
+        print(f"{empty} of {len(found)} utterances have no translation", file=sys.stderr)
     if cut := sum(best.cut for best, *_ in found.values()):
         print(config.cut_off(cut), file=sys.stderr)
     seconds = time.monotonic() - started

@@ -28,7 +28,9 @@ from asr.recipe import (
 )
 from asr.trainer import TrainerConfig
 from lm.errors import InputError
+from st.languages import refuse_other_languages
 from st.model import TextTranslator, load_translator
+from st.recipe import check_written
 from st.siamese import SiameseConfig, SiameseTask
 
 
@@ -46,13 +48,17 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     """Train; returns the best evaluation on dev."""
     torch.manual_seed(config.trainer.seed)
     given, dev = transcribed_rows(config)
-    if config.siamese.text_from and not config.recogniser:
+    labels = None
+    if config.siamese.text_from:
         text = load_translator(config.siamese.text_from)
+        name = f"siamese.text_from {config.siamese.text_from}"
         if not isinstance(text, TextTranslator):
-            raise InputError(
-                f"siamese.text_from {config.siamese.text_from} translates speech. Give one of text."
-            )
-        model = make_recogniser(config, text.source)
+            raise InputError(f"{name} translates speech. Give one of text.")
+        refuse_other_languages(name, text, given, target=False)
+        labels = text.source
+    if labels and not config.recogniser:
+        check_written(name, labels, *([row.text for row in part] for part in (given, dev)))
+        model = make_recogniser(config, labels)
     else:
         model = build_recogniser(config, given, dev)
     train = trainable_rows(model, given, config.ctc, config.manifest)

@@ -1,8 +1,8 @@
 """How well a model's speech finds its text: ``python -m recipes.retrieve MODEL MANIFEST --split dev``.
 
 Prints as JSON the share of utterances whose own transcript is the nearest of all by optimal transport (one
-distance for all models: unit-length states, blur 0.05), the mean distances to the own and to other texts,
-and the number of utterances, of which 1 / N would be right by chance.
+distance for all models: unit-length states, blur 0.05), the mean distances to the own and to other texts, the
+numbers of utterances and of different texts, and the share that would be right by chance, one of these.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> int:
         speech, num_frames = model.speech(batch, num_samples)
         return [states[:frames] for states, frames in zip(speech, num_frames.tolist(), strict=True)]
 
-    speech, texts = [], []
+    speech, texts, written = [], [], []
     for row, states in encoded_utterances(encode, model.recogniser, rows):
         labels = tokenizer.encode(row.text, row.language)
         if isinstance(states, InputError) or not labels:
@@ -61,6 +61,7 @@ def main() -> int:
             )
             continue
         speech.append(states)
+        written.append(labels)
         with torch.inference_mode():
             texts.append(model.texts(torch.tensor([labels]), torch.tensor([len(labels)]))[0])
     if len(speech) < 2:
@@ -68,9 +69,23 @@ def main() -> int:
             f"manifest {args.manifest}: {len(speech)} utterance(s) with speech and text, and two are the fewest to "
             "compare. Give a split with transcripts."
         )
-    found = retrieve(speech, texts)
+    found = retrieve(speech, texts, labels=written)
+    if found.num_texts < 2:
+        raise InputError(
+            f"manifest {args.manifest}: all {len(speech)} utterances have one transcript, and there is no other text "
+            "to find. Give a split with several."
+        )
     print(
-        json.dumps({"utterances": len(speech), "first": found.first, "own": found.own, "other": found.other})
+        json.dumps(
+            {
+                "utterances": len(speech),
+                "texts": found.num_texts,
+                "chance": found.chance,
+                "first": found.first,
+                "own": found.own,
+                "other": found.other,
+            }
+        )
     )
     return 0
 

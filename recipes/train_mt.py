@@ -7,6 +7,7 @@ both read the same. Run again, it goes on from the last whole checkpoint.
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +29,10 @@ from asr.text import TextPolicy
 from asr.trainer import TrainerConfig
 from lm.errors import InputError
 from st.decoder import DecoderConfig
+from st.languages import language_pair
 from st.model import TextTranslator
 from st.mt import MtConfig, TextTranslationTask
-from st.recipe import TargetConfig, language_pair, translated_rows
+from st.recipe import TargetConfig, check_written, say_left_out, translated_rows
 from st.text_encoder import TextEncoderConfig
 
 
@@ -39,6 +41,8 @@ class TrainConfig(CorpusConfig, TargetConfig):
     """Everything that a run follows from."""
 
     exp: Path
+    max_duration_s: float = math.inf
+    """Longer training utterances are left out; of their texts alone, none need be."""
     policy: TextPolicy = field(default_factory=TextPolicy)
     """Of the transcripts."""
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -54,15 +58,19 @@ def train(config: TrainConfig) -> dict[str, float]:
     """Train; returns the best evaluation on dev."""
     torch.manual_seed(config.trainer.seed)
     rows, dev = translated_rows(config, need_text=True)
+    texts = [[row.text for row in part] for part in (rows, dev)]
     if config.source_from:
         source = load_model(model_folder(config.source_from)).tokenizer
+        check_written(f"source_from {config.source_from}", source, *texts)
     else:
-        texts = [[row.text for row in part] for part in (rows, dev)]
         languages = (row.language for row in rows)
         source = build_tokenizer(config.tokenizer, config.policy, *texts, languages=languages)
     translations = [[row.translation for row in part] for part in (rows, dev)]
     target = build_tokenizer(config.target_tokenizer, config.target_policy, *translations)
+    parts = {config.train_split: rows, config.dev_split: dev}
     rows, dev = ([row for row in part if source.encode(row.text, row.language)] for part in (rows, dev))
+    for (name, part), left in zip(parts.items(), (rows, dev), strict=True):
+        say_left_out(name, part, left, "whose text no label writes")
     if not rows or not dev:
         raise InputError(f"manifest {config.manifest}: nothing of its texts is left after normalisation.")
     model = TextTranslator(source, target, config.encoder, config.decoder)

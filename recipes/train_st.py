@@ -32,8 +32,10 @@ from lm.errors import InputError
 from st.decoder import DecoderConfig
 from st.distil import DistilConfig, teach
 from st.hub.decoder import HubDecoderConfig, HubDecoderSource, begin_with, read_hub_decoder
+from st.languages import language_pair, refuse_other_languages
 from st.model import SpeechTranslator, copy_decoder, load_translator
-from st.recipe import Side, TargetConfig, language_pair, translated_rows
+from st.recipe import Side, TargetConfig, check_written, translated_rows
+from st.siamese import trained_bridge
 from st.task import TranslationConfig, TranslationTask
 
 
@@ -51,6 +53,8 @@ class TrainConfig(CorpusConfig, RecogniserConfig, TargetConfig):
     says."""
     adaptor_layers: int = 1
     """Halvings of the frame rate between encoder and decoder."""
+    compress: bool = False
+    """Let the decoder see only frames in which the recogniser writes (`st.compress`), about one for each letter."""
     st: TranslationConfig = field(default_factory=TranslationConfig)
     distil: DistilConfig = field(default_factory=DistilConfig)
     ctc: CtcConfig = field(default_factory=CtcConfig)
@@ -61,6 +65,11 @@ class TrainConfig(CorpusConfig, RecogniserConfig, TargetConfig):
 def train(config: TrainConfig) -> dict[str, float]:
     """Train; returns the best evaluation on dev."""
     torch.manual_seed(config.trainer.seed)
+    if config.compress and not config.st.source_ctc_weight:
+        raise InputError(
+            "compress is on: it keeps the frames in which the recogniser writes, which it forgets with "
+            "st.source_ctc_weight=0. Give a weight, such as 0.3, or leave out compress."
+        )
     rows, dev = translated_rows(config, config.target, need_text=bool(config.distil.teacher))
 
     # Encoder: with the output layer for transcripts, which goes on learning beside the decoder.
@@ -86,6 +95,8 @@ def train(config: TrainConfig) -> dict[str, float]:
     if parts:
         tokenizer, decoder = parts.tokenizer, parts.config
     elif other:
+        refuse_other_languages(f"decoder_from {config.decoder_from}", other, rows, source=False)
+        check_written(f"decoder_from {config.decoder_from}", other.tokenizer, *translations)
         tokenizer, decoder = other.tokenizer, other.decoder.config
     else:
         tokenizer = build_tokenizer(config.target_tokenizer, config.target_policy, *translations)
@@ -95,10 +106,17 @@ def train(config: TrainConfig) -> dict[str, float]:
         tokenizer,
         decoder,
         adaptor_layers=config.adaptor_layers,
+        compress=config.compress,
         target_ctc=config.st.target_ctc_weight > 0,
     )
     if other:
         copy_decoder(model, other, config.decoder_from)
+        bridge = (
+            trained_bridge(config.recogniser) if config.recogniser and not config.adaptor_layers else None
+        )
+        if bridge and bridge.out_features == other.decoder.config.width:
+            model.decoder.look_through(bridge)
+            print("decoder: begins with the bridge of the recogniser's pre-training", file=sys.stderr)
     if parts:
         begin_with(model.decoder, parts, config.hub_decoder.lora)
     teaching = None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from asr.features import frame_mask
-from st.layers import Attention, Embedding, FeedForward
+from st.layers import Attention, Embedding, FeedForward, check_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,9 @@ class DecoderConfig:
     heads: int = 4
     inner: int = 1024
     dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_sizes("decoder", **asdict(self))
 
 
 @dataclass
@@ -62,6 +65,21 @@ class TextDecoder(nn.Module):
         self.embedding = Embedding(num_labels, config.width, config.dropout)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
+
+    @torch.no_grad()
+    def look_through(self, bridge: nn.Linear) -> None:
+        """See memories as ``bridge`` would show them: it is multiplied into what looks at them.
+
+        Args:
+            bridge: from the memory's width to this decoder's.
+        """
+        if isinstance(self.bridge, nn.Linear):
+            self.bridge.load_state_dict(bridge.state_dict())
+            return
+        for layer in self._blocks:
+            weight, bias = layer.looking.key_value.weight, layer.looking.key_value.bias
+            bias.add_(weight @ bridge.bias)
+            weight.copy_(weight @ bridge.weight)
 
     def forward(self, labels: Tensor, memory: Tensor, num_frames: Tensor) -> Tensor:
         """Logits of the label after each, (N, L, C).

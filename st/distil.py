@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,8 +24,10 @@ from asr.formats.files import read_text, write_whole
 from asr.manifest import Utterance
 from asr.tokenizer import Tokenizer
 from lm.errors import InputError
+from st.languages import refuse_other_languages
 from st.loss import framed
 from st.model import TextTranslator, load_translator
+from st.recipe import check_written
 from st.search import TranslationSearchConfig
 from st.texts import translate_labels
 
@@ -52,11 +55,18 @@ class DistilConfig:
     """Divides the logits of these before they become shares; above 1 the shares are more even."""
 
     def __post_init__(self) -> None:
-        if self.top_k < 1 or self.temperature <= 0:
+        if self.top_k < 1 or not 0 < self.temperature < math.inf:
             raise InputError(
                 f"distil.top_k is {self.top_k} and distil.temperature {self.temperature}. "
                 "Give a number from 1, and one above 0."
             )
+        if not self.teacher:
+            for item in fields(self):
+                if (given := getattr(self, item.name)) != item.default:
+                    raise InputError(
+                        f"distil.{item.name} is {given}, and there is no distil.teacher that it would be for. Give "
+                        "one, or leave it out."
+                    )
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,8 @@ def teach(
     Returns:
         ``rows``, with the teacher's translations where ``config.level`` asks for them; and what it teaches.
     Raises:
-        InputError: it translates speech, its labels differ from the student's, or transcripts are missing.
+        InputError: it translates speech or other languages, its labels differ from the student's or cannot write the
+            transcripts, or transcripts are missing.
     """
     model = load_translator(config.teacher)
     if not isinstance(model, TextTranslator):
@@ -127,6 +138,9 @@ def teach(
             f"distil.teacher {config.teacher}: it reads transcripts, and {len(silent)} utterances have none, as "
             f"{silent[0]}. Leave them out."
         )
+    name = f"distil.teacher {config.teacher}"
+    refuse_other_languages(name, model, rows)
+    check_written(name, model.source, *([each.text for each in part] for part in (rows, dev)))
     files = read_card(model_folder(config.teacher))["sha256"]
     sources = {each.id: model.source.encode(each.text, each.language) for each in (*rows, *dev)}
     rows = list(rows)

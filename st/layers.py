@@ -8,6 +8,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lm.errors import InputError
+
+
+def check_sizes(part: str, *, width: int, layers: int, heads: int, inner: int, dropout: float) -> None:
+    """Refuse sizes that no transformer can have.
+
+    Args:
+        part: ``decoder``, or what else the configuration is of.
+    Raises:
+        InputError: a size below 1, a dropout that is no share, or heads that do not part the width.
+    """
+    for name, size in (("width", width), ("layers", layers), ("heads", heads), ("inner", inner)):
+        if size < 1:
+            raise InputError(f"the {part}'s {name} is {size}. Give a number from 1.")
+    if not 0 <= dropout < 1:
+        raise InputError(f"the {part}'s dropout is {dropout}. Give a share from 0 to below 1.")
+    if width % heads:
+        raise InputError(
+            f"the {part}'s width is {width}, which its {heads} heads cannot share. Give a multiple of {heads}."
+        )
+
 
 def positions(start: int, size: int, width: int, like: Tensor) -> Tensor:
     """Sinusoids of places ``start`` to ``start + size - 1`` (Vaswani et al. 2017, sec. 3.5), (size, width).

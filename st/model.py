@@ -21,6 +21,7 @@ from asr.model import CTCModel, Emissions, check_apart, copy_beside, stored_stat
 from asr.text import TOKENIZER
 from asr.tokenizer import Tokenizer
 from lm.errors import InputError
+from st.compress import written_frames
 from st.decoder import DecoderConfig, TextDecoder
 from st.text_encoder import TextEncoder, TextEncoderConfig
 
@@ -54,6 +55,8 @@ class LengthAdaptor(nn.Module):
         Args:
             layers: each halves the length; none changes nothing.
         """
+        if layers < 0:
+            raise InputError(f"adaptor_layers is {layers}. Give a number from 0, which shortens nothing.")
         super().__init__()
         self.layers = nn.ModuleList(
             nn.Conv1d(width, 2 * width, 3, stride=2, padding=1) for _ in range(layers)
@@ -83,6 +86,7 @@ class SpeechTranslator(nn.Module):
         decoder: DecoderConfig | HubDecoderConfig,
         *,
         adaptor_layers: int = 1,
+        compress: bool = False,
         target_ctc: bool = False,
     ) -> None:
         """
@@ -90,12 +94,14 @@ class SpeechTranslator(nn.Module):
             tokenizer: of the translations; its blank is 0.
             decoder: of our own, or of a published MT model.
             adaptor_layers: halvings between encoder and decoder.
+            compress: let the decoder see only frames in which the recogniser writes.
             target_ctc: a CTC layer for the translation on the encoder too, for joint training and search.
         """
         super().__init__()
         width = recogniser.encoder.width
         self.recogniser = recogniser
         self.tokenizer = tokenizer
+        self.compress = compress
         self.adaptor = LengthAdaptor(width, adaptor_layers)
         self.decoder = build_decoder(len(tokenizer), width, decoder)
         self.target_head = nn.Linear(width, len(tokenizer)) if target_ctc else None
@@ -103,11 +109,17 @@ class SpeechTranslator(nn.Module):
     def memory(self, waveforms: Tensor, num_samples: Tensor) -> Memory:
         """What the decoder looks at; arguments as `CTCModel.forward`'s."""
         encoded = self.recogniser.encoder(waveforms, num_samples)
-        states, num_frames = self.adaptor(encoded.hidden, encoded.num_frames)
+        emissions = self.recogniser.emit(encoded)
+        states, num_frames = encoded.hidden, encoded.num_frames
+        if self.compress:
+            states, num_frames = written_frames(
+                states, num_frames, emissions, self.recogniser.tokenizer.blank
+            )
+        states, num_frames = self.adaptor(states, num_frames)
         target = None
         if self.target_head is not None:
             target = Emissions(self.target_head(encoded.hidden).float().log_softmax(-1), encoded.num_frames)
-        return Memory(states, num_frames, self.recogniser.emit(encoded), target)
+        return Memory(states, num_frames, emissions, target)
 
     def forward(self, waveforms: Tensor, num_samples: Tensor, written: Tensor) -> tuple[Tensor, Memory]:
         """Logits of the label after each of ``written`` (N, L), (N, L, C), and what was looked at."""
@@ -195,6 +207,7 @@ def save_translator(
                 "emissions_per_frame": model.recogniser.per_frame,
                 "frames_per_second": model.recogniser.grid.frames_per_second,
                 "adaptor_layers": len(model.adaptor.layers),
+                "compress": model.compress,
                 "target_ctc": model.target_head is not None,
             }
         else:
@@ -253,6 +266,7 @@ def load_translator(source: str | Path, device: str | torch.device = "cpu") -> T
             target,
             decoder,
             adaptor_layers=card["adaptor_layers"],
+            compress=card.get("compress", False),  # older models have none
             target_ctc=card["target_ctc"],
         )
     else:

@@ -39,6 +39,8 @@ class MtConfig:
             raise InputError(
                 "mt.label_smoothing and mt.label_dropout are shares. Give numbers from 0 to below 1."
             )
+        if self.batch_labels < 1:
+            raise InputError(f"mt.batch_labels is {self.batch_labels}. Give a number from 1.")
 
 
 @dataclass(frozen=True)

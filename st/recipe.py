@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from asr.manifest import Utterance, read_manifest
-from asr.recipe import CorpusConfig, TokenizerConfig, training_rows
+from asr.recipe import UNWRITABLE, CorpusConfig, TokenizerConfig, training_rows, unwritable
 from asr.text import TextPolicy
+from asr.tokenizer import Tokenizer
 from lm.errors import InputError
 
 Side = Literal["text", "translation"]
@@ -37,7 +39,7 @@ def translated_rows(
 ) -> tuple[list[Utterance], list[Utterance]]:
     """Training and dev rows with something to write, as their ``translation``.
 
-    Rows without it are left out and counted on stderr.
+    Rows without it, and training rows that are too long, are left out and counted on stderr.
 
     Args:
         target: ``text`` learns to write the transcript instead, for pre-training with cross-entropy.
@@ -46,18 +48,19 @@ def translated_rows(
         InputError: nothing is left of one of the two.
     """
     kept = []
+    train = training_rows(config)
+    asked = training_rows(replace(config, max_duration_s=math.inf))
+    say_left_out(config.train_split, asked, train, f"longer than {config.max_duration_s:g} s")
     for name, rows in (
-        (config.train_split, training_rows(config)),
+        (config.train_split, train),
         (config.dev_split, read_manifest(config.manifest, split=config.dev_split, corpus=config.corpus)),
     ):
         if target == "text":
             rows = [replace(row, translation=row.text, translation_language=row.language) for row in rows]
-        whole = [row for row in rows if row.translation.strip() and (row.text.strip() or not need_text)]
-        if len(whole) < len(rows):
-            print(
-                f"{name}: left out {len(rows) - len(whole)} of {len(rows)} rows without {target}",
-                file=sys.stderr,
-            )
+        translated = [row for row in rows if row.translation.strip()]
+        say_left_out(name, rows, translated, f"without {target}")
+        whole = [row for row in translated if row.text.strip() or not need_text]
+        say_left_out(name, translated, whole, "without text")
         if not whole:
             needed = f"`{target}`" if target == "text" or not need_text else "`text` and `translation`"
             raise InputError(
@@ -69,11 +72,26 @@ def translated_rows(
     return kept[0], kept[1]
 
 
-def language_pair(rows: Sequence[Utterance]) -> tuple[str, str]:
-    """Source and target of the rows; empty where there are several or none is named."""
-    pairs = ({row.language for row in rows}, {row.translation_language for row in rows})
-    source, target = (found.pop() if len(found) == 1 else "" for found in pairs)
-    return source, target
+def say_left_out(split: str, rows: Sequence[Utterance], kept: Sequence[Utterance], why: str) -> None:
+    """Count on stderr the rows that were not kept, where there are any."""
+    if len(kept) < len(rows):
+        print(f"{split}: left out {len(rows) - len(kept)} of {len(rows)} rows {why}", file=sys.stderr)
+
+
+def check_written(name: str, tokenizer: Tokenizer, train: Sequence[str], dev: Sequence[str]) -> None:
+    """Tell on stderr which characters of some texts the labels of a model to begin with cannot write.
+
+    Args:
+        name: what to call the model.
+    Raises:
+        InputError: of the training texts, they are more than `build_recogniser` allows.
+    """
+    share, _ = (unwritable(tokenizer, *split) for split in (("training", train), ("dev", dev)))
+    if share > UNWRITABLE:
+        raise InputError(
+            f"{name} has no label for {share:.1%} of the training texts' characters, listed above. Give a model of "
+            "texts like these, or write them otherwise in the manifest."
+        )
 
 
 def _warn_of_copies(rows: Sequence[Utterance]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,10 @@ class TranslationSearchConfig:
         if self.beam < 1 or not 1 <= self.num_hypotheses <= self.beam:
             raise InputError(
                 f"beam {self.beam} for {self.num_hypotheses} hypotheses. Give a beam from 1, and as wide as the list."
+            )
+        if not math.isfinite(self.length_penalty):
+            raise InputError(
+                f"length_penalty is {self.length_penalty}. Give a finite number, 1 for the mean per label."
             )
         if not 0 <= self.ctc_weight < 1:
             raise InputError(f"ctc_weight is {self.ctc_weight}. Give a share from 0 to below 1.")

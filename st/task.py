@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -48,8 +49,11 @@ class TranslationConfig:
     def __post_init__(self) -> None:
         if not (0 <= self.label_smoothing < 1 and 0 <= self.distil_weight <= 1):
             raise InputError("st.label_smoothing and st.distil_weight are shares. Give numbers from 0 to 1.")
-        if min(self.source_ctc_weight, self.target_ctc_weight) < 0:
-            raise InputError("st.source_ctc_weight and st.target_ctc_weight must not be below 0.")
+        for name in ("source_ctc_weight", "target_ctc_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(
+                    f"st.{name} is {getattr(self, name)}. Give a number from 0, which trains none."
+                )
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,11 @@ class TranslationTask(CtcTask):
             if frames < needed:
                 return f"{frames} frames of speech, its translation needs {needed}"
         return ""
+
+    def _labels(self, utterances: Sequence[Utterance]) -> list[int]:
+        """None for a row that lacks a transcript anywhere: CTC would learn that what is said there is silence."""
+        parts = [super(TranslationTask, self)._labels([each]) for each in utterances]
+        return super()._labels(utterances) if all(parts) else []
 
     def _targets(self, utterances: Sequence[Utterance]) -> list[int]:
         tokenizer = self.translator.tokenizer

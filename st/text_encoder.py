@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from torch import Tensor, nn
 
 from asr.encoder import EncoderOutput
 from asr.features import frame_mask
-from st.layers import Attention, Embedding, FeedForward
+from st.layers import Attention, Embedding, FeedForward, check_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,9 @@ class TextEncoderConfig:
     heads: int = 4
     inner: int = 1024
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_sizes("text encoder", **asdict(self))
 
 
 class TextEncoder(nn.Module):

@@ -13,6 +13,7 @@ import torch
 from asr.batches import padded
 from asr.card import own_folder
 from lm.errors import InputError
+from st.languages import differ
 from st.model import TextTranslator, load_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig, translate
 
@@ -76,10 +77,12 @@ class OwnTranslator:
     def translate(self, texts: Sequence[str]) -> list[Scored]:
         """The best translation of each."""
         labels = [self.model.source.encode(text, self.language) for text in texts]
-        return [
-            Scored(self.model.tokenizer.decode(best.labels), best.score, best.cut)
-            for best, *_ in translate_labels(self.model, labels, self.config)
-        ]
+        found = []
+        for best, *_ in translate_labels(self.model, labels, self.config):
+            # The search compares texts under a length penalty; the closing label is one of them.
+            score = best.score * (len(best.labels) + 1) ** (self.config.length_penalty - 1)
+            found.append(Scored(self.model.tokenizer.decode(best.labels), score, best.cut))
+        return found
 
 
 def translate_labels(
@@ -144,10 +147,17 @@ def open_text_translator(
         codes = (source_language, language, model.languages[0])
         known = [code for code in codes if code in model.source.languages]
         translator = OwnTranslator(model, search, known[0] if known else "")
+        reads = list(model.source.languages) or [model.languages[0]]
     else:
         from st.hub import HubTranslator
 
         translator = HubTranslator(str(name), source_language, target_language, device, search)
+        reads = [translator.languages[0]]
+    if language and not source_language and all(differ(language, code) for code in reads):
+        raise InputError(
+            f"MT model {name} reads {', '.join(sorted(reads))}; --language is {language}. Give a model that reads it, "
+            "or where this is one, its own code as --source-language."
+        )
     for argument, asked, has in zip(
         ("--source-language", "--target-language"),
         (source_language, target_language),

@@ -13,7 +13,7 @@ import torch
 
 from asr.batches import padded
 from asr.card import model_folder
-from asr.decode import build_decoder
+from asr.decode import BeamSearchConfig, build_decoder
 from asr.model import own_language_model
 from asr.names import shown
 from asr.transcribe import (
@@ -98,6 +98,12 @@ class Translator:
         config = config or TranslateConfig()
         device = device_named(device)
         if cascade is not None:
+            beam = (decoding or {}).get("beam_width", BeamSearchConfig().beam_width)
+            if config.hand_over > beam:
+                raise InputError(
+                    f"hand_over is {config.hand_over}, and the recogniser's beam, {beam} wide, keeps no more readings "
+                    "than that. Give fewer, or a wider --beam."
+                )
             readings = max(config.hand_over, config.transcribe.num_hypotheses)
             plain = Transcriber.load(
                 model,
@@ -145,6 +151,11 @@ class Translator:
         if cut := len(self.transcriber.cut):
             print(f"{shown(Path(path))}: {self.config.search.cut_off(cut)}", file=sys.stderr)
         segments = transcript.segments
+        if empty := sum(not each.translation for each in segments):
+            print(
+                f"{shown(Path(path))}: {empty} of {len(segments)} segments have no translation",
+                file=sys.stderr,
+            )
         if not self.config.transcript:
             segments = tuple(replace(each, text="", words=(), alternatives=()) for each in segments)
         return replace(transcript, segments=segments, translation_language=self.language)
@@ -247,10 +258,13 @@ class Cascade(Transcriber):
             / max(1, len(readings[0].words))
             for reading, translation in zip(readings, found, strict=True)
         ]
-        best = found[int(np.argmax(totals))]
+        chosen = int(np.argmax(totals))
+        best = found[chosen]
         if best.cut:
             self.cut.append(best.text)
-        return Heard(heard.hypotheses[:kept], best.text)
+        # What is written down is what was translated.
+        others = [each for each in heard.hypotheses if each is not readings[chosen]]
+        return Heard([readings[chosen], *others][:kept], best.text)
 
     def _check(self, text: str) -> None:
         if len(text) >= 20 and (share := self.texts.unknown_share([text])) > UNREADABLE:

@@ -20,9 +20,12 @@ import torch
 from torch import Tensor
 
 from asr.features import frame_mask
+from lm.errors import InputError
 
 NOWHERE = 1e30
 """Cost of moving mass to a place that is padding."""
+LARGEST = 1e14
+"""Length of a state beyond which costs would not be small beside `NOWHERE`, or no numbers at all."""
 SMALLEST = -35.0
 """Exponents below this are raised to it: numbers that float32 still holds at full speed."""
 
@@ -47,11 +50,14 @@ class TransportConfig:
     """Newton steps at one blur before the iteration ends anyway."""
 
     def __post_init__(self) -> None:
-        if self.blur <= 0 or self.position_weight < 0 or not 0 < self.tolerance < 1 or self.max_steps < 1:
-            raise ValueError(
-                "`blur` must be above 0, `position_weight` from 0, `tolerance` between 0 and 1, `max_steps` "
-                f"from 1; got {self}."
-            )
+        for name, sound, wanted in (
+            ("blur", 0 < self.blur < math.inf, "a length above 0"),
+            ("position_weight", 0 <= self.position_weight < math.inf, "a length from 0"),
+            ("tolerance", 0 < self.tolerance < 1, "a share between 0 and 1"),
+            ("max_steps", self.max_steps >= 1, "a number from 1"),
+        ):
+            if not sound:
+                raise InputError(f"transport.{name} is {getattr(self, name)}. Give {wanted}.")
 
 
 @dataclass(frozen=True)
@@ -80,12 +86,34 @@ def sinkhorn_divergence(
         x_lengths: states of each sequence, (N,).
         y_lengths: (N,).
     Raises:
-        ValueError: shapes that do not belong together, an empty sequence, or states that are no numbers.
+        ValueError: shapes that do not belong together, an empty sequence, or states that are no numbers or too large.
     """
     config = config or TransportConfig()
     x, y, a, b = _measures(x, y, x_lengths, y_lengths, config)
     distances: Tensor = _Divergence.apply(x, y, a, b, config)  # type: ignore[no-untyped-call]
     return distances
+
+
+@torch.no_grad()
+def entropic_costs(
+    x: Tensor, y: Tensor, x_lengths: Tensor, y_lengths: Tensor, config: TransportConfig | None = None
+) -> Tensor:
+    """Cost of the plan from each ``x`` to its ``y``, (N,), entropy included: of many pairs, a divergence's other two
+    terms (`self_costs`) need not be computed for each.
+
+    Arguments and errors as `sinkhorn_divergence`'s.
+    """
+    config = config or TransportConfig()
+    x, y, a, b = _measures(x, y, x_lengths, y_lengths, config)
+    return _solve(_costs(x, y), a, b, config).cost
+
+
+@torch.no_grad()
+def self_costs(x: Tensor, x_lengths: Tensor, config: TransportConfig | None = None) -> Tensor:
+    """The same from each ``x`` to itself, (N,): `sinkhorn_divergence` is the cost of a pair less the mean of both."""
+    config = config or TransportConfig()
+    x, _, a, _ = _measures(x, x, x_lengths, x_lengths, config)
+    return _within(x, a, config).cost
 
 
 @torch.no_grad()
@@ -148,10 +176,13 @@ def _measures(
                 f"got {lengths.tolist()}. A sequence without states has no distance: leave it out."
             )
         mask = frame_mask(lengths, states.shape[1])  # (N, S)
-        broken = (~torch.isfinite(states.detach()).all(dim=2) & mask).any(dim=1)
+        # NaN passes no comparison, and what is too large for the square of its length is infinite.
+        sound = states.detach().to(torch.promote_types(states.dtype, torch.float32)).norm(dim=2) < LARGEST
+        broken = (~sound & mask).any(dim=1)
         if bool(broken.any()):
             raise ValueError(
-                f"`{name}` has states that are no numbers in sequence {int(broken.nonzero()[0, 0])} of the batch. "
+                f"`{name}` has states that are no numbers, or too large to be compared, in sequence "
+                f"{int(broken.nonzero()[0, 0])} of the batch. "
                 "The encoder has diverged: lower the learning rate, or look at that recording."
             )
         masks.append(mask)

@@ -18,7 +18,7 @@ recording=ch19        # what stage 9 translates
 manifest=data/manifest.tsv
 
 if at 1 "import"; then
-    loquela corpus import --form manifest "$corpus/manifest.tsv" --out "$manifest"
+    loquela corpus import --overwrite --form manifest "$corpus/manifest.tsv" --out "$manifest"
 fi
 if at 2 "text translator: the cascade's second half, the first decoder and text encoder, the teacher"; then
     python -m recipes.train_mt "$conf/mt.yaml" source_from="$recogniser"

@@ -17,7 +17,7 @@ conf=../killkan_es/conf   # the same models and training as Kichwa's
 manifest=data/manifest.tsv
 
 if at 1 "import; carve dev from the training sessions"; then
-    loquela corpus import --form manifest "$corpus/manifest.tsv" --out data/published.tsv
+    loquela corpus import --overwrite --form manifest "$corpus/manifest.tsv" --out data/published.tsv
     python ../mboshi/local/carve_dev.py data/published.tsv "$manifest"
 fi
 if at 2 "text translator"; then python -m recipes.train_mt "$conf/mt.yaml" source_from="$recogniser"; fi

@@ -47,6 +47,14 @@ class HubDecoderSource:
     """Low-rank adapters on the attention's projections, while the bridge and the norms in front of the looking
     at speech learn in full; with rank 0 the whole decoder learns."""
 
+    def __post_init__(self) -> None:
+        if not self.source and (self.language or self.lora != LoraSettings(rank=16)):
+            name = "language" if self.language else "lora"
+            raise InputError(
+                f"hub_decoder.{name} is {getattr(self, name)}, and there is no hub_decoder.source that it would be "
+                "for. Give one, or leave it out."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class HubDecoderConfig:

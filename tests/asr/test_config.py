@@ -36,6 +36,26 @@ def test_overrides_come_after_the_file(tmp_path: Path) -> None:
     assert load_config(Outer, tmp_path / "saved.yaml") == config
 
 
+@dataclass(frozen=True, kw_only=True)
+class Middle:
+    inner: Inner = field(default_factory=lambda: Inner(mode="b", rate=2.0))
+    number: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outermost:
+    middle: Middle = field(default_factory=lambda: Middle(inner=Inner(layers=(7,), rate=4.0), number=5))
+    second: Inner | None = field(default_factory=lambda: Inner(rate=3.0))
+
+
+def test_what_a_group_leaves_unsaid_is_the_default_of_its_field() -> None:
+    assert from_mapping(Middle, {"inner": {"layers": [1]}}).inner == Inner(mode="b", rate=2.0, layers=(1,))
+    found = from_mapping(Outermost, {"middle": {"inner": {"mode": "b"}}, "second": {"mode": "b"}})
+    assert found.middle == Middle(inner=Inner(mode="b", layers=(7,), rate=4.0), number=5)
+    assert found.second == Inner(rate=3.0, mode="b")
+    assert from_mapping(Outermost, {"second": None}).second is None
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -48,7 +48,9 @@ def untrained(folder: Path, seed: int) -> str:
     """A teacher that knows nothing, but its own mind."""
     torch.manual_seed(seed)
     encoder = TextEncoderConfig(width=16, layers=1, heads=2, inner=16)
-    save_translator(TextTranslator(SOURCE, TARGET, encoder, DECODER), folder)
+    model = TextTranslator(SOURCE, TARGET, encoder, DECODER)
+    model.languages = ("tone", "es")
+    save_translator(model, folder)
     return str(folder)
 
 
@@ -209,4 +211,26 @@ def test_a_teacher_of_other_labels_can_teach_its_translations_alone(
 @pytest.mark.parametrize(("name", "value"), [("top_k", 0), ("temperature", 0.0)])
 def test_settings_without_a_meaning_are_refused(name: str, value: float) -> None:
     with pytest.raises(InputError, match=rf"distil\.{name} is {value}|distil\.top_k is 8"):
+        DistilConfig(teacher="mt", **{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "value"), [("level", "both"), ("top_k", 4), ("temperature", 2.0)])
+def test_settings_of_no_teacher_are_refused(name: str, value: object) -> None:
+    with pytest.raises(InputError, match=rf"distil\.{name} is {value}, and there is no distil\.teacher"):
         DistilConfig(**{name: value})  # type: ignore[arg-type]
+
+
+def test_a_teacher_of_other_languages_or_letters_is_refused(
+    rows: list[Utterance], teacher: str, exp: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = DistilConfig(teacher=teacher)
+    with pytest.raises(
+        InputError, match=r"distil\.teacher .* the manifest's column `translation_language` says fr\."
+    ):
+        teach(config, TARGET, [replace(row, translation_language="fr") for row in rows], [], exp)
+    letters = [replace(row, text="\N{CYRILLIC SMALL LETTER A}" + row.text) for row in rows]
+    with pytest.raises(
+        InputError, match=r"distil\.teacher .* has no label for \d+\.\d% of the training texts'"
+    ):
+        teach(config, TARGET, letters, [], exp)
+    assert "training has 6 x " in capsys.readouterr().err

@@ -138,3 +138,26 @@ def test_a_recogniser_is_no_translator(tiny_model: CTCModel, tmp_path: Path) -> 
     save_model(tiny_model, tmp_path / "model")
     with pytest.raises(InputError, match="holds a recogniser, not a translator"):
         load_translator(tmp_path / "model")
+
+
+@pytest.mark.parametrize("kind", [DecoderConfig, TextEncoderConfig])
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        ({"width": 0}, "width is 0"),
+        ({"layers": 0}, "layers is 0"),
+        ({"heads": -1}, "heads is -1"),
+        ({"inner": 0}, "inner is 0"),
+        ({"dropout": 1.0}, r"dropout is 1\.0"),
+        ({"dropout": float("nan")}, "dropout is nan"),
+        ({"width": 30, "heads": 4}, "width is 30, which its 4 heads cannot share. Give a multiple of 4"),
+    ],
+)
+def test_sizes_that_no_transformer_has_are_refused(kind: type, sizes: dict[str, float], says: str) -> None:
+    with pytest.raises(InputError, match=f"the (decoder|text encoder)'s {says}"):
+        kind(**sizes)
+
+
+def test_an_adaptor_of_fewer_layers_than_none_is_refused() -> None:
+    with pytest.raises(InputError, match=r"adaptor_layers is -1\. Give a number from 0"):
+        LengthAdaptor(16, -1)

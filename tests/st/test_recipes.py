@@ -12,12 +12,17 @@ import torch
 from safetensors.torch import load_file
 
 from asr.manifest import read_manifest, write_manifest
+from asr.text import TextPolicy
+from asr.tokenizer import character_tokenizer
 from lm.errors import InputError
 from recipes import average, decode_st, retrieve, train_st
 from st.cli import main as loquela
-from st.model import load_translator
-from st.retrieval import Retrieval
+from st.decoder import DecoderConfig
+from st.model import END, TextTranslator, load_translator, save_translator
+from st.retrieval import SHARED, Retrieval
 from st.retrieval import retrieve as compare
+from st.text_encoder import TextEncoderConfig
+from st.transport import sinkhorn_divergence
 from tests.st.conftest import st_config
 
 
@@ -112,6 +117,8 @@ def test_the_own_text_is_found_after_siamese_pre_training(
     assert run(monkeypatch, retrieve, siamese, spoken_numbers, "--split", "dev") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["utterances"] == 8
+    assert found["texts"] == len({row.text for row in read_manifest(spoken_numbers, split="dev")})
+    assert found["chance"] == 1 / found["texts"]
     assert found["first"] > 0.5
     assert found["own"] < found["other"]
 
@@ -134,24 +141,82 @@ def test_retrieval_by_its_definition() -> None:
     found = compare(speech, texts, batch=2)
     assert found.first == 1.0
     assert found.own < 0.05 < found.other
+    for n, states in enumerate(speech):
+        for m, text in enumerate(texts):
+            lengths = torch.tensor([len(states)]), torch.tensor([len(text)])
+            pair = sinkhorn_divergence(states[None], text[None], *lengths, SHARED)[0]
+            assert found.distances[n, m] == pytest.approx(float(pair), abs=1e-5)
     shuffled = Retrieval(found.distances.roll(1, dims=1))
     assert shuffled.first == 0.0
     assert Retrieval(torch.zeros(3, 3)).first == 0.0  # a tie is no finding
 
 
+def test_a_text_that_several_utterances_share_is_no_other_text_of_theirs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one, two = torch.randn(6, 8, generator=generator), torch.randn(9, 8, generator=generator)
+    found = compare([one, one, two], [one, one, two], labels=[[1, 2], [1, 2], [3]])
+    assert found.first == 1.0
+    assert (found.num_texts, found.chance) == (2, 0.5)
+    between = found.distances[[0, 1, 2, 2], [2, 2, 0, 1]]
+    assert found.other == pytest.approx(float(between.mean()))
+    assert compare([one, one, two], [one, one, two]).first < 1.0  # as three different texts
+
+
+@pytest.mark.parametrize("rank", [0, 2])
 def test_checkpoints_are_averaged(
-    spoken_numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spoken_numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
 ) -> None:
-    config = st_config(spoken_numbers, tmp_path / "exp", 6)
+    config = st_config(spoken_numbers, tmp_path / "exp", 6, lora={"rank": rank})
     train_st.train(replace(config, trainer=replace(config.trainer, evaluate_every=2, keep_checkpoints=3)))
     assert run(monkeypatch, average, tmp_path / "exp", "--last", 2, "--out", tmp_path / "mean") == 0
     parts = [
         load_file(tmp_path / "exp/checkpoints" / name / "weights.safetensors")
         for name in ("update_0000004", "update_0000006")
     ]
-    for name, value in load_translator(tmp_path / "mean").state_dict().items():
-        assert torch.allclose(
-            value.double(), (parts[0][name].double() + parts[1][name].double()) / 2, atol=1e-6
-        )
+    found = load_translator(tmp_path / "mean").state_dict()
+    assert any("base_layer" in name for name in parts[0]) is bool(rank)
+    # What has an adapter is measured in tests/st/hub: here, all the others.
+    plain = [name for name in found if name in parts[0]]
+    assert len(plain) > len(found) // 2
+    for name in plain:
+        mean = (parts[0][name].double() + parts[1][name].double()) / 2
+        assert torch.allclose(found[name].double(), mean, atol=1e-6)
     with pytest.raises(InputError, match="has 3 whole checkpoints; --last is 9"):
         run(monkeypatch, average, tmp_path / "exp", "--last", 9, "--out", tmp_path / "other")
+
+
+def test_a_manifest_of_other_languages_or_letters_is_not_translated(
+    tmp_path: Path, spoken_numbers: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = character_tokenizer(["abcdef "], TextPolicy())
+    sizes = {"width": 16, "layers": 1, "heads": 2, "inner": 16}
+    model = TextTranslator(labels, labels, TextEncoderConfig(**sizes), DecoderConfig(**sizes))  # type: ignore[arg-type]
+    model.languages = ("tone", "es")
+    with torch.no_grad():  # it closes every text at once
+        model.decoder.norm.weight.zero_()
+        model.decoder.norm.bias.fill_(1.0)
+        model.decoder.embedding.labels.weight.zero_()[END] = 1.0
+    save_translator(model, tmp_path / "mt")
+    rows = read_manifest(spoken_numbers, split="dev")
+    changed = {
+        "other": ([replace(row, language="beep") for row in rows], "reads tone, .*`language` says beep"),
+        "into": ([replace(row, translation_language="fr") for row in rows], "writes es, .*says fr"),
+        "letters": (
+            [replace(row, text="xyz" + row.text[:4]) for row in rows],
+            "cannot read .* of the texts'",
+        ),
+    }
+    for name, (others, says) in changed.items():
+        write_manifest(others, tmp_path / f"{name}.tsv")
+        with pytest.raises(InputError, match=says):
+            run(
+                monkeypatch,
+                decode_st,
+                tmp_path / "mt",
+                tmp_path / f"{name}.tsv",
+                "--out",
+                tmp_path / "out.tsv",
+            )
+    words = (spoken_numbers, "--split", "dev", "--out", tmp_path / "out.tsv", "--beam", 1)
+    assert run(monkeypatch, decode_st, tmp_path / "mt", *words) == 0
+    assert f"{len(rows)} of {len(rows)} utterances have no translation" in capsys.readouterr().err

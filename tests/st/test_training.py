@@ -16,14 +16,21 @@ from safetensors.torch import load_file
 
 from asr.audio import load
 from asr.batches import padded
+from asr.config import from_mapping
 from asr.manifest import read_manifest, write_manifest
 from asr.mixing import MixConfig
-from asr.model import load_model
+from asr.model import CTCModel, load_model, save_model
+from asr.text import TextPolicy
+from asr.tokenizer import Tokenizer, character_tokenizer
 from lm.errors import InputError
 from recipes import pretrain_siamese, train_mt, train_st
+from st.decoder import DecoderConfig
 from st.distil import DistilConfig
-from st.model import SpeechTranslator, TextTranslator, load_translator
+from st.model import SpeechTranslator, TextTranslator, load_translator, save_translator
+from st.mt import MtConfig
+from st.recipe import translated_rows
 from st.siamese import SiameseConfig, SiameseModel
+from st.text_encoder import TextEncoderConfig
 from tests.st.conftest import mt_config, siamese_config, st_config
 
 
@@ -161,6 +168,93 @@ def test_rows_without_translation_are_left_out_and_counted(
     write_manifest(rows, tmp_path / "manifest.tsv")
     train_mt.train(mt_config(tmp_path / "manifest.tsv", tmp_path / "exp", 2))
     assert "train: left out 5 of 48 rows without translation" in capsys.readouterr().err
+
+
+def test_texts_of_any_length_are_learned_from_and_what_is_left_out_is_counted(
+    spoken_numbers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes: list[dict[str, Any]] = [{"translation": ""}, {"text": ""}, {"text": "?!"}, {"duration_s": 45.0}]
+    rows = [
+        replace(row, **changes[number]) if number < 4 else row
+        for number, row in enumerate(read_manifest(spoken_numbers, split="train"))
+    ]
+    write_manifest([*rows, *read_manifest(spoken_numbers, split="dev")], tmp_path / "manifest.tsv")
+    config = mt_config(tmp_path / "manifest.tsv", tmp_path / "exp", 1)
+    train_mt.train(config)
+    said = capsys.readouterr().err
+    assert "train: left out 1 of 48 rows without translation\n" in said
+    assert "train: left out 1 of 47 rows without text\n" in said
+    assert "train: left out 1 of 46 rows whose text no label writes\n" in said
+    assert "45 training utterances" in said
+    kept, _ = translated_rows(st_config(tmp_path / "manifest.tsv", tmp_path / "exp", 1))
+    assert len(kept) == 46
+    assert "train: left out 1 of 48 rows longer than 30 s\n" in capsys.readouterr().err
+    train_mt.train(replace(config, max_duration_s=30.0, exp=tmp_path / "short"))
+    assert "train: left out 1 of 48 rows longer than 30 s\n" in capsys.readouterr().err
+
+
+def test_labels_that_cannot_write_the_texts_are_refused(
+    spoken_numbers: Path, tmp_path: Path, tiny_model: CTCModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_model(tiny_model, tmp_path / "ctc")
+    write_manifest(
+        [replace(row, text=row.text + "x") for row in read_manifest(spoken_numbers)], tmp_path / "x.tsv"
+    )
+    config = mt_config(tmp_path / "x.tsv", tmp_path / "exp", 1, source_from=str(tmp_path / "ctc"))
+    with pytest.raises(
+        InputError, match=r"source_from .*ctc has no label for \d+\.\d% of the training texts'"
+    ):
+        train_mt.train(config)
+    assert "training has 48 x " in capsys.readouterr().err
+
+
+def test_a_model_of_other_languages_or_letters_is_nothing_to_begin_with(
+    spoken_numbers: Path, tmp_path: Path
+) -> None:
+    letters = character_tokenizer(["abcdef "], TextPolicy())
+    keep = TextPolicy(case="keep", punctuation="keep")
+    sizes = {"width": 16, "layers": 1, "heads": 2, "inner": 16}
+
+    def made(name: str, languages: tuple[str, str], target: Tokenizer) -> str:
+        model = TextTranslator(letters, target, TextEncoderConfig(**sizes), DecoderConfig(**sizes))  # type: ignore[arg-type]
+        model.languages = languages
+        save_translator(model, tmp_path / name)
+        return str(tmp_path / name)
+
+    writes = character_tokenizer([row.translation for row in read_manifest(spoken_numbers)], keep)
+    exp, other, into = (
+        tmp_path / "exp",
+        made("other", ("beep", "es"), letters),
+        made("into", ("tone", "fr"), writes),
+    )
+    with pytest.raises(InputError, match=r"decoder_from .*into writes fr, .*`translation_language` says es"):
+        train_st.train(st_config(spoken_numbers, exp, 1, decoder_from=into))
+    with pytest.raises(InputError, match=r"decoder_from .*other has no label for .* of the training texts'"):
+        train_st.train(st_config(spoken_numbers, exp, 1, decoder_from=other))
+    with pytest.raises(InputError, match=r"text_from .*other reads beep, .*`language` says tone"):
+        pretrain_siamese.pretrain(siamese_config(spoken_numbers, exp, 1, siamese={"text_from": other}))
+    # Its target is of no matter to an encoder of transcripts, nor its source to a decoder.
+    pretrain_siamese.pretrain(siamese_config(spoken_numbers, exp, 1, siamese={"text_from": into}))
+    begin = made("begin", ("beep", "es"), writes)
+    train_st.train(st_config(spoken_numbers, tmp_path / "st", 1, decoder_from=begin))
+
+
+@pytest.mark.parametrize("labels", [0, -5])
+def test_batches_without_labels_are_refused(labels: int) -> None:
+    with pytest.raises(InputError, match=rf"mt\.batch_labels is {labels}\. Give a number from 1"):
+        MtConfig(batch_labels=labels)
+
+
+def test_one_setting_of_the_targets_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    values = {
+        "manifest": "m.tsv", "exp": str(tmp_path), "target_tokenizer": {"num_pieces": 300},
+        "target_policy": {"replace": {"[UNK]": ""}},
+        "hub_decoder": {"source": "hub", "language": "spa_Latn", "lora": {"alpha": 32}},
+    }  # fmt: skip
+    config = from_mapping(train_st.TrainConfig, values)
+    assert (config.target_tokenizer.unit, config.target_tokenizer.num_pieces) == ("piece", 300)
+    assert (config.target_policy.case, config.target_policy.punctuation) == ("keep", "keep")
+    assert (config.hub_decoder.lora.rank, config.hub_decoder.lora.alpha) == (16, 32)
 
 
 def test_a_manifest_without_translations_is_refused(tone_corpus: Path, tmp_path: Path) -> None:

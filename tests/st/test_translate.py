@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from asr.decode import Hypothesis
 from asr.formats import read_transcript
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
-from asr.transcribe import Transcriber
+from asr.transcribe import Encoded, Heard, TranscribeConfig, Transcriber
+from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
 from st.cli import main
 from st.decoder import DecoderConfig
-from st.model import TextTranslator, pack_translator, save_translator
-from st.search import TranslationHypothesis
+from st.loss import framed
+from st.model import TextTranslator, load_translator, pack_translator, save_translator
+from st.search import TranslationHypothesis, TranslationSearchConfig
 from st.text_encoder import TextEncoderConfig
-from st.texts import OwnTranslator, open_text_translator
-from st.translate import TranslateConfig, Translator
+from st.texts import OwnTranslator, Scored, open_text_translator
+from st.translate import Cascade, TranslateConfig, Translator
 from tests.conftest import spoken
 from tests.st.conftest import translated
 
@@ -59,6 +64,47 @@ def test_several_readings_may_be_handed_over(siamese: Path, mt: Path, talk: Path
         talk
     )
     assert all(segment.translation and not segment.alternatives for segment in transcript.segments)
+
+
+def test_the_reading_that_was_translated_is_the_transcript(
+    siamese: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = [
+        Hypothesis(text, (), score, 1.0) for text, score in (("ab", -1.0), ("ac", -1.1), ("ad", -1.2))
+    ]
+    scores = {"ab": -3.0, "ac": -0.2, "ad": -2.0}
+
+    class Texts:
+        languages = ("tone", "es")
+
+        def unknown_share(self, texts: Sequence[str]) -> float:
+            return 0.0
+
+        def translate(self, texts: Sequence[str]) -> list[Scored]:
+            return [Scored(f"es {text}", scores[text]) for text in texts]
+
+    monkeypatch.setattr(Transcriber, "understand", lambda *_: [Heard(readings)])
+    plain = Transcriber.load(siamese)
+    for nbest, hand_over, texts in ((1, 3, ["ac"]), (3, 3, ["ac", "ab", "ad"]), (2, 1, ["ab", "ac"])):
+        config = TranslateConfig(transcribe=TranscribeConfig(num_hypotheses=nbest), hand_over=hand_over)
+        heard = Cascade(plain, Texts(), config, "mt").understand([])[0]
+        assert [each.text for each in heard.hypotheses] == texts
+        assert heard.translation == f"es {texts[0]}"
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.6, 2.0])
+def test_the_score_of_a_text_is_per_label_whatever_the_penalty(mt: Path, penalty: float) -> None:
+    sources = ["ab cde", "f"]
+    model = load_translator(mt)
+    assert isinstance(model, TextTranslator)
+    search = TranslationSearchConfig(beam=1, length_penalty=penalty)
+    for source, found in zip(sources, OwnTranslator(model, search).translate(sources), strict=True):
+        labels = model.source.encode(source)
+        read, wanted, _ = framed([model.tokenizer.encode(found.text)])
+        with torch.inference_mode():
+            logits, _ = model(torch.tensor([labels]), torch.tensor([len(labels)]), read)
+        each = logits.log_softmax(dim=-1).gather(2, wanted[..., None])
+        assert found.score == pytest.approx(float(each.mean()), abs=1e-4)
 
 
 def test_the_transcript_may_be_left_out(st: Path, talk: Path) -> None:
@@ -113,10 +159,19 @@ def test_another_pair_of_languages_is_refused(siamese: Path, mt: Path, st: Path)
         Translator.load(st, target_language="fr")
 
 
-def test_transcripts_in_another_script_are_refused(mt: Path, siamese: Path) -> None:
-    from asr.transcribe import Encoded
-    from st.translate import Cascade
+def test_a_language_that_the_text_translator_does_not_read_is_refused(tmp_path: Path) -> None:
+    of_two_languages(tmp_path / "two", "")
+    with pytest.raises(InputError, match=r"reads grn, quy; --language is aym\. .* --source-language"):
+        open_text_translator(tmp_path / "two", language="aym")
+    of_two_languages(tmp_path / "one", "grn", several=False)
+    with pytest.raises(InputError, match=r"reads grn; --language is quy\."):
+        open_text_translator(tmp_path / "one", language="quy")
+    for language in ("", "grn_Latn", "gn", "Guarani"):
+        open_text_translator(tmp_path / "one", language=language)
+    open_text_translator(tmp_path / "one", language="quy", source_language="grn")
 
+
+def test_transcripts_in_another_script_are_refused(mt: Path, siamese: Path) -> None:
     plain = Transcriber.load(siamese)
     cascade = Cascade(plain, open_text_translator(mt), TranslateConfig(), "mt")
     with pytest.raises(InputError, match="mt cannot read 100% of the transcript"):
@@ -130,6 +185,9 @@ def test_transcripts_in_another_script_are_refused(mt: Path, siamese: Path) -> N
         (["--hand-over", "3"], "--hand-over is for a cascade"),
         (["--source-language", "tone"], "--source-language is for a cascade"),
         (["--cascade", "MT", "--hand-over", "0"], "hand_over is 0"),
+        (["--cascade", "MT", "--hand-over", "9", "--beam", "4"], "beam, 4 wide, keeps no more readings"),
+        (["--cascade", "MT", "--hand-over", "99"], "beam, 64 wide, keeps no more readings"),
+        (["--cascade", "MT", "--length-penalty", "nan"], "length_penalty is nan"),
         (["--cascade", "MT", "--ctc-weight", "0.3"], "MT translates text, which has no CTC layer"),
         (["--max-labels", "0"], "max_labels 0"),
     ],
@@ -163,11 +221,12 @@ def test_the_recogniser_is_given_its_own_code(
     assert given == [wanted]
 
 
-def of_two_languages(folder: Path, trained_on: str) -> TextTranslator:
-    """An untrained text translator that tells two source languages apart, saved in a folder."""
+def of_two_languages(folder: Path, trained_on: str, *, several: bool = True) -> TextTranslator:
+    """An untrained text translator that tells two source languages apart, or none, saved in a folder."""
     target = character_tokenizer(["ab c"], TextPolicy())
+    source = target.with_languages(["grn", "quy"] if several else [])
     model = TextTranslator(
-        target.with_languages(["grn", "quy"]), target, TextEncoderConfig(width=16, layers=1, heads=2, inner=16),
+        source, target, TextEncoderConfig(width=16, layers=1, heads=2, inner=16),
         DecoderConfig(width=16, layers=1, heads=2, inner=16),
     )  # fmt: skip
     model.languages = (trained_on, "es")
@@ -225,6 +284,22 @@ def test_translations_that_are_cut_off_are_counted(
             assert cut[0].startswith(f"{talk}: {len(rows)} translation(s) cut off at")
         else:
             assert not cut
+
+
+@pytest.mark.parametrize(("translations", "says"), [(("", "uno", ""), "2 of 3"), (("uno",), ""), ((), "")])
+def test_segments_without_a_translation_are_counted(
+    siamese: Path, mt: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    translations: tuple[str, ...], says: str,
+) -> None:  # fmt: skip
+    segments = tuple(
+        TranscriptSegment(start=place, end=place + 1, text="ab", translation=text)
+        for place, text in enumerate(translations)
+    )
+    whole = Transcript(recording="talk", audio=Path("talk.wav"), duration=3.0, segments=segments)
+    translator = Translator.load(siamese, cascade=mt)
+    monkeypatch.setattr(translator.transcriber, "transcribe", lambda *_, **__: whole)
+    translator.translate("talk.wav")
+    assert capsys.readouterr().err == (f"talk.wav: {says} segments have no translation\n" if says else "")
 
 
 def test_the_meaning_of_tones_is_what_the_tests_say() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as strategies
 from torch import Tensor
 
+from lm.errors import InputError
 from st.transport import TransportConfig, sinkhorn_divergence, soft_alignment, transport_plan
 
 WIDE = TransportConfig(blur=0.5, position_weight=0.5, normalise=True, tolerance=1e-5)
@@ -200,6 +201,20 @@ def test_half_precision_is_lifted() -> None:
             lengths(4, 4),
             "no numbers",
         ),
+        (
+            states(2, 4, 3),
+            states(2, 4, 3) * 1e25,
+            lengths(4, 4),
+            lengths(4, 4),
+            "`y`.*too large to be compared",
+        ),
+        (
+            states(2, 4, 3) * 1e38,
+            states(2, 4, 3),
+            lengths(4, 4),
+            lengths(4, 4),
+            "`x`.*too large to be compared",
+        ),
     ],
 )
 def test_what_has_no_distance_is_refused(
@@ -215,6 +230,20 @@ def test_numbers_in_the_padding_may_be_none() -> None:
     assert bool(torch.isfinite(sinkhorn_divergence(x, states(1, 4, 3), lengths(4), lengths(4))).all())
 
 
-def test_a_blur_below_0_is_refused() -> None:
-    with pytest.raises(ValueError, match="`blur` must be above 0"):
-        TransportConfig(blur=0)
+def test_large_states_have_a_distance() -> None:
+    # Far beyond what any encoder makes, and still below where costs would not be numbers.
+    x, y = states(1, 5, 3) * 1e12, states(1, 4, 3) * 1e12
+    assert bool(torch.isfinite(sinkhorn_divergence(x, y, lengths(5), lengths(4))).all())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("blur", 0.0), ("blur", -1.0), ("blur", float("nan")), ("blur", float("inf")),
+        ("position_weight", -0.1), ("position_weight", float("nan")),
+        ("tolerance", 1.0), ("tolerance", float("nan")), ("max_steps", 0),
+    ],
+)  # fmt: skip
+def test_settings_without_a_distance_are_refused(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=rf"transport\.{name} is {value}\. Give "):
+        TransportConfig(**{name: value})  # type: ignore[arg-type]

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from asr.card import read_card
-from asr.config import to_mapping
-from asr.encoder.lora import LoraSettings
+from asr.config import from_mapping, to_mapping
+from asr.encoder.lora import LoraSettings, add_adapters, plain_state
 from asr.model import CTCModel
 from asr.text import TextPolicy
 from lm.errors import InputError
-from recipes import train_st
+from recipes import average, train_st
 from st.hub.decoder import HubDecoder, HubDecoderSource, HubParts, begin_with, read_hub_decoder
 from st.hub.vocabulary import open_published, trimmed_tokenizer
 from st.model import END, Memory, SpeechTranslator, load_translator, save_translator
@@ -193,7 +194,7 @@ def test_a_decoder_that_is_no_multilingual_one_is_refused(published: Published) 
 
 
 def test_weights_of_every_file_are_read(published: Published, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     folder = published("mbart")
     for file in folder.iterdir():
@@ -237,6 +238,39 @@ def test_a_training_with_adapters_resumes_and_leaves_a_plain_model(
     assert isinstance(model.decoder, HubDecoder)
     assert model.languages == ("tone", "es")
     assert not any("lora" in name for name in model.state_dict())
+
+
+def test_checkpoints_with_adapters_are_averaged(
+    published: Published, tmp_path: Path, tiny_model: CTCModel
+) -> None:
+    parts = parts_of(published, "nllb")
+    lora = {"rank": 2, "alpha": 6}
+    model = SpeechTranslator(tiny_model, parts.tokenizer, parts.config)
+    begin_with(model.decoder, parts, from_mapping(LoraSettings, lora))
+    add_adapters(model.recogniser.encoder, from_mapping(LoraSettings, {"rank": 3}))
+    merged, paths = [], []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter)
+        merged.append({name: value.clone() for name, value in plain_state(model).items()})
+        paths.append(tmp_path / f"{seed}.safetensors")
+        save_file(model.state_dict(), paths[-1])
+    save_translator(model, tmp_path / "model")
+    plain = load_translator(tmp_path / "model")
+    names = set(plain.state_dict())
+    settings = {"lora": {"rank": 3}, "hub_decoder": {"source": "hub", "language": "fra_Latn", "lora": lora}}
+    mean = average.mean(average.as_trained(plain, settings), paths)
+    assert set(mean) == names
+    for name, value in mean.items():
+        expected = (merged[0][name].double() + merged[1][name].double()) / 2
+        torch.testing.assert_close(value.double(), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("more", [{"language": "spa_Latn"}, {"lora": {"alpha": 32}}])
+def test_settings_of_no_published_decoder_are_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=rf"hub_decoder\.{next(iter(more))} is .*no hub_decoder\.source"):
+        from_mapping(HubDecoderSource, more)
 
 
 def test_two_decoders_are_refused(published: Published, spoken_numbers: Path, tmp_path: Path) -> None:

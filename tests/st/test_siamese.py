@@ -1,0 +1,100 @@
+"""A recogniser beside a text encoder: what is kept as it is, and what may be compared afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from asr.model import CTCModel, pack_model, save_model
+from lm.errors import InputError
+from st.decoder import DecoderConfig
+from st.model import TextTranslator, save_translator
+from st.siamese import SiameseConfig, SiameseModel, SiameseTask, load_siamese
+from st.text_encoder import TextEncoderConfig
+
+LABELS = torch.tensor([[1, 2, 3, 4]]), torch.tensor([4])
+
+
+def text_translator(recogniser: CTCModel, folder: Path, width: int) -> str:
+    """An untrained one that reads the recogniser's labels, in a folder."""
+    torch.manual_seed(7)
+    target = recogniser.tokenizer
+    model = TextTranslator(
+        target, target, TextEncoderConfig(width=width, layers=1, heads=2, inner=16),
+        DecoderConfig(width=16, layers=1, heads=2, inner=16),
+    )  # fmt: skip
+    save_translator(model, folder)
+    return str(folder)
+
+
+def pre_trained(recogniser: CTCModel, folder: Path, **settings: Any) -> SiameseModel:
+    """What a training of these settings would save without an update, in a folder."""
+    torch.manual_seed(8)
+    config = SiameseConfig(text=TextEncoderConfig(width=24, layers=1, heads=2, inner=16), **settings)
+    task = SiameseTask.__new__(SiameseTask)
+    task.siamese = config
+    model = SiameseModel(recogniser, config)
+    task.save(model, folder, {})
+    return model
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_text_encoder_says_the_same_of_a_text_every_time(
+    tiny_model: CTCModel, tmp_path: Path, frozen: bool
+) -> None:
+    source = text_translator(tiny_model, tmp_path / "mt", tiny_model.encoder.width)
+    model = SiameseModel(tiny_model, SiameseConfig(text_from=source, freeze_text=frozen)).train()
+    assert model.recogniser.training
+    first, second = model.texts(*LABELS), model.texts(*LABELS)
+    assert torch.equal(first, second) is frozen
+    assert any(each.requires_grad for each in model.text.parameters()) is not frozen
+
+
+def test_the_states_that_were_brought_together_are_compared(tiny_model: CTCModel, tmp_path: Path) -> None:
+    trained = pre_trained(tiny_model, tmp_path / "ot", layer=1)
+    other = text_translator(tiny_model, tmp_path / "mt", 24)
+    for text_from in ("", other):
+        model = load_siamese(tmp_path / "ot", text_from)
+        assert model.layer == 1
+        assert torch.equal(model.bridge.weight, trained.bridge.weight)  # type: ignore[arg-type]
+    assert not torch.equal(load_siamese(tmp_path / "ot", other).texts(*LABELS), trained.eval().texts(*LABELS))
+    assert torch.equal(load_siamese(tmp_path / "ot").texts(*LABELS), trained.texts(*LABELS))
+
+
+def test_states_that_nothing_trained_brings_to_one_width_are_not_compared(
+    tiny_model: CTCModel, tmp_path: Path
+) -> None:
+    save_model(tiny_model, tmp_path / "ctc")
+    pre_trained(tiny_model, tmp_path / "ot")
+    pre_trained(tiny_model, tmp_path / "alone", weight=0.0)
+    fits = text_translator(tiny_model, tmp_path / "fits", tiny_model.encoder.width)
+    other = text_translator(tiny_model, tmp_path / "other", 48)
+    for model, source in (
+        ("ctc", other),
+        ("ot", other),
+        ("alone", text_translator(tiny_model, tmp_path / "as", 24)),
+    ):
+        with pytest.raises(InputError, match="nothing was trained that compares the two"):
+            load_siamese(tmp_path / model, source)
+    for model in ("ctc", "ot", "alone"):
+        assert isinstance(load_siamese(tmp_path / model, fits).bridge, torch.nn.Identity)
+
+
+def test_a_text_encoder_that_nothing_trained_is_not_compared_with(
+    tiny_model: CTCModel, tmp_path: Path
+) -> None:
+    pre_trained(tiny_model, tmp_path / "alone", weight=0.0)
+    with pytest.raises(InputError, match=r"siamese\.weight=0, .* Give --text-from"):
+        load_siamese(tmp_path / "alone")
+    # CTC alone, beside a text translator's encoder, which it keeps as it was.
+    source = text_translator(tiny_model, tmp_path / "mt", tiny_model.encoder.width)
+    pre_trained(tiny_model, tmp_path / "beside", weight=0.0, text_from=source)
+    own, given = load_siamese(tmp_path / "beside"), load_siamese(tmp_path / "beside", source)
+    assert torch.equal(own.texts(*LABELS), given.texts(*LABELS))
+    pack_model(tmp_path / "beside", tmp_path / "packed")
+    assert isinstance(load_siamese(tmp_path / "packed", source).bridge, torch.nn.Identity)
+    with pytest.raises(InputError, match=r"a copy without the text encoder .* or --text-from"):
+        load_siamese(tmp_path / "packed")
