@@ -68,6 +68,13 @@ def save_checkpoint(
         (partial / SUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
 
 
+def remove_checkpoint(folder: Path) -> None:
+    """Remove what `save_checkpoint` wrote."""
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
 def is_whole(folder: Path) -> bool:
     """Whether every file of a checkpoint is there as it was written."""
     try:

@@ -166,9 +166,7 @@ class CtcTask(Mixed):
 
     def seen(self, items: Sequence[list[Row]]) -> float:
         """Seconds of audio, at its own speed."""
-        return self.mixture.note(
-            (index, self.train[index].duration_s) for item in items for _, row in item for index in row
-        )
+        return self.mixture.note(index for item in items for _, row in item for index in row)
 
     def step(self, model: nn.Module, batch: CtcBatch, progress: float) -> StepOutput:
         """CTC on the last and on intermediate layers, per label; with two views, their divergence."""
@@ -217,6 +215,11 @@ class CtcTask(Mixed):
         """Emissions, and a loss beside CTC where there is one."""
         return model(waveforms, num_samples, layers), None
 
+    def _dev_emissions(self, model: nn.Module, waveforms: Tensor, num_samples: Tensor) -> Emissions:
+        """Emissions of a batch of dev."""
+        emissions: Emissions = self.recogniser_of(model)(waveforms, num_samples)
+        return emissions
+
     def recogniser_of(self, model: nn.Module) -> CTCModel:
         """The recogniser in what is trained."""
         assert isinstance(model, CTCModel)
@@ -225,8 +228,8 @@ class CtcTask(Mixed):
     @torch.inference_mode()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Greedy CER and WER on dev, CTC loss per label, and the share of blank frames."""
-        model = self.recogniser_of(model)
-        tokenizer = model.tokenizer
+        recogniser = self.recogniser_of(model)
+        tokenizer = recogniser.tokenizer
         decoder = GreedyDecoder(tokenizer.surfaces, tokenizer.blank)
         words, characters = Counts(), Counts()
         texts = {utterance.id: utterance.text for utterance in self.dev}
@@ -234,8 +237,8 @@ class CtcTask(Mixed):
         by_group: dict[Group, Counts] = dict.fromkeys(losses.by_group(), Counts())
         blanks = []
         for batch in self.dev_batches():
-            device = model.head.weight.device
-            out = model(batch.waveforms.to(device), batch.num_samples.to(device))
+            device = recogniser.head.weight.device
+            out = self._dev_emissions(model, batch.waveforms.to(device), batch.num_samples.to(device))
             loss = ctc_loss(
                 out.values,
                 out.num_frames,

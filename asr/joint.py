@@ -82,6 +82,8 @@ class JointTask(CtcTask):
             model, with_objective(model.encoder, joint.objective, source).objective
         )
         self.model.objective.prepare(model.encoder, first_audio(self))
+        self._outcomes: list[Outcome] = []
+        """The objective's, of the dev batches that an evaluation has come to."""
 
     def _forward(
         self,
@@ -100,19 +102,20 @@ class JointTask(CtcTask):
         self.model.objective.anneal(progress)
         return super().step(model, batch, progress)
 
+    def _dev_emissions(self, model: nn.Module, waveforms: Tensor, num_samples: Tensor) -> Emissions:
+        # By way of the whole model: where it is divided among processes, its parts cannot be asked alone.
+        emissions: Emissions
+        emissions, outcome = model(waveforms, num_samples)
+        self._outcomes.append(outcome)
+        return emissions
+
     @torch.inference_mode()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """CTC's, and what tells whether the objective is alive."""
-        assert isinstance(model, JointModel)
-        device = model.recogniser.head.weight.device
+        """CTC's, and what tells whether the objective is alive; utterances too short for a mask say nothing of it."""
+        self._outcomes.clear()
         with same_masks():
-            out = together(
-                model.objective(
-                    model.recogniser.encoder, batch.waveforms.to(device), batch.num_samples.to(device)
-                )
-                for batch in self.dev_batches()
-            )
-        row = super().evaluate(model)
+            row = super().evaluate(model)
+        out = together(self._outcomes)
         return {**row, "objective": float(out.loss / out.count), **measures(out)} if out.count else row
 
     def watches(self) -> list[Watch]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from lm.errors import InputError
 
 Group = tuple[str, ...]
 """One value for each level: ``("killkan", "qu-ec")``."""
+BY_GROUP = ("begun", "left", "owed", "in_force", "shares", "drawn_s")
+"""What a mixture's state has of each group."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +31,8 @@ class MixConfig:
     """For each level the power of the hours that a share is proportional to: 1 as the hours are, 0 all alike
     (IndicWav2Vec: 0.7); empty is 1 for all."""
     skill_eta: float = 0.0
-    """Skill-it: how sharply the shares follow the losses on dev (Chen et al. 2023: 0.1 to 0.8); 0 is off."""
+    """Skill-it: how sharply the shares follow the losses on dev (Chen et al. 2023: 0.1 to 0.8); 0 is off. They move
+    with each evaluation, which ends the epoch: what is left of it comes in the next, drawn by the new shares."""
     skill_window: int = 3
     """Skill-it: evaluations whose losses are added up."""
     skill_graph: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -136,18 +141,27 @@ class Mixture:
 
     A group's utterances come in shuffled rounds, each one once in a round, and an epoch takes up
     where the last one stopped: over a training each group is drawn to within one utterance of its
-    share. The draw follows from the seed and `state`, so a resumed run and every process of many
-    draw the same.
+    share. What training leaves of an epoch comes first in the next, and what a group has had too
+    much or too little of is made up for. The draw follows from the seed and `state`, so a resumed
+    run and every process of many draw the same.
     """
 
-    def __init__(self, utterances: Sequence[Utterance], config: MixConfig, seed: int) -> None:
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        config: MixConfig,
+        seed: int,
+        longest_s: float = math.inf,
+    ) -> None:
         """
+        Args:
+            longest_s: seconds that are heard of a longer utterance.
         Raises:
             InputError: a column is missing, or the skill graph names a group that is not there.
         """
         self.config = config
         self.seed = seed
-        self.durations = np.array([utterance.duration_s for utterance in utterances])
+        self.durations = np.array([min(longest_s, utterance.duration_s) for utterance in utterances])
         self.group = [group_of(utterance, config.levels) for utterance in utterances]
         self.members: dict[Group, list[int]] = {}
         for index, group in enumerate(self.group):
@@ -167,10 +181,16 @@ class Mixture:
         if config.skill_eta:
             self.shares = self._skill_shares([])
         self.epoch = -1
-        self.begun: dict[Group, float] = dict.fromkeys(self.groups, 0.0)
-        """Seconds of each group's rounds that lie before this epoch."""
-        self.taken: dict[Group, float] = dict.fromkeys(self.groups, 0.0)
-        """Seconds of each group in this epoch."""
+        self.begun: dict[Group, int] = dict.fromkeys(self.groups, 0)
+        """Utterances of each group's rounds that earlier epochs drew."""
+        self.left: dict[Group, list[int]] = {group: [] for group in self.groups}
+        """Those of them that training did not come to."""
+        self.owed: dict[Group, float] = dict.fromkeys(self.groups, 0.0)
+        """Seconds that each group had too little of in the epochs before this one; below 0, too much."""
+        self.in_force = dict(self.shares)
+        """Share of each group in this epoch."""
+        self.taken: list[int] = []
+        """Utterances of this epoch that training has taken."""
         self.losses: list[dict[Group, float]] = []
         self.drawn_s: dict[Group, float] = dict.fromkeys(self.groups, 0.0)
         """Seconds of each group that training has taken."""
@@ -195,26 +215,24 @@ class Mixture:
             return list(range(len(self.durations)))
         assert epoch in (self.epoch, self.epoch + 1), "epochs are drawn one after the other"
         if epoch == self.epoch + 1:
-            total = sum(self.seconds.values())
-            for group in self.groups:
-                self.begun[group] += self.taken[group]
-                self.taken[group] = self.shares[group] * total
+            if self.epoch >= 0:
+                self._close()
+            self.in_force = dict(self.shares)
             self.epoch = epoch
-        drawn: list[int] = []
-        for number, group in enumerate(self.groups):
-            drawn += self._stretch(number, self.begun[group], self.begun[group] + self.taken[group])
-        return drawn
+        return [index for number in range(len(self.groups)) for index in self._drawn(number)]
 
-    def note(self, taken: Iterable[tuple[int, float]]) -> float:
-        """Note the utterances that an update took, with their seconds; returns their sum."""
+    def note(self, taken: Iterable[int]) -> float:
+        """Note the utterances that an update took; returns their seconds."""
         total = 0.0
-        for index, seconds in taken:
-            self.drawn_s[self.group[index]] += seconds
-            total += seconds
-        return total
+        for index in taken:
+            self.drawn_s[self.group[index]] += self.durations[index]
+            total += self.durations[index]
+            if self.config.levels:
+                self.taken.append(index)
+        return float(total)
 
     def learn(self, losses: Mapping[Group, float]) -> dict[str, float]:
-        """Follow the losses of an evaluation on dev, where Skill-it is on; from the next epoch on.
+        """Follow the losses of an evaluation on dev, where Skill-it is on; the epoch is over then (`stale`).
 
         Returns:
             for the history, each group's loss where there are several, and the shares where Skill-it moves them.
@@ -226,21 +244,36 @@ class Mixture:
         self.shares = self._skill_shares(self.losses)
         return row | {f"share/{'/'.join(group)}": share for group, share in self.shares.items()}
 
+    @property
+    def stale(self) -> bool:
+        """Whether the shares have moved since this epoch was drawn: what is left of it is to be drawn anew."""
+        return self.in_force != self.shares
+
     def state(self) -> dict[str, Any]:
         """What a resumed run needs; JSON values."""
+        by_group = {name: [getattr(self, name)[group] for group in self.groups] for name in BY_GROUP}
         return {
             "epoch": self.epoch,
-            "begun": [self.begun[group] for group in self.groups],
-            "taken": [self.taken[group] for group in self.groups],
-            "shares": [self.shares[group] for group in self.groups],
-            "drawn_s": [self.drawn_s[group] for group in self.groups],
+            "taken": list(self.taken),
             "losses": [[row[group] for group in self.groups] for row in self.losses],
+            **by_group,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken."""
-        self.epoch = state["epoch"]
-        for name in ("begun", "taken", "shares", "drawn_s"):
+        """Go on where `state` was taken.
+
+        Raises:
+            InputError: an earlier version took it.
+        """
+        if self.config.levels and "owed" not in state:
+            raise InputError(
+                "the checkpoint says in another way than this version what was drawn of each group. "
+                "Begin in another exp, or end this training with the version that began it."
+            )
+        # Without levels every epoch is every utterance once, whatever came before.
+        if self.config.levels:
+            self.epoch, self.taken = state["epoch"], list(state["taken"])
+        for name in BY_GROUP if self.config.levels else ("drawn_s",):
             setattr(self, name, dict(zip(self.groups, state[name], strict=True)))
         self.losses = [dict(zip(self.groups, row, strict=True)) for row in state["losses"]]
 
@@ -258,19 +291,50 @@ class Mixture:
             lines.append("\t".join([*group, *(f"{cell:.4f}" for cell in cells)]))
         return "\n".join(lines) + "\n"
 
-    def _stretch(self, number: int, start_s: float, end_s: float) -> list[int]:
-        """Utterances that begin in a stretch of a group's endless shuffled rounds."""
+    def _drawn(self, number: int) -> list[int]:
+        """A group's utterances in this epoch: those left over, then the next of its endless shuffled rounds."""
         group = self.groups[number]
-        rows, round_s = self.members[group], self.seconds[group]
+        wanted = self.in_force[group] * sum(self.seconds.values()) + self.owed[group]
         found: list[int] = []
-        turn = int(start_s // round_s) if round_s else 0
-        while turn * round_s < end_s and round_s:
-            order = np.random.default_rng([self.seed, number, turn]).permutation(rows)
-            begins = turn * round_s + np.concatenate([[0.0], np.cumsum(self.durations[order])[:-1]])
+        if not self.seconds[group]:
+            return found
+        for index in chain(self.left[group], self._rounds(number, self.begun[group])):
             # A hair's breadth: sums of seconds in two orders differ in their last digits.
-            found += order[(begins >= start_s - 1e-6) & (begins < end_s - 1e-6)].tolist()
-            turn += 1
+            if wanted <= 1e-6:
+                break
+            found.append(index)
+            wanted -= self.durations[index]
         return found
+
+    def _rounds(self, number: int, begin: int) -> Iterator[int]:
+        """A group's utterances round after round, from the one numbered ``begin`` on."""
+        rows = self.members[self.groups[number]]
+        turn, place = divmod(begin, len(rows))
+        while True:
+            yield from np.random.default_rng([self.seed, number, turn]).permutation(rows)[place:].tolist()
+            turn, place = turn + 1, 0
+
+    def _close(self) -> None:
+        """End this epoch: keep what training did not come to, and what each group was given too little of."""
+        taken, taken_s = Counter(self.taken), dict.fromkeys(self.groups, 0.0)
+        for index in self.taken:
+            taken_s[self.group[index]] += self.durations[index]
+        drawn = {group: self._drawn(number) for number, group in enumerate(self.groups)}
+        drawn_s = sum(self.durations[index] for rows in drawn.values() for index in rows)
+        # The share of the epoch that was heard: an evaluation of Skill-it may have ended it early.
+        heard_s = sum(taken_s.values()) / drawn_s * sum(self.seconds.values()) if drawn_s else 0.0
+        for group, rows in drawn.items():
+            before = self.left[group]
+            self.begun[group] += max(0, len(rows) - len(before))
+            missed = []
+            for index in rows:
+                if taken[index]:
+                    taken[index] -= 1
+                else:
+                    missed.append(index)
+            self.left[group] = missed + before[len(rows) :]
+            self.owed[group] += float(self.in_force[group] * heard_s - taken_s[group])
+        self.taken = []
 
     def _skill_shares(self, losses: Sequence[Mapping[Group, float]]) -> dict[Group, float]:
         """``p_i ~ exp(eta * sum_j A_ij * sum_t L_j(t))`` (Chen et al. 2023, algorithm 1)."""
@@ -305,3 +369,7 @@ class Mixed:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         self.mixture.load_state(state)
+
+    def plan_is_stale(self) -> bool:
+        """Whether an evaluation has moved the mixture's shares."""
+        return self.mixture.stale

@@ -5,26 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from torch import nn
 
 from asr.card import model_folder, own_folder, read_card
-from asr.config import Config, load_config, read_yaml, save_config, to_mapping
+from asr.config import Config, from_mapping, load_config, read_yaml, save_config, to_mapping
 from asr.ctc import CtcConfig, trainable
-from asr.encoder import build_encoder
+from asr.encoder import Encoder, build_encoder
 from asr.encoder.lora import LoraSettings, add_adapters
 from asr.manifest import Utterance, read_manifest, total_hours, with_text
 from asr.mixing import warn_of_lost_groups
 from asr.model import CTCModel, load_model
-from asr.text import TextPolicy
+from asr.text import TOKENIZER, TextPolicy
 from asr.tokenizer import Tokenizer, character_tokenizer, code_point, piece_tokenizer
 from asr.trainer import Task, Trainer, TrainerConfig
 from lm.errors import InputError
 
+OWN = ("encoder", "policy", "tokenizer")
+"""Settings of new recognisers that one to begin with brings its own of."""
 SOURCES = ("recogniser", "source", "decoder_from", "source_from")
 """Settings that name a model to begin with."""
 BEGINNING = (
@@ -80,13 +82,15 @@ class RecogniserConfig:
     """A recogniser to train."""
 
     recogniser: str = ""
-    """Folder of a recogniser to begin with: encoder, output layer and labels. Empty makes them of the rest."""
+    """Folder of a recogniser to begin with: encoder, output layer, labels and their policy, whatever the settings of
+    new ones say. Empty makes them of the rest."""
     policy: TextPolicy = field(default_factory=TextPolicy)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "conformer"})
     """Kind and settings of the encoder: a conformer from scratch, or a checkpoint by name."""
     freeze_features: bool = True
-    """Keep a pretrained convolutional feature extractor as it is (wav2vec 2.0 always does)."""
+    """Keep a pretrained convolutional feature extractor as it is (wav2vec 2.0 always does). One from scratch learns,
+    as do the layers that ``narrowband`` has changed."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     """Low-rank adapters instead of the whole encoder, for large ones on small GPUs."""
     head_dropout: float = 0.1
@@ -150,11 +154,11 @@ def build_tokenizer(
             print(f"the texts give {len(tokenizer)} pieces, not {config.num_pieces}", file=sys.stderr)
     else:
         tokenizer = character_tokenizer(train, policy, min_count=config.min_count)
-    _unwritable(tokenizer, "dev", dev)
+    unwritable(tokenizer, "dev", dev)
     return tokenizer.with_languages(languages) if config.language_labels else tokenizer
 
 
-def _unwritable(tokenizer: Tokenizer, split: str, texts: Sequence[str]) -> float:
+def unwritable(tokenizer: Tokenizer, split: str, texts: Sequence[str]) -> float:
     """Tell on stderr what of some texts no label can write; returns its share of their characters."""
     unknown = tokenizer.unknown(texts)
     for char, count in unknown.most_common():
@@ -168,13 +172,17 @@ def build_recogniser(
     """The recogniser to begin with; or encoder and output layer, with labels for the texts of the training rows.
 
     Raises:
-        InputError: the recogniser has no label for more than 0.1 % of the training texts' characters.
+        InputError: the recogniser has no label for more than 0.1 % of the training texts' characters, or for one of
+            their languages, or emits another number of times for each frame than the configuration says.
     """
     texts = [[utterance.text for utterance in rows] for rows in (train, dev)]
     if config.recogniser:
+        _compare(config, with_own(config))
         model = load_model(model_folder(config.recogniser)).train()
+        model.dropout.p = config.head_dropout
+        _check_languages(config, model.tokenizer, train)
         shares = [
-            _unwritable(model.tokenizer, *split) for split in zip(("training", "dev"), texts, strict=True)
+            unwritable(model.tokenizer, *split) for split in zip(("training", "dev"), texts, strict=True)
         ]
         if shares[0] > UNWRITABLE:
             raise InputError(
@@ -186,6 +194,63 @@ def build_recogniser(
     languages = (row.language for row in train)
     tokenizer = build_tokenizer(config.tokenizer, config.policy, *texts, languages=languages)
     return make_recogniser(config, tokenizer)
+
+
+def with_own(config: RecogniserConfig) -> RecogniserConfig:
+    """A configuration with what the recogniser to begin with says of itself, where there is one."""
+    if not config.recogniser:
+        return config
+    folder = model_folder(config.recogniser)
+    card, tokenizer = read_card(folder), Tokenizer.load(folder / TOKENIZER)
+    pieces = {"unit": "piece", "num_pieces": len(tokenizer)} if tokenizer.sentencepiece else {}
+    return replace(
+        config,
+        encoder=card["encoder"],
+        policy=tokenizer.policy,
+        tokenizer=from_mapping(TokenizerConfig, {**pieces, "language_labels": bool(tokenizer.languages)}),
+        emissions_per_frame=card.get("emissions_per_frame", 1),
+    )
+
+
+def _compare(config: RecogniserConfig, own: RecogniserConfig) -> None:
+    """Tell on stderr which settings a recogniser's own replace.
+
+    Raises:
+        InputError: it emits another number of times for each frame.
+    """
+    usual = RecogniserConfig()
+    if config.emissions_per_frame not in (usual.emissions_per_frame, own.emissions_per_frame):
+        raise InputError(
+            f"emissions_per_frame is {config.emissions_per_frame} and recogniser {config.recogniser} emits "
+            f"{own.emissions_per_frame} times for each frame. Leave emissions_per_frame out, or keep its encoder "
+            f"alone: encoder={{kind: saved, source: {config.recogniser}}} in place of recogniser."
+        )
+    replaced = [
+        name
+        for name in OWN
+        if getattr(config, name) != getattr(usual, name)
+        # A configuration names some of an encoder's settings.
+        and (name != "encoder" or not config.encoder.items() <= own.encoder.items())
+        and getattr(config, name) != getattr(own, name)
+    ]
+    if replaced:
+        print(
+            f"recogniser {config.recogniser} brings its own {', '.join(replaced)}; the configuration's have no effect",
+            file=sys.stderr,
+        )
+
+
+def _check_languages(config: RecogniserConfig, tokenizer: Tokenizer, train: Sequence[Utterance]) -> None:
+    """Refuse training texts of a language that a model of language labels has none for."""
+    if not (tokenizer.languages or config.tokenizer.language_labels):
+        return
+    if new := sorted({row.language for row in train} - {"", *tokenizer.languages}):
+        raise InputError(
+            f"recogniser {config.recogniser} has no label for the language {', '.join(new)}; it has "
+            f"{', '.join(tokenizer.languages) or 'none at all'}. Train on its languages, or keep its encoder alone: "
+            f"encoder={{kind: saved, source: {config.recogniser}}} and tokenizer.language_labels=true in place of "
+            "recogniser."
+        )
 
 
 def make_recogniser(config: RecogniserConfig, tokenizer: Tokenizer) -> CTCModel:
@@ -201,11 +266,27 @@ def make_recogniser(config: RecogniserConfig, tokenizer: Tokenizer) -> CTCModel:
 
 def _prepared(model: CTCModel, config: RecogniserConfig) -> CTCModel:
     """With what shall not learn frozen."""
-    if config.freeze_features:
-        model.encoder.freeze_features()
+    if config.freeze_features and (config.recogniser or has_weights(config.encoder)):
+        freeze_features(model.encoder)
     if config.lora.rank:
         add_adapters(model.encoder, config.lora)
     return model
+
+
+def has_weights(encoder: Mapping[str, Any]) -> bool:
+    """Whether an encoder of these settings comes with weights that were learned."""
+    return encoder.get("kind") in ("pretrained", "saved")
+
+
+def freeze_features(encoder: Encoder) -> None:
+    """Stop training the convolutional feature extractor, and say on stderr what of it."""
+    encoder.freeze_features()
+    frozen = sum(parameter.numel() for parameter in encoder.parameters() if not parameter.requires_grad)
+    if frozen:
+        print(
+            f"frozen (freeze_features): {frozen / 1e6:.2f} M parameters of the convolutional feature extractor",
+            file=sys.stderr,
+        )
 
 
 def announce(
@@ -259,11 +340,12 @@ def train_task(task: Task[Any], config: Experiment, tokenizer: Tokenizer | None 
     # Written only now: an experiment of other settings would have been refused.
     config.exp.mkdir(parents=True, exist_ok=True)
     path = config.exp / "config.yaml"
+    written = with_own(config) if isinstance(config, RecogniserConfig) else config
     if trainer.update:
-        for line in changed_settings(path, config):
+        for line in changed_settings(path, written):
             print(f"going on from update {trainer.update} with other settings: {line}", file=sys.stderr)
     if trainer.update < config.trainer.updates:
-        save_config(config, path)
+        save_config(written, path)
     if tokenizer:
         tokenizer.save(config.exp / "tokenizer.json")
     return trainer.run()
@@ -280,12 +362,14 @@ def beginning(config: Experiment) -> dict[str, Any]:
         return value
 
     settings = to_mapping(config)
+    if settings.get("recogniser"):
+        settings = {name: value for name, value in settings.items() if name not in OWN}
     found = {f"settings of {name}": told(name, settings[name]) for name in BEGINNING if name in settings}
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain
 
 
-def changed_settings(path: Path, config: Experiment) -> list[str]:
+def changed_settings(path: Path, config: Any) -> list[str]:
     """What an experiment's ``config.yaml`` and a configuration say differently, ``name: old -> new``."""
     if not path.is_file():
         return []

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import signal
+import sys
 import threading
 import time
 import zlib
@@ -15,22 +16,23 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, set_seed
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from tqdm import tqdm
 
 from asr.batches import prefetch
-from asr.checkpoint import save_checkpoint, whole_checkpoints
+from asr.checkpoint import remove_checkpoint, save_checkpoint, whole_checkpoints
+from asr.encoder.padding import share_statistics
 from asr.muon import Muon
 from asr.sharding import divided, divided_state, local, shard, whole
-from asr.watchdog import Watch, look_after
+from asr.watchdog import Watch, alarmed, collapsed, look_after
 from lm.errors import InputError
 
 # oneDNN, which computes bfloat16 on a CPU, keeps a compiled kernel for each of the last thousand shapes. No two
@@ -170,6 +172,14 @@ class Task(Protocol[BatchT]):
         """Write the model folder."""
 
 
+@runtime_checkable
+class Adaptive(Protocol):
+    """A task whose plan may follow from the evaluations."""
+
+    def plan_is_stale(self) -> bool:
+        """Whether the last evaluation has changed it, so that what is left of the epoch gives way to the next."""
+
+
 def learning_rate(config: TrainerConfig, update: int) -> float:
     """Tri-stage schedule: linear rise, hold, exponential decay; ``update`` counts from 0."""
     rise = max(1, round(config.warmup * config.updates))
@@ -282,11 +292,20 @@ class Trainer:
         self.best = math.inf
         self.best_update = 0
         self.history: list[dict[str, float]] = []
+        self.sound = 0
+        """Update of the last evaluation within the bounds of the watches; its checkpoint is kept."""
         self.stopping = False
         self._resume()
 
     def run(self) -> dict[str, float]:
         """Train to the end; returns the best evaluation."""
+        if self.accelerator.is_main_process and self.accelerator.num_processes > 1:
+            processes = self.accelerator.num_processes
+            print(
+                f"{processes} processes; an update takes {processes * self.config.accumulate} batches, "
+                f"{self.config.accumulate} of each",
+                file=sys.stderr,
+            )
         writer = self._tensorboard()
         bar = tqdm(
             total=self.config.updates,
@@ -302,6 +321,7 @@ class Trainer:
         handlers = self._catch_signals()
         try:
             while self.update < self.config.updates and not self._stalled():
+                epoch = self.epoch
                 updates = self._updates()
                 for items, batches in updates:
                     self._step(batches, waited)
@@ -320,7 +340,7 @@ class Trainer:
                     if self._asked_to_stop():
                         self._save()
                         raise KeyboardInterrupt
-                    if self.update >= self.config.updates or self._stalled():
+                    if self.update >= self.config.updates or self._stalled() or self.epoch != epoch:
                         break
                 else:
                     self.epoch, self.batch = self.epoch + 1, 0
@@ -404,6 +424,7 @@ class Trainer:
                         f"on the utterances {', '.join(batch.ids)}. {self.task.explain(batch)}"
                     )
                 self.accelerator.backward(out.loss / len(batches))
+            share_statistics(self.model)
             logs.append({"loss": float(out.loss.detach()), **out.logs})
         if self.update < config.freeze_updates:
             heads = {id(parameter) for parameter in self.task.head_parameters()}
@@ -452,6 +473,11 @@ class Trainer:
             "hours": self.seconds / 3600,
             **self.task.evaluate(model),
         }
+        if self.accelerator.num_processes > 1:
+            # Of two GPUs each may round in its own way, and what is decided by it must be one thing.
+            said = [row, self.task.state()]
+            row, state = broadcast_object_list(said)
+            self.task.load_state(state)
         self.history.append(row)
         if row["score"] < self.best:
             self.best, self.best_update = row["score"], self.update
@@ -476,8 +502,12 @@ class Trainer:
             if writer:
                 for name, value in row.items():
                     writer.add_scalar(f"dev/{name}", value, self.update)
+        if isinstance(self.task, Adaptive) and self.task.plan_is_stale():
+            self.epoch, self.batch = self.epoch + 1, 0
+        if not alarmed(self.task.watches(), self.history):
+            self.sound = self.update
         self._save()
-        look_after(self.task.watches(), self.history)
+        look_after(self.task.watches(), self.history, self.sound)
 
     def _save(self) -> None:
         optimizer = {
@@ -504,9 +534,9 @@ class Trainer:
         return found
 
     def _write_checkpoint(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-        names = ("update", "epoch", "batch", "audio_s", "seconds", "best", "best_update", "history")
+        names = ("update", "epoch", "batch", "audio_s", "seconds", "best", "best_update", "history", "sound")
         save_checkpoint(
-            self.checkpoints / f"update_{self.update:07d}",
+            self._checkpoint(self.update),
             tensors,
             {
                 "fingerprint": self._fingerprint(),
@@ -515,15 +545,17 @@ class Trainer:
             },
         )
         for old in whole_checkpoints(self.checkpoints)[: -self.config.keep_checkpoints]:
-            for path in old.iterdir():
-                path.unlink()
-            old.rmdir()
+            if old != self._checkpoint(self.sound):
+                remove_checkpoint(old)
+
+    def _checkpoint(self, update: int) -> Path:
+        return self.checkpoints / f"update_{update:07d}"
 
     def _resume(self) -> None:
-        """Take up the last whole checkpoint, if there is one.
+        """Take up the last whole checkpoint, if there is one; after a collapse, the last one before it.
 
         Raises:
-            InputError: it comes from another training.
+            InputError: it comes from another training, or this one had collapsed from its beginning.
         """
         found = whole_checkpoints(self.checkpoints)
         if not found:
@@ -537,6 +569,20 @@ class Trainer:
                 f"{self.exp} holds checkpoints of a training with other {', '.join(changed)}. "
                 "Give another exp, or remove its checkpoints to begin anew."
             )
+        if collapsed(self.task.watches(), saved["history"]):
+            folder = self._checkpoint(saved.get("sound", 0))
+            if folder not in found:
+                raise InputError(
+                    f"{self.exp} holds a training that had collapsed, and no checkpoint from before. "
+                    "Give another exp, or remove its checkpoints to begin anew."
+                )
+            saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            task, _ = saved.pop("task", {}), saved.pop("fingerprint")
+            self.accelerator.wait_for_everyone()  # to have read what is removed
+            if self.accelerator.is_main_process:
+                print(f"going back to update {saved['update']}, before the collapse", file=sys.stderr)
+                for later in found[found.index(folder) + 1 :]:
+                    remove_checkpoint(later)
         own = self._weights()
         weights = divided_state(load_file(folder / "weights.safetensors"), own)
         self.accelerator.unwrap_model(self.model).load_state_dict(weights)
@@ -547,6 +593,11 @@ class Trainer:
         for name, value in load_file(folder / "optimizer.safetensors").items():
             number, index, key = name.split(".", 2)
             like = learned[int(number)][int(index)]
+            if value.ndim and value.shape != like.shape:
+                raise InputError(
+                    f"{self.exp} holds checkpoints of a training in which other weights learn than in this one. "
+                    "Give another exp, or remove its checkpoints to begin anew."
+                )
             values[int(number)].setdefault(int(index), {})[key] = divided(value, like)
         for optimizer, state in zip(self.optimizers, values, strict=True):
             groups = optimizer.state_dict()["param_groups"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from lm.errors import InputError
 
@@ -29,24 +30,40 @@ class Watch:
         """Whether an evaluation is out of bounds."""
         return self.value in row and not self.low <= row[self.value] <= self.high
 
+    def alarms(self, history: Sequence[Mapping[str, float]]) -> int:
+        """Evaluations in a row, up to the last, that are out of bounds."""
+        looked_at = reversed(history[self.grace :])
+        return sum(1 for _ in takewhile(self.outside, looked_at))
 
-def look_after(watches: Sequence[Watch], history: Sequence[Mapping[str, float]]) -> None:
+
+def alarmed(watches: Sequence[Watch], history: Sequence[Mapping[str, float]]) -> bool:
+    """Whether the last evaluation may be the beginning of a collapse."""
+    return any(watch.patience and watch.alarms(history) for watch in watches)
+
+
+def collapsed(watches: Sequence[Watch], history: Sequence[Mapping[str, float]]) -> bool:
+    """Whether a training with these evaluations is stopped."""
+    return any(0 < watch.patience <= watch.alarms(history) for watch in watches)
+
+
+def look_after(watches: Sequence[Watch], history: Sequence[Mapping[str, float]], sound: int) -> None:
     """Warn of the last evaluation, or stop the training that has collapsed.
 
     Args:
         history: all evaluations, oldest first; being all that is looked at, a resumed run sees the same.
+        sound: update of the last checkpoint that nothing was wrong with; 0 where there is none.
     Raises:
         InputError: a value has been out of bounds for its ``patience``.
     """
     for watch in watches:
-        bad = 0
-        for row in reversed(history[watch.grace :]):
-            if not watch.outside(row):
-                break
-            bad += 1
-        if not bad:
+        if not (bad := watch.alarms(history)):
             continue
         said = f"{watch.value} on dev is {history[-1][watch.value]:.4g}: {watch.meaning}. {watch.remedy}"
         if 0 < watch.patience <= bad:
-            raise InputError(f"training has collapsed and was stopped: for {bad} evaluations {said}")
+            again = (
+                f"Run again, it goes on from update {sound}, before that."
+                if sound
+                else "It was so from the beginning: begin anew in another exp."
+            )
+            raise InputError(f"training has collapsed and was stopped: for {bad} evaluations {said} {again}")
         print(f"warning: {said}", file=sys.stderr)

@@ -22,7 +22,7 @@ from asr.manifest import total_hours
 from asr.pretrain.objectives import ObjectiveConfig
 from asr.pretrain.source import with_objective
 from asr.pretrain.task import PretrainDataConfig, PretrainTask
-from asr.recipe import SplitsConfig, run_recipe, train_task
+from asr.recipe import SplitsConfig, freeze_features, has_weights, run_recipe, train_task
 from asr.trainer import TrainerConfig
 
 
@@ -37,7 +37,7 @@ class PretrainConfig(SplitsConfig):
     fresh_objective: bool = False
     """Begin with new heads and quantiser even where the source brings its own."""
     freeze_features: bool = False
-    """Keep a pretrained convolutional feature extractor as it is."""
+    """Keep a pretrained convolutional feature extractor as it is; one from scratch learns."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     data: PretrainDataConfig = field(default_factory=PretrainDataConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
@@ -55,8 +55,8 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     source = {} if config.fresh_objective else config.encoder
     model = with_objective(build_encoder(config.encoder), config.objective, source)
     config = replace(config, objective=model.objective.config)
-    if config.freeze_features:
-        model.encoder.freeze_features()
+    if config.freeze_features and has_weights(config.encoder):
+        freeze_features(model.encoder)
     size = sum(parameter.numel() for parameter in model.encoder.parameters()) / 1e6
     print(
         f"{len(train)} training utterances, {total_hours(train):.2f} h; {len(dev)} dev; "

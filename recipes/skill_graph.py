@@ -43,8 +43,14 @@ def graph(losses: dict[frozenset[str], dict[str, float]], weight: float) -> dict
     Args:
         losses: languages of a run -> dev loss of each language at its end.
     Raises:
-        InputError: a run is missing.
+        InputError: a run is missing, or has no loss of its own languages.
     """
+    for names, found_losses in losses.items():
+        if missing := sorted(names - found_losses.keys()):
+            raise InputError(
+                f"the run on {'+'.join(sorted(names))} has no dev loss of {missing[0]}; it has those of "
+                f"{', '.join(sorted(found_losses))}. Write the languages as its manifest does."
+            )
     languages = sorted({language for run in losses for language in run})
     found: dict[str, dict[str, float]] = {language: {language: 1.0} for language in languages}
     for source, target in permutations(languages, 2):

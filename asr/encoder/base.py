@@ -59,6 +59,8 @@ class Encoder(nn.Module, ABC):
     """Strength of the masking in training, from 0 (none) to 1 (as configured); the task sets it."""
     feature_width: int
     """Size F of a feature vector in front of the layers."""
+    shortened: bool = False
+    """Whether an adapter after the layers makes frames fewer than theirs, `grid` being its own."""
     num_bins: int = 0
     """Mel bins of an encoder on filterbanks; 0 where it reads the waveform itself."""
 
@@ -117,7 +119,7 @@ class Encoder(nn.Module, ABC):
         """What `build_encoder` needs to make this encoder again, without its weights; JSON values."""
 
     def freeze_features(self) -> None:
-        """Stop training the convolutional feature extractor, where there is one."""
+        """Stop training the convolutional feature extractor, where there is one; what was changed in it learns on."""
 
 
 def check_layers(count: int, num_layers: int) -> None:

@@ -25,7 +25,7 @@ class LoraSettings:
     """The adapters' output is scaled by ``alpha / rank``."""
     dropout: float = 0.05
     targets: tuple[str, ...] = ()
-    """Last parts of the names of the layers; empty takes the attention's projections."""
+    """Last parts of the names of the layers; empty takes the attention's projections (WavLM: `FEED_FORWARD`)."""
 
     def __post_init__(self) -> None:
         if self.rank < 0:
@@ -35,19 +35,30 @@ class LoraSettings:
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out",
                "query_key_value")  # fmt: skip
 """Names of attention's projections in the encoders of the toolkit."""
+BYPASSED = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
+"""Layers whose weights a kind of encoder hands to torch without calling them: an adapter beside one is never heard."""
+FEED_FORWARD = ("intermediate_dense", "output_dense")
+"""What is adapted where attention cannot be."""
 
 
 def add_adapters(encoder: Encoder, settings: LoraSettings) -> None:
     """Freeze an encoder and put adapters beside its projections, in place.
 
     Raises:
-        InputError: peft is not installed, or the encoder has no layer of those names.
+        InputError: peft is not installed, or the encoder has no layer of those names, or does not call it.
     """
     try:
         import peft
     except ImportError as error:
         raise InputError("lora.rank needs peft. Install it: pip install 'loquela[lora]'.") from error
-    wanted = settings.targets or PROJECTIONS
+    kind = encoder.config()["kind"] if isinstance(encoder, Encoder) else ""  # or the decoder of an MT model
+    bypassed = BYPASSED.get(kind, ())
+    if deaf := [name for name in settings.targets if name in bypassed]:
+        raise InputError(
+            f"lora.targets {', '.join(deaf)}: an encoder of kind {kind} computes its attention past these layers, and "
+            f"an adapter beside one would change nothing. Give lora.targets=[{', '.join(FEED_FORWARD)}], or none."
+        )
+    wanted = settings.targets or (FEED_FORWARD if bypassed else PROJECTIONS)
     names = [
         name
         for name, module in encoder.named_modules()

@@ -18,6 +18,8 @@ from asr.frames import FrameGrid
 from lm.errors import InputError
 
 TAPS = 63
+ADAPTED = 2
+"""Layers of the feature extractor, from the first, whose weights are adapted."""
 
 
 def half_band(taps: int = TAPS) -> Tensor:

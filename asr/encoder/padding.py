@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
+import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -27,6 +30,10 @@ class Padding:
 
     def __init__(self) -> None:
         self._local = threading.local()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Padding:
+        """Itself: the hooks of a copied encoder go on asking the one that they were made with."""
+        return self
 
     @property
     def stages(self) -> tuple[Tensor, ...]:
@@ -66,23 +73,73 @@ class Padding:
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of (N, D, T) whose training statistics leave padded frames out."""
+    """Batch normalisation of (N, D, T) whose training statistics leave padded frames out.
+
+    Where several processes train, the running statistics wait for `share_statistics`.
+    """
 
     def __init__(self, num_features: int, padding: Padding) -> None:
         super().__init__(num_features)
         self.padding = padding
+        self.noted: Tensor | None = None
+        """Mean and variance of the batch in hand, (2, D), that `share_statistics` is to share."""
+
+    def take_noted(self) -> Tensor:
+        """Mean and variance of the batch in hand, (2, D), once; NaN where this layer was dropped."""
+        assert self.running_mean is not None
+        noted, self.noted = self.noted, None
+        return self.running_mean.new_full((2, self.num_features), torch.nan) if noted is None else noted
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch's name
         if not self.training or not self.padding.stages:
             return super().forward(input)
         valid = self.padding.stages[0]
         frames = input.transpose(1, 2)  # (N, D, T) -> (N, T, D)
-        normalised = super().forward(frames[valid])  # (frames of all utterances, D)
+        spoken = frames[valid]  # (frames of all utterances, D)
+        if several_processes():
+            with torch.no_grad():
+                variance, mean = torch.var_mean(spoken.float(), dim=0)
+                self.noted = torch.stack([mean, variance])
+            normalised = F.batch_norm(spoken, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        else:
+            normalised = super().forward(spoken)
         return (
             frames.new_zeros(frames.shape, dtype=normalised.dtype)
             .index_put((valid,), normalised)
             .transpose(1, 2)
         )
+
+
+def several_processes() -> bool:
+    """Whether this process trains with others."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+@torch.no_grad()
+def share_statistics(model: nn.Module) -> None:
+    """Bring the running statistics to where one process would, after the batches of all, one after the other.
+
+    Every process must call it after each of its batches. In the layers themselves it cannot be done: one that
+    a process drops at random would leave the others waiting.
+    """
+    norms = [module for module in model.modules() if isinstance(module, MaskedBatchNorm)]
+    if not (norms and several_processes()):
+        return
+    own = torch.cat([norm.take_noted().flatten() for norm in norms])
+    found = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(found, own)
+    for of_process in found:
+        parts = torch.split(of_process, [2 * norm.num_features for norm in norms])
+        for norm, part in zip(norms, parts, strict=True):
+            if part.isnan().any():
+                continue  # the layer was dropped
+            mean, variance = part.view(2, -1)
+            for running, value in ((norm.running_mean, mean), (norm.running_var, variance)):
+                assert running is not None
+                assert norm.momentum is not None
+                running.lerp_(value, norm.momentum)
+            assert norm.num_batches_tracked is not None
+            norm.num_batches_tracked += 1
 
 
 def masked_group_norm(input: Tensor, num_frames: Tensor, norm: nn.GroupNorm) -> Tensor:  # noqa: A002

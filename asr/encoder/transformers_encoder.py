@@ -21,7 +21,7 @@ from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames, check_layers
 from asr.encoder.convolution import convolve
 from asr.encoder.grids import convolution_grid, count_frames, first_convolution, strided, strided_length
 from asr.encoder.masking import span_mask
-from asr.encoder.narrowband import adapt_weights, at_16_khz, half_band, halve, halved_strides
+from asr.encoder.narrowband import ADAPTED, adapt_weights, at_16_khz, half_band, halve, halved_strides
 from asr.encoder.padding import MaskedBatchNorm, Padding, valid_frames
 from asr.encoder.relative import RelativeKeyAttention
 from asr.encoder.seamless import SeamlessFeatures
@@ -142,6 +142,7 @@ class TransformersEncoder(Encoder):
         for layer in self._adapter_layers():
             self._grids.append(strided(self._grids[-1], first_convolution(layer)))
         self.grid = self._grids[-1]
+        self.shortened = len(self._grids) > 1
         self.width = int(settings.output_hidden_size if self._adapter_layers() else settings.hidden_size)
 
     def blocks(self) -> list[nn.Module]:
@@ -172,10 +173,17 @@ class TransformersEncoder(Encoder):
         }
 
     def freeze_features(self) -> None:
-        """Stop training the convolutional feature extractor; Wav2Vec2-BERT has none."""
-        if self.filterbanks is None:
-            self.model.feature_extractor.requires_grad_(False)
-            self._features_frozen = True
+        """Stop training the convolutional feature extractor; Wav2Vec2-BERT has none.
+
+        The layers that ``narrowband`` adapts go on learning: they have never heard what they read.
+        """
+        if self.filterbanks is not None:
+            return
+        adapted = ADAPTED if self.narrowband else 0
+        self.model.feature_extractor.requires_grad_(False)
+        for layer in self.model.feature_extractor.conv_layers[:adapted]:
+            layer.requires_grad_(True)
+        self._features_frozen = not adapted
 
     def forward(self, waveforms: Tensor, num_samples: Tensor, keep: Collection[int] = ()) -> EncoderOutput:
         """Encode a batch; see `Encoder.forward`.
@@ -192,7 +200,7 @@ class TransformersEncoder(Encoder):
             raise InputError(
                 f"layers to keep must be 1 to {self.num_layers}; got {unknown}. Choose among those."
             )
-        if keep and len(self._grids) > 1:
+        if keep and self.shortened:
             raise InputError(
                 "this encoder's adapter changes the frame rate after its layers: keep none of them."
             )

@@ -100,7 +100,16 @@ class Objective(nn.Module, ABC):
     """A loss that needs no transcripts, with the layers it needs beside the encoder."""
 
     def __init__(self, encoder: Encoder, config: ObjectiveConfig) -> None:
+        """
+        Raises:
+            InputError: what is predicted of the layers' frames would be asked of the fewer ones after an adapter.
+        """
         super().__init__()
+        if encoder.shortened:
+            raise InputError(
+                "the objective predicts frames of the encoder's layers, and an adapter after them makes these fewer. "
+                "Pretrain without it: encoder.config={add_adapter: false}."
+            )
         self.config = config
         if encoder.mask_embedding is None:
             self.own_mask = nn.Parameter(torch.empty(encoder.width).uniform_())

@@ -89,7 +89,7 @@ class PretrainTask(Mixed):
                 "join short stretches when importing."
             )
         self.dev = readable(dev, self.cache)
-        self.mixture = Mixture(self.train, config.mix, seed)
+        self.mixture = Mixture(self.train, config.mix, seed, longest_s=config.crop_s)
         self.mixture.check_dev(self.dev)
         model.objective.prepare(model.encoder, first_audio(self))
 
@@ -122,9 +122,7 @@ class PretrainTask(Mixed):
 
     def seen(self, items: Sequence[list[tuple[int, int]]]) -> float:
         """Seconds of audio after cropping."""
-        return self.mixture.note(
-            (row, min(self.config.crop_s, self.train[row].duration_s)) for item in items for _, row in item
-        )
+        return self.mixture.note(row for item in items for _, row in item)
 
     def step(self, model: nn.Module, batch: AudioBatch, progress: float) -> StepOutput:
         """The objective's loss for each predicted frame."""
@@ -238,7 +236,11 @@ def same_masks() -> Iterator[None]:
 
 
 def together(outcomes: Iterable[Outcome]) -> Outcome:
-    """Batches as one; the spread is their mean, weighted by frames."""
+    """Batches as one; the spread is their mean, weighted by frames.
+
+    A batch in which nothing could be masked has no spread, and is left out where any other is there.
+    """
+    outcomes = list(outcomes)
 
     def both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
         return None if first is None or second is None else first + second
@@ -257,7 +259,7 @@ def together(outcomes: Iterable[Outcome]) -> Outcome:
             spread=spread,
         )
 
-    return reduce(add, outcomes)
+    return reduce(add, [each for each in outcomes if each.count] or outcomes[:1])
 
 
 def measures(out: Outcome) -> dict[str, float]:

@@ -202,7 +202,7 @@ class SegmenterTask(Mixed):
 
     def seen(self, items: Sequence[list[tuple[int, int]]]) -> float:
         """Seconds of audio."""
-        return self.mixture.note((row, self.windows[row][2]) for item in items for _, row in item)
+        return self.mixture.note(row for item in items for _, row in item)
 
     def step(self, model: nn.Module, batch: WindowBatch, progress: float) -> StepOutput:
         """Mean cross-entropy of the frames; those inside segments, the many, weigh less (SHAS: 1 - their share)."""

@@ -55,7 +55,9 @@ def test_what_is_drawn_is_the_share_to_within_one_utterance(
     drawn: Counter[str] = Counter()
     epochs = 5
     for epoch in range(epochs):
-        for index in mixture.draw(epoch):
+        rows = mixture.draw(epoch)
+        mixture.note(rows)
+        for index in rows:
             drawn[utterances[index].language] += utterances[index].duration_s
     for language, durations in {"a": a, "b": b}.items():
         wanted = mixture.shares[(language,)] * (sum(a) + sum(b)) * epochs
@@ -67,7 +69,56 @@ def test_at_temperature_one_every_epoch_is_every_utterance_once() -> None:
         corpus(a=[1.3, 2.9, 0.7], b=[3.1, 0.11]), MixConfig(levels=("language",), temperature=(1.0,)), seed=3
     )
     for epoch in range(20):
-        assert sorted(mixture.draw(epoch)) == [0, 1, 2, 3, 4]
+        rows = mixture.draw(epoch)
+        assert sorted(rows) == [0, 1, 2, 3, 4]
+        mixture.note(rows)
+
+
+def test_what_training_leaves_of_an_epoch_comes_first_in_the_next_and_the_shares_are_of_what_it_took() -> (
+    None
+):
+    config = MixConfig(levels=("language",), temperature=(0.0,))
+    utterances = corpus(a=[9.0] * 100, b=[3.0] * 100)
+    mixture = Mixture(utterances, config, seed=1)
+    left: list[int] = []
+    for epoch in range(10):
+        rows = mixture.draw(epoch)
+        assert not Counter(left) - Counter(rows)
+        # What an update does not fill is left out, and it is all of one kind: batches are of alike lengths.
+        left = [index for index in rows if utterances[index].language == "a"][:7]
+        mixture.note((Counter(rows) - Counter(left)).elements())
+    a, b = (mixture.drawn_s[group] for group in mixture.groups)
+    assert a == pytest.approx(b, abs=7 * 9.0 + 9.0)
+
+
+def test_shares_are_of_the_seconds_that_are_heard() -> None:
+    config = MixConfig(levels=("language",), temperature=(0.0,))
+    utterances = corpus(a=[60.0] * 60, b=[4.0] * 900)
+    mixture = Mixture(utterances, config, seed=1, longest_s=15.6)
+    for epoch in range(5):
+        mixture.note(mixture.draw(epoch))
+    a, b = (mixture.drawn_s[group] for group in mixture.groups)
+    assert a == pytest.approx(b, abs=16)
+    assert a + b == pytest.approx(5 * (60 * 15.6 + 900 * 4.0), abs=32)
+
+
+def test_moved_shares_hold_from_the_evaluation_on() -> None:
+    """An epoch that is ended after a tenth of it, time and again: what was drawn is what the shares said."""
+    config = MixConfig(levels=("language",), skill_eta=0.5)
+    utterances = corpus(a=[1.0] * 300, b=[2.0] * 150)
+    mixture = Mixture(utterances, config, seed=2)
+    wanted: Counter[str] = Counter()
+    for epoch in range(30):
+        rows = mixture.draw(epoch)
+        assert not mixture.stale
+        mixture.note(rows[::10])
+        seconds = sum(utterances[index].duration_s for index in rows[::10])
+        for group, share in mixture.shares.items():
+            wanted[group[0]] += share * seconds
+        mixture.learn({("a",): 1.0 + epoch % 7, ("b",): 0.5})
+        assert mixture.stale
+    for group, seconds in mixture.drawn_s.items():
+        assert seconds == pytest.approx(wanted[group[0]], rel=0.02)
 
 
 def test_a_resumed_mixture_draws_the_same() -> None:
@@ -82,6 +133,7 @@ def test_a_resumed_mixture_draws_the_same() -> None:
             parts = resumed
         assert parts.draw(epoch) == first
         for mixture in (whole, parts):
+            mixture.note(first[:: 1 + epoch])
             mixture.learn({("a",): 1.0 + epoch, ("b",): 0.5})
 
 
@@ -107,12 +159,12 @@ def test_an_empty_graph_makes_skill_it_loss_proportional() -> None:
 
 
 def test_the_table_says_what_was_drawn() -> None:
-    mixture = Mixture(corpus(a=[3600], b=[3 * 3600]), MixConfig(levels=("language",)), seed=1)
-    assert mixture.note([(0, 1800.0), (1, 1000.0), (1, 800.0)]) == 3600
+    mixture = Mixture(corpus(a=[1800], b=[1000, 800, 1800]), MixConfig(levels=("language",)), seed=1)
+    assert mixture.note([0, 1, 2]) == 3600
     assert mixture.table().splitlines() == [
         "language\thours\tshare\tdrawn_hours\tdrawn_share",
-        "a\t1.0000\t0.2500\t0.5000\t0.5000",
-        "b\t3.0000\t0.7500\t0.5000\t0.5000",
+        "a\t0.5000\t0.3333\t0.5000\t0.5000",
+        "b\t1.0000\t0.6667\t0.5000\t0.5000",
     ]
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,17 +19,20 @@ import torch
 from safetensors.torch import load_file
 
 from asr.checkpoint import whole_checkpoints
+from asr.config import load_config
 from asr.ctc import CtcConfig
 from asr.encoder import build_encoder
+from asr.encoder.saved import save_encoder
 from asr.joint import JointConfig, JointTask
 from asr.manifest import read_manifest, write_manifest
 from asr.model import CTCModel, load_model, save_model
 from asr.pretrain.objectives import ObjectiveConfig
+from asr.recipe import build_recogniser
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from asr.trainer import TrainerConfig, learning_rate
 from lm.errors import InputError
-from recipes.finetune_ctc import finetune
+from recipes.finetune_ctc import FinetuneConfig, finetune
 from tests.conftest import configure
 
 
@@ -50,6 +54,84 @@ def test_training_goes_on_from_a_recogniser(tmp_path: Path, trained: Path, tone_
     assert load_model(tmp_path / "exp" / "model").tokenizer.surfaces == ("", " ", *"abcdef")
     rows = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
     assert best["cer"] == pytest.approx(min(row["cer"] for row in rows), abs=0.02)
+
+
+def test_settings_that_a_recogniser_replaces_are_told_and_not_written_down(
+    tmp_path: Path, trained: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = (f"recogniser={trained}", "trainer.updates=1", "trainer.evaluate_every=1", "head_dropout=0.7")
+    finetune(configure(tmp_path, tone_corpus, *changes))
+    # The encoder's settings in the file are the recogniser's as well, and the rest is as it always is.
+    assert "brings its own" not in capsys.readouterr().err
+    # That nothing of it counts can be seen by going on.
+    others = ("policy.case=keep", "tokenizer.unit=piece", "encoder.width=99", "trainer.updates=2")
+    finetune(configure(tmp_path, tone_corpus, *changes, *others))
+    printed = capsys.readouterr().err
+    assert "brings its own encoder, policy, tokenizer; the configuration's have no effect" in printed
+    assert "with other settings: trainer.updates: 1 -> 2\n" in printed
+    written = load_config(FinetuneConfig, tmp_path / "exp" / "config.yaml")
+    assert (written.encoder["width"], written.policy.case, written.tokenizer.unit) == (
+        48,
+        "lower",
+        "character",
+    )
+    rows = read_manifest(tone_corpus)
+    assert build_recogniser(written, rows, rows).dropout.p == 0.7
+    assert "brings its own" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("emissions_per_frame=2", "emissions_per_frame is 2 and recogniser .* emits 1 times for each frame"),
+        ("tokenizer.language_labels=true", "no label for the language xx; it has none at all"),
+    ],
+)
+def test_what_a_recogniser_cannot_give_is_refused(
+    tmp_path: Path, trained: Path, tone_corpus: Path, change: str, message: str
+) -> None:
+    rows = [replace(row, language="xx") for row in read_manifest(tone_corpus)]
+    write_manifest(rows, tmp_path / "manifest.tsv")
+    with pytest.raises(InputError, match=message):
+        finetune(configure(tmp_path, tmp_path / "manifest.tsv", f"recogniser={trained}", change))
+
+
+def test_a_new_language_is_refused_where_languages_have_labels(
+    tmp_path: Path, tiny_model: CTCModel, tone_corpus: Path
+) -> None:
+    tokenizer = tiny_model.tokenizer.with_languages(["aa"])
+    save_model(CTCModel(tiny_model.encoder, tokenizer), tmp_path / "model")
+    rows = [
+        replace(row, language="bb" if place % 2 else "aa")
+        for place, row in enumerate(read_manifest(tone_corpus))
+    ]
+    write_manifest(rows, tmp_path / "manifest.tsv")
+    with pytest.raises(InputError, match=r"no label for the language bb; it has aa\."):
+        finetune(configure(tmp_path, tmp_path / "manifest.tsv", f"recogniser={tmp_path / 'model'}"))
+
+
+@pytest.mark.parametrize("come_from", ["scratch", "weights", "weights, narrowband"])
+def test_only_features_that_were_learned_are_frozen(
+    tmp_path: Path, tone_corpus: Path, come_from: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = {
+        "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48,
+        "conv_dim": [16] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4,
+    }  # fmt: skip
+    encoder = {"kind": "wav2vec2", "config": sizes, "narrowband": "narrowband" in come_from}
+    config = replace(configure(tmp_path, tone_corpus), encoder=encoder)
+    if come_from != "scratch":
+        save_encoder(build_encoder(encoder), tmp_path / "saved", facts={}, objective={})
+        config = replace(config, encoder={"kind": "saved", "source": str(tmp_path / "saved")})
+    rows = read_manifest(tone_corpus)
+    model = build_recogniser(config, rows, rows).train()
+    out = model(torch.randn(1, 16_000), torch.tensor([16_000]))
+    out.values.square().mean().backward()
+    layers: Any = model.encoder.model.feature_extractor.conv_layers  # type: ignore[union-attr]
+    learning = [layer.conv.weight.grad is not None for layer in layers]
+    wanted = {"scratch": 7, "weights": 0, "weights, narrowband": 2}[come_from]
+    assert learning == [number < wanted for number in range(7)]
+    assert ("frozen (freeze_features): " in capsys.readouterr().err) == (come_from != "scratch")
 
 
 def test_a_training_is_not_gone_on_with_as_another(
@@ -357,6 +439,25 @@ def test_skill_it_resumes_in_fine_tuning(tmp_path: Path, tone_corpus: Path) -> N
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
+def test_skill_it_moves_what_is_drawn_at_once(tmp_path: Path, tone_corpus: Path) -> None:
+    rows = [
+        replace(row, language="b" if number % 4 == 0 else "a")
+        for number, row in enumerate(read_manifest(tone_corpus))
+    ]
+    write_manifest(rows, tmp_path / "two.tsv")
+    # Twelve updates of one batch each: less than one epoch, as none would end by itself.
+    config = configure(
+        tmp_path, tmp_path / "two.tsv", "ctc.mix.levels=[language]", "ctc.mix.skill_eta=5.0",
+        "ctc.batch_s=2", "trainer.evaluate_every=2",
+    )  # fmt: skip
+    finetune(config)
+    history = [json.loads(line) for line in (config.exp / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in history] == list(range(6))
+    saved = json.loads((whole_checkpoints(config.exp / "checkpoints")[-2] / "state.json").read_text())
+    assert saved["task"]["in_force"] == [history[-3][f"share/{name}"] for name in "ab"]
+    assert saved["task"]["shares"] == [history[-2][f"share/{name}"] for name in "ab"]
+
+
 def test_a_self_supervised_loss_beside_ctc(tmp_path: Path, tone_corpus: Path) -> None:
     changes = (
         "joint.weight=0.3", "joint.objective.kind=best-rq", "joint.objective.num_codes=16",
@@ -397,3 +498,21 @@ def test_a_contrastive_loss_beside_ctc_cools_and_bears_short_utterances(
     assert task.model.objective.quantizer.temperature == pytest.approx(0.5)  # type: ignore[union-attr]
     assert "objective" not in task.evaluate(task.model)
     assert {watch.value for watch in task.watches()} > {"blank_ratio", "code_perplexity"}
+
+
+def test_dev_batches_without_a_masked_frame_say_nothing_of_the_objective(
+    tmp_path: Path, tone_corpus: Path
+) -> None:
+    rows = read_manifest(tone_corpus)
+    soundfile.write(tmp_path / "short.wav", 0.1 * np.random.default_rng(0).standard_normal(4_000), 16_000)
+    rows.append(replace(rows[-1], id="short", audio=tmp_path / "short.wav", duration_s=0.25, text="ab"))
+    write_manifest(rows, tmp_path / "manifest.tsv")
+    finetune(
+        configure(
+            tmp_path, tmp_path / "manifest.tsv", "joint.weight=0.3", "joint.objective.mask_span_s=0.3",
+            "joint.objective.num_codes=16", "ctc.dev_batch_s=0.4", "trainer.evaluate_every=1",
+            "trainer.updates=6",
+        )
+    )  # fmt: skip
+    for line in (tmp_path / "exp" / "history.jsonl").read_text().splitlines():
+        assert all(np.isfinite(value) for value in json.loads(line).values())

@@ -213,10 +213,49 @@ def test_a_collapse_stops_the_training_and_names_the_knob(tmp_path: Path, tone_c
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Wav2Vec2, "watches", lambda self: [watch])
         with pytest.raises(
-            InputError, match=r"collapsed.*for 2 evaluations code_perplexity.*diversity_weight"
+            InputError,
+            match=r"collapsed.*for 2 evaluations code_perplexity.*diversity_weight.* in another exp",
         ):
             pretrain(settings(tmp_path, tone_corpus))
+        with pytest.raises(InputError, match="had collapsed, and no checkpoint from before"):
+            pretrain(settings(tmp_path, tone_corpus, "trainer.lr=1e-4"))
     assert len(rows_of(tmp_path / "pre")) == 2
+
+
+def test_a_collapsed_training_goes_on_from_before_it(
+    tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from asr.pretrain.objectives import BestRq
+    from asr.watchdog import Watch
+
+    # Out of bounds from the third evaluation on, which only a run of another rate escapes.
+    watch = Watch(value="update", high=5, meaning="it is late", remedy="Hurry.", grace=0, patience=2)
+    changes = ("objective.kind=best-rq", "trainer.evaluate_every=2", "trainer.keep_checkpoints=1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BestRq, "watches", lambda self: [watch])
+        with pytest.raises(
+            InputError, match=r"for 2 evaluations .* Run again, it goes on from update 4, before"
+        ):
+            pretrain(settings(tmp_path, tone_corpus, *changes))
+        kept = [folder.name for folder in whole_checkpoints(tmp_path / "pre" / "checkpoints")]
+        assert kept == ["update_0000004", "update_0000008"]
+        with pytest.raises(InputError, match="for 2 evaluations"):  # and not for three
+            pretrain(settings(tmp_path, tone_corpus, *changes, "trainer.lr=1e-4"))
+        printed = capsys.readouterr().err
+        assert "going back to update 4, before the collapse" in printed
+        assert "going on from update 4 with other settings: trainer.lr: 0.003 -> 0.0001" in printed
+    assert [row["update"] for row in rows_of(tmp_path / "pre")] == [2, 4, 6, 8]
+
+
+def test_an_adapter_after_the_layers_is_refused(tmp_path: Path, tone_corpus: Path) -> None:
+    sizes = (
+        "hidden_size: 32, num_hidden_layers: 3, num_attention_heads: 2, intermediate_size: 48, "
+        "output_hidden_size: 32, add_adapter: true, num_adapter_layers: 1"
+    )
+    encoder = f"encoder={{kind: wav2vec2-bert, config: {{{sizes}}}}}"
+    for kind in ("wav2vec2", "tera"):
+        with pytest.raises(InputError, match=r"Pretrain without it: encoder.config=\{add_adapter: false\}"):
+            pretrain(settings(tmp_path, tone_corpus, encoder, f"objective.kind={kind}"))
 
 
 def test_collapsed_codes_are_seen(

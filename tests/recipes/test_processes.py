@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from safetensors.torch import load_file
 from asr.checkpoint import whole_checkpoints
 from asr.config import load_config
 from asr.encoder.conformer import ConformerConfig, ConformerEncoder
+from asr.manifest import read_manifest, write_manifest
 from asr.model import load_model
 from asr.sharding import shard
 from lm.errors import InputError
@@ -73,6 +76,25 @@ def test_two_processes_reach_the_weights_of_one(
     assert_reached(tmp_path / "exp", one_process)
 
 
+def test_two_processes_follow_skill_it_as_one_does(tmp_path: Path, tone_corpus: Path) -> None:
+    rows = [
+        replace(row, language="b" if number % 4 == 0 else "a")
+        for number, row in enumerate(read_manifest(tone_corpus))
+    ]
+    write_manifest(rows, tmp_path / "manifest.tsv")
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    for folder in (alone, shared):
+        folder.mkdir()
+    settings = ("ctc.mix.levels=[language]", "ctc.mix.skill_eta=2.0", "trainer.evaluate_every=2")
+    finetune(configure(alone, tmp_path / "manifest.tsv", *SETTINGS, *settings, "trainer.accumulate=2"))
+    process = launch(shared, tmp_path / "manifest.tsv", *settings)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output[-2000:]
+    assert_reached(shared / "exp", last_weights(alone / "exp"))
+    drawn = [(folder / "exp" / "drawn.tsv").read_text() for folder in (alone, shared)]
+    assert drawn[0] == drawn[1]
+
+
 def test_two_processes_pre_train_with_ctc_alone_as_one_does(tmp_path: Path, tone_corpus: Path) -> None:
     settings = (*SETTINGS, "siamese.weight=0", "siamese.text={width: 32, layers: 1, heads: 2, inner: 32}")
     process = launch(tmp_path, tone_corpus, *settings, recipe="pretrain_siamese")
@@ -121,6 +143,50 @@ def test_a_model_divided_between_processes_reaches_the_weights_of_one(
     shutil.rmtree(whole_checkpoints(shared / "exp" / "checkpoints")[-1])
     launch(shared, tone_corpus, *settings).communicate(timeout=120)
     assert_reached(shared / "exp", one)
+
+
+def test_running_statistics_are_those_of_one_process(tmp_path: Path, tone_corpus: Path) -> None:
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    for folder in (alone, shared):
+        folder.mkdir()
+    # Each process drops layers of its own.
+    sizes = (
+        "hidden_size: 32, num_hidden_layers: 3, num_attention_heads: 2, intermediate_size: 48, layerdrop: 0.4, "
+        "conv_dim: [16, 16, 16, 16, 16, 16, 16], num_conv_pos_embeddings: 16, num_conv_pos_embedding_groups: 4, "
+        "conv_depthwise_kernel_size: 7"
+    )
+    settings = (
+        f"encoder={{kind: wav2vec2-conformer, config: {{{sizes}}}}}", "trainer.updates=4", "trainer.lr=1e-5",
+    )  # fmt: skip
+    finetune(configure(alone, tone_corpus, *SETTINGS, *settings, "trainer.accumulate=2"))
+    process = launch(shared, tone_corpus, *settings)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output[-2000:]
+    assert "2 processes; an update takes 2 batches, 1 of each" in output
+    weights = last_weights(alone / "exp")
+    assert any(name.endswith("running_var") for name in weights)
+    assert_reached(shared / "exp", weights)
+
+
+def test_an_encoder_of_transformers_is_divided_beside_an_objective(tmp_path: Path, tone_corpus: Path) -> None:
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    for folder in (alone, shared):
+        folder.mkdir()
+    sizes = (
+        "hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 48, layerdrop: 0.0, "
+        "conv_dim: [16, 16, 16, 16, 16, 16, 16], num_conv_pos_embeddings: 16, num_conv_pos_embedding_groups: 4"
+    )
+    settings = (
+        f"encoder={{kind: wav2vec2, config: {{{sizes}}}}}", "joint.weight=0.3", "joint.objective.kind=best-rq",
+        "joint.objective.num_codes=16", "trainer.updates=2", "trainer.evaluate_every=2",
+    )  # fmt: skip
+    best = finetune(configure(alone, tone_corpus, *SETTINGS, *settings, "trainer.accumulate=2"))
+    process = launch(shared, tone_corpus, *settings, "trainer.shard=true")
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output[-2000:]
+    assert_reached(shared / "exp", last_weights(alone / "exp"))
+    row = json.loads((shared / "exp" / "history.jsonl").read_text().splitlines()[-1])
+    assert row["objective"] == pytest.approx(best["objective"], rel=1e-3)
 
 
 def test_what_cannot_be_divided_says_so(tmp_path: Path, tone_corpus: Path) -> None:

@@ -23,6 +23,9 @@ def test_an_edge_is_a_lower_loss_than_alone() -> None:
         frozenset({"a", "b"}): {"a": 1.2, "b": 0.8},
     }
     assert graph(losses, 0.5) == {"a": {"a": 1.0, "b": 0.5}, "b": {"b": 1.0}}
+    named = {frozenset({"a"}): {"qu": 1.0, "ay": 3.0}}
+    with pytest.raises(InputError, match="the run on a has no dev loss of a; it has those of ay, qu"):
+        graph(named, 0.5)
     del losses[frozenset({"b"})]
     with pytest.raises(InputError, match="no run on b"):
         graph(losses, 0.5)

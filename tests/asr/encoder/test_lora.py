@@ -26,6 +26,10 @@ KINDS = {
         "config": {**SMALL, "conv_dim": [16] * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2},
     },
     "wav2vec2-bert": {"kind": "wav2vec2-bert", "config": SMALL},
+    "wavlm": {
+        "kind": "wavlm",
+        "config": {**SMALL, "conv_dim": [16] * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2},
+    },
 }  # fmt: skip
 
 
@@ -37,11 +41,13 @@ def test_adapters_learn_and_are_saved_as_part_of_the_encoder(tmp_path: Path, kin
     learning = {name for name, value in model.encoder.named_parameters() if value.requires_grad}
     assert learning
     assert all(".lora_" in name for name in learning)
+    noise = [torch.randn(16_000).numpy()]
+    before = model.eval().emissions(noise)[0]
     for name, value in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(value)  # they begin at zero
-    noise = [torch.randn(16_000).numpy()]
-    said = model.eval().emissions(noise)[0]
+    said = model.emissions(noise)[0]
+    assert abs(said - before).max() > 0.01
     save_model(model, tmp_path / "model")
     assert torch.allclose(
         torch.from_numpy(load_model(tmp_path / "model").emissions(noise)[0]),
@@ -72,6 +78,8 @@ def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = build_encoder(KINDS["conformer"])
     with pytest.raises(InputError, match=r"has no such layer. Choose of .*query_key_value"):
         add_adapters(encoder, LoraSettings(rank=2, targets=("nothing",)))
+    with pytest.raises(InputError, match=r"computes its attention past these layers.*intermediate_dense"):
+        add_adapters(build_encoder(KINDS["wavlm"]), LoraSettings(rank=2, targets=("q_proj", "output_dense")))
     with pytest.raises(InputError, match=r"lora.rank is -1"):
         LoraSettings(rank=-1)
     monkeypatch.setitem(sys.modules, "peft", None)

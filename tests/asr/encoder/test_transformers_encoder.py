@@ -1,5 +1,6 @@
 """Every family against transformers' own forward of one unpadded utterance, and against itself in batches."""
 
+import copy
 import json
 from typing import Any
 
@@ -172,6 +173,15 @@ def test_checkpointing_gives_the_same_gradients_even_with_a_batch_in_between(nam
     for key, value in saving.named_parameters():
         if key in expected:
             torch.testing.assert_close(value.grad, expected[key], atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["wav2vec2 base", "wav2vec2-conformer rotary"])
+def test_a_copy_keeps_padding_out_as_well(name: str) -> None:
+    encoder = tiny_encoder(name)
+    copied = copy.deepcopy(encoder)
+    waves = waveforms()[:4]
+    with torch.no_grad():
+        assert torch.equal(copied(*batch(waves)).hidden, encoder(*batch(waves)).hidden)
 
 
 def test_batch_statistics_in_training_leave_padding_out() -> None:
