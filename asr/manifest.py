@@ -49,6 +49,19 @@ class Utterance:
     """Columns the toolkit does not know, kept as they came."""
 
 
+NEEDED = ("id", "audio", "duration_s")
+"""The columns without which a table is no manifest."""
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file begins as a manifest does; False where there is none."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return set(NEEDED) <= set(file.readline().rstrip("\r\n").split("\t"))
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def read_manifest(path: str | Path, *, split: str = "", corpus: str | Path = "") -> list[Utterance]:
     """Read a manifest.
 
@@ -71,7 +84,7 @@ def read_manifest(path: str | Path, *, split: str = "", corpus: str | Path = "")
             f"manifest {path} is not UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8."
         ) from error
     header = lines[0].rstrip("\r").split("\t")
-    missing = [name for name in ("id", "audio", "duration_s") if name not in header]
+    missing = [name for name in NEEDED if name not in header]
     if missing:
         raise InputError(
             f"manifest {path} has no column {', '.join(missing)}; its header is {header[:12]}. "
@@ -112,8 +125,8 @@ def write_manifest(utterances: Iterable[Utterance], path: str | Path) -> None:
     """Write a manifest whole or not at all; audio paths become relative to it where they can.
 
     Raises:
-        InputError: a cell holds a tab or a line break, which the form cannot carry, or an extra column has
-            the name of one of `COLUMNS`.
+        InputError: a cell holds a tab or a line break, which the form cannot carry, or what is no UTF-8, or an
+            extra column has the name of one of `COLUMNS`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +147,13 @@ def write_manifest(utterances: Iterable[Utterance], path: str | Path) -> None:
                 )
         lines.append("\t".join(cells))
     partial = path.with_name(path.name + ".partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        data = ("\n".join(lines) + "\n").encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"manifest {path}: {error.object[max(0, error.start - 40) : error.end]!r} is no UTF-8. Rename the file."
+        ) from error
+    partial.write_bytes(data)
     os.replace(partial, path)
 
 

@@ -1,13 +1,47 @@
-"""What recordings are called: their endings, and their names in what we print."""
+"""What recordings are called: their endings, their names on disk, and their names in what we print."""
 
 from __future__ import annotations
 
 import os
+import unicodedata
+from functools import lru_cache
+from pathlib import Path
 
-AUDIO_ENDINGS = (
-    ".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".m4a", ".mp4", ".webm", ".aac", ".aif", ".aiff",
-    ".mka", ".mkv", ".mov", ".au", ".caf", ".amr", ".wma", ".sph", ".3gp",
-)  # fmt: skip
+MEDIA_TYPES = {
+    ".wav": "audio/x-wav",  # ELAN's own name for it
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
+    ".oga": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".mp3": "audio/mpeg",
+    ".m4a": "audio/mp4",
+    ".aac": "audio/aac",
+    ".aif": "audio/x-aiff",
+    ".aiff": "audio/x-aiff",
+    ".au": "audio/basic",
+    ".caf": "audio/x-caf",
+    ".sph": "audio/x-nist",
+    ".w64": "audio/x-w64",
+    ".wv": "audio/x-wavpack",
+    ".amr": "audio/amr",
+    ".wma": "audio/x-ms-wma",
+    ".mka": "audio/x-matroska",
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/quicktime",
+    ".webm": "video/webm",
+    ".mkv": "video/x-matroska",
+    ".avi": "video/x-msvideo",
+    ".mpg": "video/mpeg",
+    ".mpeg": "video/mpeg",
+    ".mts": "video/mp2t",
+    ".m2ts": "video/mp2t",
+    ".wmv": "video/x-ms-wmv",
+    ".3gp": "video/3gpp",
+}
+"""Endings of recordings with their MIME types, those without video first: the order they are looked for in."""
+
+AUDIO_ENDINGS = tuple(MEDIA_TYPES)
 """Endings of the files that a folder is searched for; a file that is named may have any."""
 
 
@@ -22,3 +56,47 @@ def shown(path: str | os.PathLike[str]) -> str:
     """
     name = os.fspath(path)
     return name if name.isprintable() and name.strip() == name and name else repr(name)
+
+
+def misnamed(path: str | os.PathLike[str]) -> str:
+    r"""Why a manifest cannot hold the path, as a whole line of a report; "" where it can.
+
+    >>> misnamed("été.wav"), misnamed("a\tb.wav")
+    ('', "'a\\tb.wav': its name has a tab or line break. Rename it.")
+    """
+    name = os.fspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return f"{os.fsencode(name)!r}: its name is not UTF-8. Rename it."
+    if any(mark in name for mark in "\t\n\r"):
+        return f"{shown(name)}: its name has a tab or line break. Rename it."
+    return ""
+
+
+def composed(name: str) -> str:
+    """The name with its letters composed (NFC): macOS and some archives take them apart (NFD).
+
+    >>> composed("e\\u0301") == "\\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def find_file(path: Path) -> Path | None:
+    """The file of that name, or else the one in its folder whose name is the same when both are composed."""
+    try:
+        if path.is_file():
+            return path
+        if path.name.isascii():
+            return None
+        other = _composed_names(path.parent, path.parent.stat().st_mtime_ns).get(composed(path.name))
+        return path.parent / other if other and (path.parent / other).is_file() else None
+    except (OSError, ValueError):  # no such folder, too long a name, a null in it
+        return None
+
+
+@lru_cache(maxsize=64)
+def _composed_names(folder: Path, changed_ns: int) -> dict[str, str]:
+    """The names in a folder by their composed form, as they were when it was changed last."""
+    return {composed(name): name for name in sorted(os.listdir(folder), reverse=True)}

@@ -11,9 +11,9 @@ from asr.align.texts import Line, read_lines
 from asr.formats import READERS
 from asr.formats.clean import one_line
 from asr.formats.tiernames import TIER_ENDINGS
-from asr.importers.base import find_files, safe_id, stem_below
+from asr.importers.base import find_files, place_below, safe_id, stem_below
 from asr.manifest import Utterance
-from asr.names import AUDIO_ENDINGS, shown
+from asr.names import AUDIO_ENDINGS, misnamed, shown
 from asr.transcript import Transcript
 from lm.errors import InputError
 
@@ -71,13 +71,16 @@ def find_pairs(
     texts: dict[Path, Path] = {}
     for ending in endings:
         for path in find_files(transcripts, f".{ending.lower()}"):
-            texts.setdefault(path.relative_to(transcripts).with_suffix(""), path)
+            texts.setdefault(place_below(path, transcripts), path)
     pairs: dict[str, Pair] = {}
     problems = []
     for sound in sounds:
-        place = sound.relative_to(recordings).with_suffix("")
+        place = place_below(sound, recordings)
         name = safe_id(stem_below(sound, recordings))
-        if name in pairs:
+        if why := misnamed(sound):  # the manifest could not hold it
+            problems.append(InputError(why))
+            texts.pop(place, None)
+        elif name in pairs:
             problems.append(
                 InputError(f"{shown(sound)}: another recording has its name. Rename one of them.")
             )

@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 from asr.audio.header import mp3_counts_itself
 from asr.audio.reader import (
@@ -40,6 +41,9 @@ AV_ERRORS = (av.error.FFmpegError, OSError, ValueError)
 class AvReader:
     """A recording that FFmpeg's libraries read: of several sound tracks the first.
 
+    Where the sound of a video begins after the picture, silence comes before it, so that times are those that
+    a player shows.
+
     Raises:
         InputError: the file is not one they know, or has no sound.
     """
@@ -58,11 +62,13 @@ class AvReader:
             if not first or not first[0].samples:
                 raise no_samples(path)
             check_rate(path, first[0].sample_rate)
+            lead_s = _lead_s(container, stream)
+            self._lead = round(lead_s * first[0].sample_rate)
             self.info = AudioInfo(
                 path=path,
                 sample_rate=first[0].sample_rate,
                 num_channels=first[0].layout.nb_channels,
-                header_duration_s=_promised_s(path, container, stream),
+                header_duration_s=_promised_s(path, container, stream, lead_s),
                 codec=stream.codec_context.name,
                 container=container.format.name,
             )
@@ -76,6 +82,13 @@ class AvReader:
 
     def blocks(self, start: int) -> Iterator[FloatArray]:
         """Samples (S, C) from ``start``; see `Reader`."""
+        size = self.info.block_samples
+        for at in range(start, self._lead, size):
+            yield np.zeros((min(size, self._lead - at), self.info.num_channels), np.float32)
+        yield from self._sound(max(0, start - self._lead))
+
+    def _sound(self, start: int) -> Iterator[FloatArray]:
+        """The same of the sound alone, counted from where it begins."""
         info, rate = self.info, self.info.sample_rate
         position = 0
         held: list[FloatArray] = []
@@ -94,19 +107,19 @@ class AvReader:
                     held.append(samples)
                     count += len(samples)
                     if count >= info.block_samples:
-                        yield _joined(held, info, position)
+                        yield _joined(held, info, self._lead + position)
                         held, count = [], 0
         except AV_ERRORS as error:
             if held:
-                yield _joined(held, info, position)
+                yield _joined(held, info, self._lead + position)
             if isinstance(error, InputError):
                 raise
-            raise broken(info.path, position / rate, info.header_duration_s) from error
+            raise broken(info.path, (self._lead + position) / rate, info.header_duration_s) from error
         if held:
-            yield _joined(held, info, position)
-        promised = info.header_duration_s
-        if promised is not None and position / rate < promised - HEADER_TOLERANCE_S:
-            raise broken(info.path, position / rate, promised)
+            yield _joined(held, info, self._lead + position)
+        promised, end_s = info.header_duration_s, (self._lead + position) / rate
+        if promised is not None and end_s < promised - HEADER_TOLERANCE_S:
+            raise broken(info.path, end_s, promised)
 
     def _open(self) -> Any:
         # "file:" so that no name is taken for a protocol, as `concat:a|b` or `http://x` would be.
@@ -202,16 +215,29 @@ def _frame_grid(container: Any, stream: Any, first: list[Any]) -> tuple[int, int
     return first[0].pts, first[0].samples, first[1].samples
 
 
-def _promised_s(path: Path, container: Any, stream: Any) -> float | None:
-    """Seconds that the container promises for this stream, where its word is good."""
+def _lead_s(container: Any, stream: Any) -> float:
+    """Seconds by which a video's sound begins after its first stream; 0 where there is no picture that moves.
+
+    A file of sound alone may give the delay of its encoder as the beginning, and a cover is no picture to wait for.
+    """
+    moving = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
+    if not moving or stream.start_time is None or container.start_time is None:
+        return 0.0
+    begins_s = float(stream.start_time * stream.time_base)
+    return max(0.0, begins_s - float(container.start_time / av.time_base))
+
+
+def _promised_s(path: Path, container: Any, stream: Any, lead_s: float) -> float | None:
+    """Seconds that the container promises up to the end of this stream, where its word is good."""
     kind = container.format.name
     if not any(name in kind for name in EXACT_LENGTH) and not (kind == "mp3" and mp3_counts_itself(path)):
         return None
     if stream.duration:
-        return float(stream.duration * stream.time_base)
-    if "DURATION" in stream.metadata:  # Matroska: 00:01:02.345000000
+        return lead_s + float(stream.duration * stream.time_base)
+    if "DURATION" in stream.metadata:  # Matroska: 00:01:02.345000000, the time stamp of its end
         hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        end_s = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        return end_s - max(0.0, (container.start_time or 0) / av.time_base)
     # The container's length is that of its longest stream, which may be the picture.
     if container.duration and len(container.streams) == 1:
         return float(container.duration / av.time_base)

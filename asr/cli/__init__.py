@@ -59,11 +59,15 @@ def main(argv: Sequence[str] | None = None, available: Commands = COMMANDS) -> i
         parser.print_help()
         return 2
     run: Callable[[], int] = lambda: args.run(args)  # noqa: E731
-    return guarded(run)
+    return guarded(run, keeps=getattr(args, "keeps", True))
 
 
-def guarded(run: Callable[[], int]) -> int:
-    """Run; a mistake of the user's is one line on stderr, Ctrl-C a word, neither a traceback."""
+def guarded(run: Callable[[], int], *, keeps: bool = True) -> int:
+    """Run; a mistake of the user's is one line on stderr, Ctrl-C a word, neither a traceback.
+
+    Args:
+        keeps: whether what was done before Ctrl-C is of use, as of a command that writes file by file.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name must never stop a job
@@ -73,7 +77,7 @@ def guarded(run: Callable[[], int]) -> int:
         print(f"loquela: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("loquela: stopped; what is done stays", file=sys.stderr)
+        print("loquela: stopped" + ("; what is done stays" if keeps else ""), file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output has gone, as in `loquela ... | head`.

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="its text: .txt with a line for each utterance, another format that loquela writes, or an .eaf or "
         ".TextGrid of others, whose annotations are the lines",
     )
+    parser.set_defaults(keeps=False)
     add_tier_argument(parser, "tier of that .eaf or .TextGrid, or a pattern; repeatable")
     add_aligner_arguments(parser)
     output = add_output_arguments(parser, transcript_formats, TRANSCRIPT_FORMATS)

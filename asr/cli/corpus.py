@@ -18,6 +18,7 @@ HELP = "import, align, curate, join, recut, check, count and export a corpus"
 
 FORMS = (
     "auto", "manifest", "kaldi", "fairseq", "mustc", "covost", "commonvoice", "elan", "textgrid", "table", "folder",
+    "transcript",
 )  # fmt: skip
 EXPORT_FORMS = ("kaldi", "fairseq", "csv")
 EXAMPLES_SHOWN = 3
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     join = actions.add_parser("join", help="put manifests together, with a column that names each")
     join.add_argument("parts", nargs="+", metavar="NAME=MANIFEST", help="manifests, each with its name")
     join.add_argument("--out", required=True, type=Path, metavar="TSV", help="manifest to write")
+    _add_overwrite(join)
     corpus_recut.add_arguments(
         actions.add_parser("recut", help="cut recordings at random words, to train for bad segmentation")
     )
@@ -57,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_manifest(export)
     export.add_argument("--form", required=True, choices=EXPORT_FORMS, help="form to write")
     export.add_argument("--out", required=True, type=Path, metavar="PATH", help="folder (csv: file) to write")
+    _add_overwrite(export)
+    for name, action in actions.choices.items():
+        action.set_defaults(keeps=name == "curate")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,9 +90,14 @@ def _add_manifest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="", metavar="NAME", help="only this split")
 
 
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace what exists of an earlier run")
+
+
 def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help="file or folder of the corpus")
     parser.add_argument("--out", required=True, type=Path, metavar="TSV", help="manifest to write")
+    _add_overwrite(parser)
     parser.add_argument(
         "--form", default="auto", choices=FORMS, help="form of the source (default: find out)"
     )
@@ -166,7 +176,7 @@ def _add_curate(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.03,
         metavar="SHARE",
-        help="of each language's files, for dev (default 0.03, one file at least; 0: none)",
+        help="of each language's hours, for dev (default 0.03; 0: none)",
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="files heard at once (default 1)")
 
@@ -185,7 +195,8 @@ def _import(args: argparse.Namespace) -> int:
     from asr.importers import ImportConfig, assign_splits, import_corpus
     from asr.manifest import total_hours, write_manifest
 
-    shares = _shares(args.split) if "=" in args.split else {}
+    shares = _shares(args.split) if set("=,") & set(args.split) else {}
+    _check_manifest_out(args, [args.source])
     config = ImportConfig(
         audio=args.audio,
         columns=args.columns,
@@ -197,11 +208,14 @@ def _import(args: argparse.Namespace) -> int:
         speaker_pattern=args.speaker_pattern,
         trust_header=args.trust_header,
         jobs=args.jobs,
+        out=args.out,
     )
     with _Progress("measured") as progress:
         imported = import_corpus(args.source, args.form, config, progress=progress)
     for problem in imported.problems:
         print(f"left out: {problem}", file=sys.stderr)
+    for note in imported.notes:
+        print(f"note: {note}", file=sys.stderr)
     utterances = imported.utterances
     if not utterances:
         raise InputError(
@@ -211,15 +225,20 @@ def _import(args: argparse.Namespace) -> int:
         utterances = assign_splits(utterances, shares, by=args.split_by, seed=args.seed)
     elif args.split:
         utterances = [replace(each, split=args.split) for each in utterances]
-    try:
-        write_manifest(utterances, args.out)
-    except OSError as error:
-        raise InputError(
-            f"{args.out} cannot be written: {error.strerror}. Choose a folder you may write to."
-        ) from error
+    write_manifest(utterances, args.out)
     left_out = f", {len(imported.problems)} problem(s) reported" if imported.problems else ""
     print(f"{args.out}: {len(utterances)} utterances, {total_hours(utterances):.2f} hours{left_out}")
     return 1 if imported.problems else 0
+
+
+def _check_manifest_out(args: argparse.Namespace, inputs: Sequence[Path]) -> None:
+    """Refuse before the work is done a manifest that could not be written after it."""
+    from asr.cli.jobs import make_folder
+    from asr.importers.writers import check_replaceable
+    from asr.manifest import is_manifest
+
+    check_replaceable(args.out, overwrite=args.overwrite, inputs=inputs, is_ours=is_manifest)
+    make_folder(args.out.parent)
 
 
 def _curate(args: argparse.Namespace) -> int:
@@ -240,7 +259,11 @@ def _curate(args: argparse.Namespace) -> int:
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     print((args.out / "report.tsv").read_text(encoding="utf-8"), end="")
-    print(f"{args.out / 'manifest.tsv'}: {len(utterances)} utterances, {total_hours(utterances):.2f} hours")
+    parts = {name: [each for each in utterances if each.split == name] for name in ("train", "dev")}
+    hours = ", ".join(f"{name} {total_hours(part):.3g}" for name, part in parts.items())
+    print(
+        f"{args.out / 'manifest.tsv'}: {len(utterances)} utterances, {total_hours(utterances):.2f} hours ({hours})"
+    )
     return 1 if problems else 0
 
 
@@ -249,11 +272,14 @@ def _join(args: argparse.Namespace) -> int:
 
     from asr.manifest import read_manifest, total_hours, write_manifest
 
-    joined = []
-    for part in args.parts:
-        name, equals, path = part.partition("=")
+    parts = [part.partition("=") for part in args.parts]
+    for name, equals, path in parts:
         if not (name and equals and path):
+            part = f"{name}{equals}{path}"
             raise InputError(f"{part!r}: write NAME=MANIFEST, as in killkan=data/killkan/manifest.tsv.")
+    _check_manifest_out(args, [Path(path) for _, _, path in parts])
+    joined = []
+    for name, _, path in parts:
         for each in read_manifest(path):
             joined.append(replace(each, id=f"{name}_{each.id}", extra={**each.extra, "corpus": name}))
     write_manifest(joined, args.out)
@@ -332,7 +358,9 @@ def _stats(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     from asr.importers.writers import export_corpus
 
-    for path in export_corpus(_read(args), args.form, args.out):
+    for path in export_corpus(
+        _read(args), args.form, args.out, overwrite=args.overwrite, inputs=[args.manifest]
+    ):
         print(path)
     return 0
 

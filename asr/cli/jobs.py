@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -124,15 +125,39 @@ class Outputs:
 
 def found_jobs(inputs: Sequence[str]) -> tuple[list[Job], bool]:
     """What `find_jobs` finds, and whether anything was not, or nothing was; that is reported."""
+    from asr.names import shown
+
     jobs, failed = [], False
     for job in find_jobs(inputs):
         if isinstance(job, InputError):
             failed |= report(job)
         else:
             jobs.append(job)
+    for name in inputs:
+        for path in _unknown_media(Path(name)) if os.path.isdir(name) else ():
+            print(
+                f"note: {shown(path)} is left out, as its ending is none of a recording's. Name it to have it read.",
+                file=sys.stderr,
+            )
     if not jobs and not failed:
         failed = report(InputError(f"no recording among {', '.join(map(repr, inputs))}. Name one."))
     return jobs, failed
+
+
+def _unknown_media(folder: Path) -> list[Path]:
+    """Files of a folder that others take for sound or video, and we do not."""
+    import mimetypes
+
+    from asr.names import AUDIO_ENDINGS
+
+    no_sound = ("audio/midi", "audio/x-midi", "audio/mpegurl", "audio/x-mpegurl", "audio/x-scpls")
+    found = []
+    for path in sorted(folder.rglob("*")):
+        kind = mimetypes.guess_type(path.name)[0] or ""
+        known = path.suffix.lower() in AUDIO_ENDINGS or path.name.startswith(".") or kind in no_sound
+        if kind.startswith(("audio/", "video/")) and not known and path.is_file():
+            found.append(path)
+    return found
 
 
 def run_jobs(
@@ -193,25 +218,24 @@ def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
 def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
     """The recordings that the inputs name, each once, with the ELAN files that belong to them."""
     from asr.formats.eaf import find_media, is_own, read_eaf
-    from asr.names import AUDIO_ENDINGS, shown
+    from asr.importers.base import find_files
+    from asr.names import AUDIO_ENDINGS, composed, find_file, shown
 
     files: dict[Path, Path] = {}
     seen: set[Path] = set()
     named = {Path(name).resolve() for name in inputs}
     for name in inputs:
         path = Path(name)
-        if path.is_dir():
-            inside = [
-                each
-                for each in sorted(path.rglob("*"))
-                if each.suffix.lower() in (*AUDIO_ENDINGS, ".eaf") and each.is_file()
-            ]
+        if os.path.isdir(path):
+            inside = find_files(path, *AUDIO_ENDINGS, ".eaf")
             if not any(each.suffix.lower() in AUDIO_ENDINGS for each in inside):
                 yield InputError(
                     f"{shown(path)}: no recording in this folder. Known endings: {' '.join(AUDIO_ENDINGS)}."
                 )
             files |= {each: each.parent.relative_to(path) for each in inside}
-        elif path.exists():
+        elif (found := find_file(path)) is not None:
+            files[found] = Path()
+        elif os.path.exists(path):  # a pipe or a device, which its reader refuses
             files[path] = Path()
         else:
             yield InputError(f"{shown(path)}: no such file. Check the name, or give the folder it lies in.")
@@ -228,7 +252,12 @@ def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
             if path.resolve() not in named and is_own(document):
                 continue  # what an earlier run wrote into the folder is no linguist's file
             same_stem = next(
-                (each for each in files if each.stem == path.stem and each.parent == path.parent), None
+                (
+                    each
+                    for each in files
+                    if composed(each.stem) == composed(path.stem) and each.parent == path.parent
+                ),
+                None,
             )
             media = same_stem or find_media(document, path)
             if media is None:
@@ -273,10 +302,17 @@ def refuse_existing(target: Path, overwrite: bool) -> None:
     """Keep a file that is there, unless it may be replaced.
 
     Raises:
-        InputError: it is there.
+        InputError: it is there, or its name is too long.
     """
     from asr.names import shown
 
+    try:
+        os.lstat(target.with_name(target.name + ".partial"))  # as it is called while it is written
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(
+                f"{shown(target)}: {error.strerror}. Give the recording a shorter one."
+            ) from error
     if target.exists() and not overwrite:
         raise InputError(
             f"{shown(target)} exists and is kept. Give --overwrite to replace it or --out for another folder."
@@ -289,29 +325,48 @@ def check_targets(job: Job, targets: Sequence[Path], overwrite: bool) -> None:
 
     for target in targets:
         refuse_existing(target, overwrite)
-        folder = target.parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{shown(folder)}: {error.strerror}. Give --out a folder that can be written."
-            ) from error
-        if not os.access(folder, os.W_OK):
-            raise InputError(
-                f"{shown(folder)} cannot be written. Give --out a folder that can, for {shown(job.recording)}."
-            )
+        make_folder(target.parent, f", for {shown(job.recording)}")
+
+
+def make_folder(folder: Path, why: str = "") -> None:
+    """Make the folder of what is to be written.
+
+    Args:
+        why: the end of the message.
+    Raises:
+        InputError: it cannot be made, or not be written.
+    """
+    from asr.names import shown
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{shown(folder)}: {error.strerror}. Give --out a folder that can be written{why}."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{shown(folder)} cannot be written. Give --out a folder that can{why}.")
 
 
 def write_transcript_of(transcript: Transcript, job: Job, target: Path, overwrite: bool) -> None:
     """Write a transcript; an ELAN file of a linguist's is added to, never replaced."""
     from asr.formats import write_transcript
-    from asr.formats.eaf import add_tiers, is_own, read_eaf
+    from asr.formats.eaf import add_tiers, is_own, origin_of, read_eaf
+    from asr.names import shown
 
     eaf = job.eaf
     if target.suffix == ".eaf" and eaf is None and target.exists() and not is_own(read_eaf(target)):
         eaf = target  # a linguist's work is added to, never replaced
     if target.suffix == ".eaf" and eaf is not None:
         add_tiers(eaf, transcript, target, overwrite=overwrite)
+        origin_s = origin_of(read_eaf(eaf), transcript.audio)
+        before = sum(each.end <= origin_s for each in transcript.segments)
+        if before:
+            print(
+                f"note: {shown(target)} begins {origin_s:g} s into {shown(transcript.audio)}; it has no place for "
+                f"{before} segment(s) before that.",
+                file=sys.stderr,
+            )
     else:
         write_transcript(transcript, target, overwrite=overwrite)
 

@@ -24,6 +24,7 @@ _SHOWN_IDS = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options, in the order that the texts travel."""
+    parser.set_defaults(keeps=False)
     texts = parser.add_argument_group("texts")
     texts.add_argument(
         "--reference", type=Path, required=True, metavar="FILE",

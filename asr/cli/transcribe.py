@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="your own segments instead, with their speakers: MuST-C's yaml, a .tsv of start and end in seconds, "
-        ".rttm, .eaf or .TextGrid",
+        ".rttm, .eaf, .TextGrid, or a transcript (.srt, .vtt, .json, .stm, whisper's .tsv)",
     )
     segments.add_argument("--tier", default="", metavar="NAME", help="the tier of --segments that has them")
     decoding = parser.add_argument_group("decoding")
@@ -183,11 +183,12 @@ def _check_own(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
         "--min-segment": args.min_segment is not None,
         "--vad-mode": args.vad_mode is not None,
         "--overlap": args.overlap is not None,
+        "--channel split": args.channel == "split",  # each channel would have every segment
     }
     for option, is_given in unused.items():
         if is_given:
             raise InputError(
-                f"{option} has no use beside --segments, which says where to cut. Leave one out."
+                f"{option} has no use beside --segments, which says where to cut and who speaks. Leave one out."
             )
     if own.is_for_one and len(jobs) > 1:
         raise InputError(
@@ -198,6 +199,11 @@ def _check_own(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
 
 def decoding_of(args: argparse.Namespace) -> dict[str, Any]:
     """Settings of the beam search that the arguments give, for `asr.transcribe.tuned_search`."""
+    for option in ("lm_weight", "char_weight", "piece_weight"):
+        if args.lm == "none" and getattr(args, option):
+            raise InputError(
+                f"--{option.replace('_', '-')} has no use beside --lm none. Leave one of the two out."
+            )
     named: dict[str, Any] = {
         "lm_weight": args.lm_weight,
         "char_weight": args.char_weight,

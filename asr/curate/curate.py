@@ -23,8 +23,9 @@ from asr.curate.music import low_energy_share
 from asr.curate.snr import wada_snr
 from asr.frames import samples_to_seconds
 from asr.importers.base import find_files, safe_id, span_name, stem_below
+from asr.importers.splits import MAX_OVERFILL
 from asr.manifest import Utterance, write_manifest
-from asr.names import AUDIO_ENDINGS
+from asr.names import AUDIO_ENDINGS, misnamed
 from asr.segment import VadConfig, split_speech
 from lm.errors import InputError
 
@@ -48,8 +49,8 @@ class CurateConfig:
     language: str = ""
     """Language of every file; else the first folder below the source names it."""
     dev_share: float = 0.03
-    """Share of each language's files whose stretches go to dev, chosen by the file's name: one at least, or of a
-    single file its last stretches; 0 gives no dev."""
+    """Share of each language's speech, in seconds, that goes to dev: of whole files, chosen by their names, or where
+    none is short enough the last stretches of one; 0 gives no dev."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.dev_share < 1:
@@ -83,8 +84,10 @@ def curate(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}. Give another --out.") from error
-    unnamed = [path for path in files if _unnamed(path)]
-    files = [path for path in files if path not in unnamed]
+    wrong = {
+        path: why for path in files if (why := misnamed(path))
+    }  # neither journal nor manifest can hold it
+    files = [path for path in files if path not in wrong]
     entries = _read_journal(out / JOURNAL, config)
     waiting = [path for path in files if entries.get(_key(path, source), {}).get("stamp") != _stamp(path)]
     done = len(files) - len(waiting)
@@ -99,8 +102,7 @@ def curate(
                 progress(done, len(files))
     found = [entries[_key(path, source)] for path in files]
     utterances, problems = _finish(found, source, out, config)
-    renaming = [f"{os.fsencode(path)!r}: its name is not UTF-8. Rename it." for path in unnamed]
-    return utterances, renaming + problems
+    return utterances, [*wrong.values(), *problems]
 
 
 def sift(path: Path, config: CurateConfig) -> dict[str, Any]:
@@ -203,7 +205,7 @@ def _finish(
                     )
                 )  # fmt: skip
         tally["silence"] += max(0.0, entry["seconds"] - spoken)
-    dev = _dev_ids(utterances, root, config.dev_share)
+    dev = dev_ids(utterances, root, config.dev_share)
     utterances = [replace(each, split="dev") if each.id in dev else each for each in utterances]
     write_manifest(utterances, out / MANIFEST)
     (out / REPORT).write_text(report(seconds), encoding="utf-8")
@@ -217,21 +219,42 @@ def _recording_names(files: Sequence[str], root: Path) -> dict[str, str]:
     return {file: f"{name}_{_digest(file).hex()}" if name in shared else name for file, name in ids.items()}
 
 
-def _dev_ids(utterances: Sequence[Utterance], root: Path, share: float) -> set[str]:
+def dev_ids(utterances: Sequence[Utterance], root: Path, share: float) -> set[str]:
     """The utterances that go to dev, some of each language."""
-    by_language: dict[str, dict[Path, list[str]]] = defaultdict(lambda: defaultdict(list))
+    by_language: dict[str, dict[Path, list[Utterance]]] = defaultdict(lambda: defaultdict(list))
     for each in utterances:
-        by_language[each.language][each.audio].append(each.id)
-    dev: set[str] = set()
-    for files in by_language.values():
-        chances = {path: _chance(_key(path, root)) for path in files}
-        ranked = sorted(files, key=chances.__getitem__)
-        count = max(1, sum(chance < share for chance in chances.values())) if share else 0
-        if len(ranked) > 1:
-            dev.update(name for path in ranked[:count] for name in files[path])
-        elif share and len(own := files[ranked[0]]) > 1:
-            dev.update(own[-math.ceil(share * len(own)) :])
-    return dev
+        by_language[each.language][each.audio].append(each)
+    dev: list[Utterance] = []
+    for files in by_language.values() if share else ():
+        ranked = sorted(files, key=lambda path: _chance(_key(path, root)))
+        wanted_s = share * sum(map(_seconds, files.values()))
+        chosen: list[Utterance] = []
+        filled_s = 0.0
+        for path in ranked if len(ranked) > 1 else ():
+            length_s = _seconds(files[path])
+            if filled_s < wanted_s and filled_s + length_s <= MAX_OVERFILL * wanted_s:
+                chosen += files[path]
+                filled_s += length_s
+        if not chosen:
+            several = [path for path in ranked if len(files[path]) > 1]
+            if several:
+                chosen = _last(files[several[0]], wanted_s)
+            elif len(ranked) > 1:
+                chosen = min(files.values(), key=_seconds)
+        dev += chosen
+    return {each.id for each in dev}
+
+
+def _last(utterances: Sequence[Utterance], wanted_s: float) -> list[Utterance]:
+    """The last of a file's utterances that have those seconds: one at least, and not the first."""
+    count = 1
+    while count < len(utterances) - 1 and _seconds(utterances[-count:]) < wanted_s:
+        count += 1
+    return list(utterances[-count:])
+
+
+def _seconds(utterances: Sequence[Utterance]) -> float:
+    return sum(each.duration_s for each in utterances)
 
 
 def report(seconds: dict[str, Counter[str]]) -> str:
@@ -300,12 +323,3 @@ def _chance(name: str) -> float:
 
 def _digest(name: str) -> bytes:
     return hashlib.blake2b(name.encode(), digest_size=4).digest()
-
-
-def _unnamed(path: Path) -> bool:
-    """Whether the bytes of a file's name are no UTF-8, which the journal and the manifest are written in."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return True
-    return False

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asr.formats.clean import one_line
-from asr.formats.eaf import read_eaf
+from asr.formats.eaf import find_media, origin_of, read_eaf
 from asr.formats.textgrid import read_textgrid
 from asr.formats.tiernames import PREFIX, speaker_of
 from asr.importers.tiers import choose_tiers
@@ -15,7 +15,7 @@ from asr.transcript import TranscriptSegment
 
 
 def read_annotations(path: Path, tiers: Sequence[str] = ()) -> dict[str, list[TranscriptSegment]]:
-    """The annotations of each chosen tier, by time; in a TextGrid an interval without text is none.
+    """The annotations of each chosen tier, by the recording's time; in a TextGrid an interval without text is none.
 
     The speaker is the tier's participant, or of several tiers the tier's name.
 
@@ -28,8 +28,9 @@ def read_annotations(path: Path, tiers: Sequence[str] = ()) -> dict[str, list[Tr
     """
     if path.suffix.lower() == ".eaf":
         document = read_eaf(path)
+        origin_s = origin_of(document, find_media(document, path) or path)
         found = {
-            tier.id: [(each.start, each.end, each.value) for each in tier.annotations]
+            tier.id: [(each.start + origin_s, each.end + origin_s, each.value) for each in tier.annotations]
             for tier in document.tiers
         }
         participants = {tier.id: tier.participant for tier in document.tiers}

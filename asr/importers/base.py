@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
+from asr.names import AUDIO_ENDINGS, composed, find_file
 from lm.errors import InputError
 
 Document = TypeVar("Document")
@@ -43,11 +44,23 @@ class ImportConfig:
     speaker_pattern: str = ""
     """Regular expression searched in the audio's path below the source; its first group is the speaker."""
 
+    out: Path | None = None
+    """The manifest that is to be written, which is not the source, though it lies in the source's folder."""
+
     trust_header: bool = False
     """Take durations from headers instead of decoding the files: quick, and wrong where a header is."""
 
     jobs: int = 0
     """Files measured at once; 0 is one per core, at most 8."""
+
+
+OPTIONS = {
+    "audio": "--audio",
+    "columns": "--columns",
+    "tiers": "--tier",
+    "translation_tiers": "--translation-tier",
+}
+"""Fields of `ImportConfig` that some forms have no use for, and what they are on the command line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +74,8 @@ class Draft:
     """Seconds into the file."""
     end: float | None = None
     """Seconds into the file; None means its end."""
+    to_end: bool = False
+    """``end`` is meant to be the end of the file, if the two are not far apart."""
     text: str = ""
     translation: str = ""
     language: str = ""
@@ -78,6 +93,8 @@ class Reading:
     drafts: list[Draft]
     problems: list[str] = field(default_factory=list)
     """What was left out: the file, the reason and the remedy, a line each. The rest is in ``drafts``."""
+    notes: list[str] = field(default_factory=list)
+    """What is worth knowing of what is in ``drafts``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +109,10 @@ class Importer:
     """Whether a file or folder looks like this form; reads little, never fails."""
     read: Callable[[Path, ImportConfig], Reading]
     """Read it. Raises InputError when nothing at all can be read."""
+    options: frozenset[str] = frozenset()
+    """Fields of `ImportConfig` of the kind of `OPTIONS` that it reads."""
+    file_of: Callable[[Path], Path | None] = lambda source: source if source.is_file() else None
+    """The one file that it reads, where it is one: of a folder, the table or manifest in it."""
     certain: bool = False
     """The form has a mark of its own: when it is recognised, looser forms are not considered."""
 
@@ -115,17 +136,32 @@ def find_audio(name: str, folders: Iterable[Path], *, endings: Sequence[str] = (
     for part in dict.fromkeys((name, re.split(r"[/\\]", name)[-1])):
         for folder in folders:
             for ending in endings:
-                path = folder / (part + ending)
-                if part and _is_file(path):
+                if part and (path := find_file(folder / (part + ending))) is not None:
                     return path
     return None
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name longer than the file system allows
-        return False
+def find_beside(path: Path, source: Path, config: ImportConfig) -> Path | None:
+    """The recording of an annotation file that names none: of its name, beside it or in ``config.audio``.
+
+    Args:
+        source: the folder that is imported, whose sub-folders ``config.audio`` may have, too; or ``path``.
+    """
+    if config.audio is not None and config.audio.is_file():
+        return config.audio
+    folders = [path.parent]
+    if config.audio is not None:
+        below = path.parent.relative_to(source) if source.is_dir() else Path()
+        folders = [config.audio / below, config.audio]
+    for folder in folders:
+        found = [
+            each
+            for each in folder.glob("*")
+            if composed(each.stem) == composed(path.stem) and each.suffix.lower() in AUDIO_ENDINGS
+        ]
+        if found:
+            return min(found, key=lambda each: AUDIO_ENDINGS.index(each.suffix.lower()))
+    return None
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
@@ -157,6 +193,11 @@ def safe_id(name: str) -> str:
     while len(kept.encode()) > 200:  # file systems allow 255 bytes, an ending included
         kept = kept[:-1]
     return kept
+
+
+def place_below(path: Path, root: Path) -> Path:
+    """What a recording and its text have in common: the place below their folders, without ending, composed."""
+    return Path(composed(str(path.relative_to(root).with_suffix(""))))
 
 
 def stem_below(path: Path, root: Path) -> str:

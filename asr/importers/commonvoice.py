@@ -95,5 +95,6 @@ IMPORTER = Importer(
     summary="Common Voice: train.tsv, dev.tsv, test.tsv and clips/",
     recognises=recognises,
     read=read,
+    options=frozenset({"audio"}),
     certain=True,
 )

@@ -18,21 +18,38 @@ from asr.importers import (
     mustc,
     table,
     textgrid,
+    transcript,
 )
-from asr.importers.base import Draft, ImportConfig, Importer, safe_id
+from asr.importers.base import OPTIONS, Draft, ImportConfig, Importer, safe_id
 from asr.importers.measure import measure
 from asr.manifest import COLUMNS, Utterance
+from asr.names import misnamed
 from lm.errors import InputError
 
 IMPORTERS: dict[str, Importer] = {
     module.IMPORTER.form: module.IMPORTER
     # covost before commonvoice: its tables lie in Common Voice's folder and have its columns and more
-    for module in (manifest, kaldi, fairseq, mustc, covost, commonvoice, elan, textgrid, table, folder)
+    for module in (
+        manifest,
+        kaldi,
+        fairseq,
+        mustc,
+        covost,
+        commonvoice,
+        elan,
+        textgrid,
+        table,
+        folder,
+        transcript,
+    )
 }
 """Every form that can be imported, by its name."""
 
 MAX_OVERSHOOT_S = 0.5
 """A span may end this far beyond its file and is then cut there; as in Kaldi's extract-segments."""
+
+END_TOLERANCE_S = 0.1
+"""A span that is meant to be the whole file may differ this much from its length, and is then the whole."""
 
 MIN_SPAN_S = 0.01
 """Shorter spans are slips of the mouse."""
@@ -44,24 +61,47 @@ class Imported:
 
     utterances: list[Utterance]
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """A line for what is worth knowing of what can be used."""
 
 
-def detect_form(source: Path) -> str:
-    """The form that a file or folder has.
+def detect_form(source: Path, config: ImportConfig | None = None) -> str:
+    """The form that a file or folder has, among those that read what the user says of it.
 
     Raises:
         InputError: it does not exist, no form fits, or several do.
     """
+    config = config or ImportConfig()
     if not source.exists():
         raise InputError(f"{source} does not exist. Give the file or folder of a corpus.")
-    certain = [form for form, each in IMPORTERS.items() if each.certain and each.recognises(source)]
+    fitting = {
+        form: each
+        for form, each in IMPORTERS.items()
+        if _given(config) <= each.options
+        and not (source.is_dir() and _is_out(each.file_of(source), config))
+        and each.recognises(source)
+    }
+    certain = [form for form, each in fitting.items() if each.certain]
     if certain:
         return certain[0]
-    found = [form for form, each in IMPORTERS.items() if not each.certain and each.recognises(source)]
+    found = [form for form, each in fitting.items() if not each.certain]
+    if len(found) > 1:  # subtitles may lie beside what they were made of, or made from
+        found = [form for form in found if form != transcript.IMPORTER.form]
     if len(found) == 1:
         return found[0]
     what = f"looks like {' and '.join(found)}" if found else f"is of no form we know ({', '.join(IMPORTERS)})"
-    raise InputError(f"{source} {what}. Name its form with --form.")
+    among = ", ".join(OPTIONS[name] for name in OPTIONS if name in _given(config))
+    among = f" that reads {among}" if among and not found else ""
+    raise InputError(f"{source} {what}{among}. Name its form with --form.")
+
+
+def _given(config: ImportConfig) -> set[str]:
+    """Those of `OPTIONS` that have a value."""
+    return {name for name in OPTIONS if getattr(config, name)}
+
+
+def _is_out(path: Path | None, config: ImportConfig) -> bool:
+    return path is not None and config.out is not None and path.resolve() == config.out.resolve()
 
 
 def import_corpus(
@@ -82,26 +122,37 @@ def import_corpus(
     """
     source = Path(source)
     config = config or ImportConfig()
-    form = detect_form(source) if form == "auto" else form
+    form = detect_form(source, config) if form == "auto" else form
     if form not in IMPORTERS:
         raise InputError(f"There is no importer {form!r}. Choose one of {', '.join(IMPORTERS)}.")
     if not source.exists():
         raise InputError(f"{source} does not exist. Give the file or folder of a corpus.")
     if config.audio is not None and not config.audio.exists():
         raise InputError(f"--audio {config.audio} does not exist. Give the folder of the recordings.")
-    reading = IMPORTERS[form].read(source, config)
+    importer = IMPORTERS[form]
+    for name in sorted(_given(config) - importer.options):
+        others = ", ".join(other for other, each in IMPORTERS.items() if name in each.options)
+        raise InputError(
+            f"{OPTIONS[name]} has no use for the form {form}; it is for {others}. Leave it out, or give --form."
+        )
+    if _is_out(importer.file_of(source), config):
+        raise InputError(f"{config.out} is what is to be imported, and is kept. Give another --out.")
+    reading = importer.read(source, config)
+    # What the manifest cannot hold is told before the work is done, once for all that lie in the file.
+    wrong = {draft.audio: why for draft in reading.drafts if (why := misnamed(draft.audio))}
+    drafts = [draft for draft in reading.drafts if draft.audio not in wrong]
     lengths = measure(
-        (draft.audio for draft in reading.drafts),
+        (draft.audio for draft in drafts),
         trust_header=config.trust_header,
         jobs=config.jobs,
         progress=progress,
     )
-    problems = list(reading.problems)
+    problems = [*reading.problems, *wrong.values()]
     problems += [length for length in lengths.values() if isinstance(length, str)]
     speaker = _speaker_rule(config, source)
     taken: set[str] = set()
     utterances = []
-    for draft in reading.drafts:
+    for draft in drafts:
         try:
             start, duration = _span(draft, lengths)
         except InputError as error:
@@ -128,7 +179,7 @@ def import_corpus(
                 },
             )
         )
-    return Imported(utterances, problems)
+    return Imported(utterances, problems, reading.notes)
 
 
 def _span(draft: Draft, lengths: Mapping[Path, float | str]) -> tuple[float, float | None]:
@@ -137,6 +188,8 @@ def _span(draft: Draft, lengths: Mapping[Path, float | str]) -> tuple[float, flo
     if isinstance(length, str):
         return draft.start, None
     end = length if draft.end is None else draft.end
+    if draft.to_end and end > length - END_TOLERANCE_S:
+        end = length
     if end > length + MAX_OVERSHOOT_S:
         raise InputError(
             f"{draft.audio}: {draft.name} ends at {end:.3f} s but the audio at {length:.3f} s. "

@@ -184,5 +184,6 @@ IMPORTER = Importer(
     summary="CoVoST 2: covost_v2.SOURCE_TARGET.tsv, joined with Common Voice (--audio FOLDER)",
     recognises=recognises,
     read=read,
+    options=frozenset({"audio"}),
     certain=True,
 )

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from asr.formats.clean import one_line
-from asr.formats.eaf import EafAnnotation, EafDocument, EafTier, find_media, read_eaf
+from asr.formats.eaf import EafAnnotation, EafDocument, EafTier, find_media, origin_of, read_eaf
 from asr.importers.base import (
     Draft,
     ImportConfig,
@@ -18,7 +18,7 @@ from asr.importers.base import (
     span_name,
     stem_below,
 )
-from asr.importers.tiers import best_overlap, choose_tiers
+from asr.importers.tiers import best_overlap, choose_tiers, lacking
 from asr.manifest import COLUMNS
 from lm.errors import InputError
 
@@ -48,7 +48,14 @@ def read(source: Path, config: ImportConfig) -> Reading:
             f"--audio {config.audio} is one file for {len(paths)} .eaf files. Give the folder of recordings."
         )
     drafts: list[Draft] = []
+    notes: list[str] = []
     for path, document in documents.items():
+        names = [tier.id for tier in document.tiers]
+        if problem := lacking(names, config.tiers or chosen, path):
+            problems.append(problem)
+            continue
+        if config.translation_tiers and (note := lacking(names, config.translation_tiers, path)):
+            notes.append(f"{note} Its utterances have no translation.")
         audio = _audio_of(document, path, config)
         if audio is None:
             named = ", ".join(each.relative_url or each.url for each in document.media) or "none"
@@ -58,7 +65,7 @@ def read(source: Path, config: ImportConfig) -> Reading:
             continue
         name = stem_below(path, source if source.is_dir() else path.parent)
         drafts += _drafts_of(document, chosen, name, audio, config)
-    return Reading(drafts, problems)
+    return Reading(drafts, problems, notes)
 
 
 def _chosen_tiers(documents: dict[Path, EafDocument], config: ImportConfig, source: Path) -> list[str]:
@@ -93,6 +100,7 @@ def _drafts_of(
     document: EafDocument, chosen: list[str], recording: str, audio: Path, config: ImportConfig
 ) -> list[Draft]:
     parents = {each.id: each.parent for tier in document.tiers for each in tier.annotations}
+    origin_s = origin_of(document, audio)
     drafts = []
     main_tiers = [tier for tier in document.tiers if tier.id in chosen]
     for tier in main_tiers:
@@ -107,12 +115,13 @@ def _drafts_of(
             extra = {_column(name): value for name, value in values.items() if name not in translation}
             # With several tiers two people may speak at once: the tier tells their ids apart.
             place = f"{recording}_{tier.id}" if len(main_tiers) > 1 else recording
+            start, end = annotation.start + origin_s, annotation.end + origin_s
             drafts.append(
                 Draft(
-                    name=span_name(place, annotation.start, annotation.end),
+                    name=span_name(place, start, end),
                     audio=audio,
-                    start=annotation.start,
-                    end=annotation.end,
+                    start=start,
+                    end=end,
                     text=one_line(annotation.value),
                     translation=text,
                     language=tier.language,
@@ -179,5 +188,9 @@ def _column(tier: str) -> str:
 
 
 IMPORTER = Importer(
-    form="elan", summary="an ELAN .eaf file, or a folder of them", recognises=recognises, read=read
+    form="elan",
+    summary="an ELAN .eaf file, or a folder of them",
+    recognises=recognises,
+    read=read,
+    options=frozenset({"audio", "tiers", "translation_tiers"}),
 )

@@ -74,5 +74,6 @@ IMPORTER = Importer(
     summary="fairseq wav2vec manifests: .tsv with .ltr or .wrd",
     recognises=recognises,
     read=read,
+    options=frozenset({"audio"}),
     certain=True,
 )

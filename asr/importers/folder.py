@@ -6,8 +6,8 @@ from pathlib import Path
 
 from asr.formats.clean import one_line
 from asr.formats.files import read_text
-from asr.importers.base import Draft, ImportConfig, Importer, Reading, find_files, stem_below
-from asr.names import AUDIO_ENDINGS
+from asr.importers.base import Draft, ImportConfig, Importer, Reading, find_files, place_below, stem_below
+from asr.names import AUDIO_ENDINGS, find_file
 from lm.errors import InputError
 
 
@@ -15,7 +15,7 @@ def recognises(source: Path) -> bool:
     """A folder with a recording and a text of the same name."""
     if not source.is_dir():
         return False
-    return any(path.with_suffix(".txt").is_file() for path in find_files(source, *AUDIO_ENDINGS))
+    return any(find_file(path.with_suffix(".txt")) for path in find_files(source, *AUDIO_ENDINGS))
 
 
 def read(source: Path, config: ImportConfig) -> Reading:
@@ -26,11 +26,11 @@ def read(source: Path, config: ImportConfig) -> Reading:
     if not source.is_dir():
         raise InputError(f"{source} is not a folder. Give the folder that holds the recordings and texts.")
     audio_folder = config.audio or source
-    texts = {path.relative_to(source).with_suffix(""): path for path in find_files(source, ".txt")}
+    texts = {place_below(path, source): path for path in find_files(source, ".txt")}
     drafts, problems = [], []
     paired: dict[Path, Path] = {}
     for audio in find_files(audio_folder, *AUDIO_ENDINGS):
-        stem = audio.relative_to(audio_folder).with_suffix("")
+        stem = place_below(audio, audio_folder)
         if stem in paired:
             problems.append(
                 f"{audio}: {paired[stem].name} has the same text. Keep one of the two recordings."
@@ -59,4 +59,5 @@ IMPORTER = Importer(
     summary="a folder of recordings with a .txt file of the same name each",
     recognises=recognises,
     read=read,
+    options=frozenset({"audio"}),
 )

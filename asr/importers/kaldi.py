@@ -139,5 +139,6 @@ IMPORTER = Importer(
     summary="a Kaldi data directory, or a folder of them (one per split)",
     recognises=recognises,
     read=read,
+    options=frozenset({"audio"}),
     certain=True,
 )

@@ -5,21 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from asr.importers.base import Draft, ImportConfig, Importer, Reading
-from asr.manifest import read_manifest
+from asr.manifest import is_manifest, read_manifest
 
 
 def recognises(source: Path) -> bool:
     """A .tsv file with our columns, or a folder with ``manifest.tsv``."""
-    try:
-        with _manifest_of(source).open(encoding="utf-8-sig") as file:
-            header = file.readline().rstrip("\r\n").split("\t")
-    except (OSError, UnicodeDecodeError):
-        return False
-    return {"id", "audio", "duration_s"} <= set(header)
+    return is_manifest(_manifest_of(source))
 
 
 def read(source: Path, config: ImportConfig) -> Reading:
-    """Rows as they are, but a row that has a file to itself gets the file's measured length."""
+    """Rows as they are, but a row that has a whole file to itself gets the file's measured length."""
     manifest = _manifest_of(source)
     utterances = read_manifest(manifest, corpus=config.audio or "")
     rows_of: dict[Path, int] = {}
@@ -32,14 +27,15 @@ def read(source: Path, config: ImportConfig) -> Reading:
                 f"{each.audio}: no such file, for {each.id}. Say where the audio lies with --audio FOLDER."
             )
             continue
-        # the only row of a file, from its beginning: the file is the utterance, its length ours to measure
+        # the only row of a file, from its beginning: if it comes near the end, its length is ours to measure
         whole = each.offset_s == 0 and rows_of[each.audio] == 1
         drafts.append(
             Draft(
                 name=each.id,
                 audio=each.audio,
                 start=each.offset_s,
-                end=None if whole else each.offset_s + each.duration_s,
+                end=each.offset_s + each.duration_s,
+                to_end=whole,
                 text=each.text,
                 translation=each.translation,
                 language=each.language,
@@ -62,5 +58,7 @@ IMPORTER = Importer(
     summary="a manifest.tsv of this toolkit, durations measured again",
     recognises=recognises,
     read=read,
+    options=frozenset({"audio"}),
+    file_of=_manifest_of,
     certain=True,
 )

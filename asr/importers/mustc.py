@@ -294,5 +294,6 @@ IMPORTER = Importer(
     summary="MuST-C, mTEDx, IWSLT's low-resource sets: SPLIT/txt/SPLIT.yaml or SPLIT/stamped.tsv, texts, SPLIT/wav",
     recognises=recognises,
     read=read,
+    options=frozenset({"audio", "columns"}),
     certain=True,
 )

@@ -17,6 +17,7 @@ from asr.importers.base import (
     plain_gender,
     span_name,
 )
+from asr.manifest import is_manifest
 from asr.names import AUDIO_ENDINGS
 from lm.errors import InputError
 
@@ -114,11 +115,20 @@ def _table_of(source: Path) -> Path:
     if source.is_file():
         return source
     tables = sorted(path for path in source.glob("*") if path.suffix.lower() in (".csv", ".tsv"))
+    if len(tables) > 1:  # a manifest is what an import of the other one wrote
+        tables = [path for path in tables if not is_manifest(path)]
     if len(tables) != 1:
         raise InputError(
             f"{source} holds {len(tables)} .csv and .tsv files. Give the path of the one to read."
         )
     return tables[0]
+
+
+def _file_of(source: Path) -> Path | None:
+    try:
+        return _table_of(source)
+    except InputError:
+        return None
 
 
 def _rows(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -187,4 +197,6 @@ IMPORTER = Importer(
     summary="a .csv or .tsv table, columns named with --columns or guessed",
     recognises=recognises,
     read=read,
+    options=frozenset({"audio", "columns"}),
+    file_of=_file_of,
 )

@@ -11,14 +11,14 @@ from asr.importers.base import (
     ImportConfig,
     Importer,
     Reading,
+    find_beside,
     find_files,
     matches,
     read_each,
     span_name,
     stem_below,
 )
-from asr.importers.tiers import best_overlap, choose_tiers
-from asr.names import AUDIO_ENDINGS
+from asr.importers.tiers import best_overlap, choose_tiers, lacking
 from lm.errors import InputError
 
 
@@ -43,15 +43,22 @@ def read(source: Path, config: ImportConfig) -> Reading:
     documents, problems = read_each(paths, read_textgrid)
     chosen = _chosen_tiers(documents, config, source)
     drafts: list[Draft] = []
+    notes: list[str] = []
     for path, document in documents.items():
-        audio = _audio_of(path, source, config)
+        names = [tier.name for tier in document.tiers if not tier.is_point_tier]
+        if problem := lacking(names, config.tiers or chosen, path):
+            problems.append(problem)
+            continue
+        if config.translation_tiers and (note := lacking(names, config.translation_tiers, path)):
+            notes.append(f"{note} Its utterances have no translation.")
+        audio = find_beside(path, source, config)
         if audio is None:
             problems.append(f"{path}: no recording {path.stem}.* beside it. Say where with --audio FOLDER.")
             continue
         drafts += _drafts_of(
             document, chosen, stem_below(path, source if source.is_dir() else path.parent), audio, config
         )
-    return Reading(drafts, problems)
+    return Reading(drafts, problems, notes)
 
 
 def _chosen_tiers(documents: dict[Path, TextGridDocument], config: ImportConfig, source: Path) -> list[str]:
@@ -69,24 +76,6 @@ def _chosen_tiers(documents: dict[Path, TextGridDocument], config: ImportConfig,
             )
     candidates = [name for name in counts if not matches(name, config.translation_tiers)]
     return choose_tiers(counts, candidates, config.tiers, str(source))
-
-
-def _audio_of(path: Path, source: Path, config: ImportConfig) -> Path | None:
-    if config.audio is not None and config.audio.is_file():
-        return config.audio
-    folders = [path.parent]
-    if config.audio is not None:
-        below = path.parent.relative_to(source) if source.is_dir() else Path()
-        folders = [config.audio / below, config.audio]
-    for folder in folders:
-        found = [
-            each
-            for each in folder.glob("*")
-            if each.stem == path.stem and each.suffix.lower() in AUDIO_ENDINGS
-        ]
-        if found:
-            return min(found, key=lambda each: AUDIO_ENDINGS.index(each.suffix.lower()))
-    return None
 
 
 def _drafts_of(
@@ -125,5 +114,9 @@ def _drafts_of(
 
 
 IMPORTER = Importer(
-    form="textgrid", summary="a Praat TextGrid, or a folder of them", recognises=recognises, read=read
+    form="textgrid",
+    summary="a Praat TextGrid, or a folder of them",
+    recognises=recognises,
+    read=read,
+    options=frozenset({"audio", "tiers", "translation_tiers"}),
 )

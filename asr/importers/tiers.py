@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from asr.importers.base import matches
+from asr.names import shown
 from lm.errors import InputError
 
 
@@ -53,6 +55,19 @@ def choose_tiers(
             f"{where} has {found}. Choose with --tier NAME or PATTERN. Tiers (annotations): {listing}."
         )
     return filled
+
+
+def lacking(names: Sequence[str], wanted: Sequence[str], where: Path) -> str:
+    """What to say of a file of whose tiers none is wanted; "" of the others.
+
+    Args:
+        names: its tiers.
+        wanted: names and shell patterns.
+    """
+    if any(matches(name, wanted) for name in names):
+        return ""
+    has = ", ".join(map(repr, names)) or "none"
+    return f"{shown(where)} has no tier {' or '.join(map(repr, wanted))} (it has {has}). Name that one, too."
 
 
 def best_overlap(span: Timed, others: Sequence[T]) -> T | None:

@@ -6,45 +6,111 @@ import csv
 import io
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from asr import audio
+from asr.formats.files import write_whole
 from asr.frames import SAMPLE_RATE
 from asr.importers.base import safe_id
 from asr.manifest import COLUMNS, Utterance
+from asr.names import shown
 from lm.errors import InputError
 
+Files = dict[Path, list[str]]
+"""The lines of each file that is to be written."""
 
-def export_corpus(utterances: Sequence[Utterance], form: str, out: str | Path) -> list[Path]:
+
+def export_corpus(
+    utterances: Sequence[Utterance],
+    form: str,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[Path] = (),
+) -> list[Path]:
     """Write utterances as ``kaldi`` (a data directory per split), ``fairseq`` (files per split) or ``csv``.
 
+    Args:
+        overwrite: replace files of an earlier export.
+        inputs: files that are never replaced, as the manifest that the utterances are from.
     Returns:
         the files or folders written.
     Raises:
-        InputError: unknown form, or something that the form cannot express.
+        InputError: unknown form, something that the form cannot express, or a file exists; nothing is written then.
     """
     out = Path(out)
     by_split: dict[str, list[Utterance]] = defaultdict(list)
     for each in utterances:
         by_split[each.split or "all"].append(each)
-    try:
-        if form == "kaldi":
-            return [_write_kaldi(members, out / split) for split, members in by_split.items()]
-        if form == "fairseq":
-            return [
-                path for split, members in by_split.items() for path in _write_fairseq(members, out, split)
-            ]
-        if form == "csv":
-            return [_write_csv(utterances, out)]
-    except OSError as error:
+    files: Files = {}
+    if form == "kaldi":
+        for split, members in by_split.items():
+            files |= _kaldi(members, out / split)
+    elif form == "fairseq":
+        for split, members in by_split.items():
+            files |= _fairseq(members, out, split)
+    elif form == "csv":
+        files = {out: _csv(utterances)}
+    else:
+        raise InputError(f"There is no export to {form!r}. Choose kaldi, fairseq or csv.")
+    inputs = [*inputs, *{each.audio for each in utterances}]
+    for path in files:
+        check_replaceable(path, overwrite=overwrite, inputs=inputs, is_ours=_OURS[form])
+    for path, lines in files.items():
+        _write(path, lines)
+    return [out / split for split in by_split] if form == "kaldi" else list(files)
+
+
+def check_replaceable(
+    path: Path, *, overwrite: bool, inputs: Iterable[Path], is_ours: Callable[[Path], bool]
+) -> None:
+    """Keep a file that is there, unless it may be replaced and is of the kind that is written.
+
+    Args:
+        inputs: what the command reads; never replaced.
+        is_ours: whether a file is of that kind.
+    Raises:
+        InputError: it is kept.
+    """
+    if path.is_dir():
+        raise InputError(f"{shown(path)} is a folder. Give the name of a file in it.")
+    if not path.exists():
+        return
+    if not overwrite:
         raise InputError(
-            f"{out} cannot be written: {error.strerror}. Choose a folder you may write to."
-        ) from error
-    raise InputError(f"There is no export to {form!r}. Choose kaldi, fairseq or csv.")
+            f"{shown(path)} exists and is kept. Give --overwrite to replace it or another --out."
+        )
+    if path.resolve() in {each.resolve() for each in inputs}:
+        raise InputError(
+            f"{shown(path)} is one of the inputs, and is kept even with --overwrite. Give another --out."
+        )
+    if not is_ours(path):
+        raise InputError(
+            f"{shown(path)} is of another kind than what is written, and is kept even with --overwrite. "
+            "Give another --out."
+        )
 
 
-def _write_kaldi(utterances: Sequence[Utterance], folder: Path) -> Path:
+def _begins(path: Path, fits: Callable[[str], bool]) -> bool:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return fits(file.readline())
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+_OURS: dict[str, Callable[[Path], bool]] = {
+    # Kaldi's files have no mark but their names, which are Kaldi's.
+    "kaldi": lambda path: _begins(path, lambda line: True),
+    # A table of another's has several columns in its first line; fairseq's has the root alone.
+    "fairseq": lambda path: _begins(path, lambda line: path.suffix != ".tsv" or "\t" not in line),
+    "csv": lambda path: _begins(path, lambda line: line.startswith(",".join(COLUMNS))),
+}
+"""Of each form, whether a file that is there may be of an earlier export."""
+
+
+def _kaldi(utterances: Sequence[Utterance], folder: Path) -> Files:
     """wav.scp, segments, text, utt2spk, spk2utt, spk2gender and utt2lang, each sorted as by LC_ALL=C.
 
     Kaldi's tools need ids that begin with the speaker's: those that do not get it put before them.
@@ -82,10 +148,11 @@ def _write_kaldi(utterances: Sequence[Utterance], folder: Path) -> Path:
         speaker: " ".join(sorted(names, key=str.encode)) for speaker, names in spoken.items()
     }
     tables["spk2gender"] = genders
-    for file, pairs in tables.items():
-        if pairs:
-            _write(folder / file, (f"{key} {pairs[key]}" for key in sorted(pairs, key=str.encode)))
-    return folder
+    return {
+        folder / file: [f"{key} {pairs[key]}" for key in sorted(pairs, key=str.encode)]
+        for file, pairs in tables.items()
+        if pairs
+    }
 
 
 def _recording_names(utterances: Iterable[Utterance]) -> dict[Path, str]:
@@ -101,10 +168,8 @@ def _recording_names(utterances: Iterable[Utterance]) -> dict[Path, str]:
     }
 
 
-def _write_fairseq(utterances: Sequence[Utterance], folder: Path, split: str) -> list[Path]:
+def _fairseq(utterances: Sequence[Utterance], folder: Path, split: str) -> Files:
     """``split``.tsv, .wrd and .ltr, line by line, and dict.ltr.txt where the split is train."""
-    if not utterances:
-        return []
     root = Path(os.path.commonpath([os.path.abspath(each.audio.parent) for each in utterances]))
     rows, words, letters = [str(root)], [], []
     symbols: dict[str, int] = defaultdict(int)
@@ -127,18 +192,18 @@ def _write_fairseq(utterances: Sequence[Utterance], folder: Path, split: str) ->
         letters.append(" ".join(spelt))
         for symbol in spelt:
             symbols[symbol] += 1
-    written = [
-        _write(folder / f"{split}.tsv", rows),
-        _write(folder / f"{split}.wrd", words),
-        _write(folder / f"{split}.ltr", letters),
-    ]
+    files = {
+        folder / f"{split}.tsv": rows,
+        folder / f"{split}.wrd": words,
+        folder / f"{split}.ltr": letters,
+    }
     if split == "train":
         ranked = sorted(symbols, key=lambda symbol: (-symbols[symbol], symbol))
-        written.append(_write(folder / "dict.ltr.txt", (f"{symbol} {symbols[symbol]}" for symbol in ranked)))
-    return written
+        files[folder / "dict.ltr.txt"] = [f"{symbol} {symbols[symbol]}" for symbol in ranked]
+    return files
 
 
-def _write_csv(utterances: Sequence[Utterance], path: Path) -> Path:
+def _csv(utterances: Sequence[Utterance]) -> list[str]:
     """A table with the manifest's columns, quoted as spreadsheets do; audio paths are absolute."""
     extra = sorted({name for each in utterances for name in each.extra})
     text = io.StringIO(newline="")
@@ -148,12 +213,8 @@ def _write_csv(utterances: Sequence[Utterance], path: Path) -> Path:
         known = [getattr(each, name) for name in COLUMNS if name != "audio"]
         known.insert(COLUMNS.index("audio"), os.path.abspath(each.audio))
         writer.writerow([*known, *(each.extra.get(name, "") for name in extra)])
-    return _write(path, text.getvalue().splitlines())
+    return text.getvalue().splitlines()
 
 
-def _write(path: Path, lines: Iterable[str]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    os.replace(partial, path)
-    return path
+def _write(path: Path, lines: Iterable[str]) -> None:
+    write_whole(path, ((line + "\n").encode() for line in lines), overwrite=True)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from asr.formats import write_transcript
+from asr.formats import read_transcript, write_transcript
 from asr.formats.annotations import read_annotations
 from asr.formats.clean import one_line
 from asr.formats.files import read_text, write_whole
@@ -47,10 +47,11 @@ FORMATS = ("yaml", "tsv", "eaf", "TextGrid", "rttm")
 def read_segments(path: Path, tier: str = "") -> OwnSegments:
     """Read a file in the form that its ending names; see `OwnSegments.read`."""
     ending = path.suffix.lower().removeprefix(".")
+    if ending == "tsv" and read_text(path).startswith(HEADER + "\ttext"):
+        ending = "transcript"  # whisper's table, in milliseconds
     if ending not in _READERS:
-        raise InputError(
-            f"{shown(path)}: no form of segments. Give one of .{', .'.join(dict.fromkeys(_READERS))}."
-        )
+        known = [name for name in _READERS if name != "transcript"]
+        raise InputError(f"{shown(path)}: no form of segments. Give one of .{', .'.join(known)}.")
     if tier and f".{ending}" not in TIER_ENDINGS:
         raise InputError(f"{shown(path)} has no tiers; --tier is for ELAN and Praat. Leave it out.")
     found: dict[str, set[tuple[float, float, str]]] = {}
@@ -149,21 +150,13 @@ def _read_yaml(path: Path, _: str) -> Iterator[Row]:
 
 
 def _read_table(path: Path, _: str) -> Iterator[Row]:
-    """Lines ``start end``, with tabs or spaces between, and anything after; a header may name a column of speakers.
-
-    Raises:
-        InputError: the header is whisper's, whose times are milliseconds.
-    """
+    """Lines ``start end``, with tabs or spaces between, and anything after; a header may name a column of speakers."""
     speakers: int | None = None
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         cells = line.split()
         if not cells or line.startswith("#"):
             continue
         if number == 1 and cells[0].lower() == "start":
-            if line.startswith(HEADER + "\ttext"):
-                raise InputError(
-                    f"{shown(path)} is a transcript's table, in milliseconds. Give seconds under `start end` alone."
-                )
             header = line.lower().split("\t")
             speakers = header.index("speaker") if "speaker" in header else None
             continue
@@ -200,6 +193,11 @@ def _read_tiers(path: Path, tier: str) -> Iterator[Row]:
             yield Row(f"tier {name!r}", repr(each.start), repr(each.end), speaker=each.speaker)
 
 
+def _read_transcript(path: Path, _: str) -> Iterator[Row]:
+    for number, each in enumerate(read_transcript(path).segments, start=1):
+        yield Row(f"segment {number}", repr(each.start), repr(each.end), speaker=each.speaker)
+
+
 _READERS: Mapping[str, Callable[[Path, str], Iterable[Row]]] = {
     "yaml": _read_yaml,
     "yml": _read_yaml,
@@ -208,6 +206,8 @@ _READERS: Mapping[str, Callable[[Path, str], Iterable[Row]]] = {
     "rttm": _read_rttm,
     "eaf": _read_tiers,
     "textgrid": _read_tiers,
+    "transcript": _read_transcript,
+    **dict.fromkeys(("srt", "vtt", "json", "stm"), _read_transcript),
 }
 
 

@@ -42,7 +42,7 @@ class OwnSegments:
 
     @classmethod
     def read(cls, path: str | Path, tier: str = "") -> OwnSegments:
-        """Read MuST-C's yaml, a table of ``start end`` in seconds, RTTM, an ELAN file or a TextGrid.
+        """Read MuST-C's yaml, a table of ``start end`` in seconds, RTTM, an ELAN file, a TextGrid or a transcript.
 
         Args:
             tier: of ELAN and Praat, the tier that holds the segments; not needed where there is one.
@@ -161,8 +161,8 @@ def recording_key(name: str) -> str:
     >>> recording_key("wav/ted_1.wav"), recording_key("talk.2024")
     ('ted_1', 'talk.2024')
     """
-    from asr.names import AUDIO_ENDINGS
+    from asr.names import AUDIO_ENDINGS, composed
 
-    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    last = composed(name).replace("\\", "/").rsplit("/", 1)[-1]
     stem, dot, ending = last.rpartition(".")
     return "_".join((stem if dot and f".{ending.lower()}" in AUDIO_ENDINGS else last).split())

@@ -56,13 +56,13 @@ gold_last() { # FROM TO MINUTES SEED: 200 updates more on the gold labels alone
 }
 
 if at 1 "import; source languages in one manifest; labels of some minutes"; then
-    loquela corpus import --form manifest "$killkan/manifest.tsv" --out data/killkan.tsv
-    loquela corpus import --form manifest "$storybooks/manifest.tsv" --out data/storybooks.tsv
+    loquela corpus import --overwrite --form manifest "$killkan/manifest.tsv" --out data/killkan.tsv
+    loquela corpus import --overwrite --form manifest "$storybooks/manifest.tsv" --out data/storybooks.tsv
     # Mboshi's published dev is the test; dev is carved from its training sessions.
-    loquela corpus import --form manifest "$mboshi/manifest.tsv" --out data/mboshi.published.tsv
+    loquela corpus import --overwrite --form manifest "$mboshi/manifest.tsv" --out data/mboshi.published.tsv
     python ../mboshi/local/carve_dev.py data/mboshi.published.tsv data/mboshi.tsv
-    loquela corpus join "$other=data/$other.tsv" storybooks=data/storybooks.tsv --out "data/source.$target.tsv"
-    loquela corpus join "$target=data/$target.tsv" --out "data/target.$target.tsv"
+    loquela corpus join --overwrite "$other=data/$other.tsv" storybooks=data/storybooks.tsv --out "data/source.$target.tsv"
+    loquela corpus join --overwrite "$target=data/$target.tsv" --out "data/target.$target.tsv"
     for minutes in $labels; do
         python local/subset.py "data/$target.tsv" "$minutes" "data/$target.$minutes.tsv"
     done
@@ -120,7 +120,7 @@ if at 6 "score: students against teachers that were trained on as long"; then
         --seeds "$seeds" --base longer
 fi
 if at 7 "labels of another language beside 10 minutes of the target's, mixed in four ways"; then
-    loquela corpus join "$target=data/$target.10.tsv" "$other=data/$other.tsv" --out "data/mixed.$target.tsv"
+    loquela corpus join --overwrite "$target=data/$target.10.tsv" "$other=data/$other.tsv" --out "data/mixed.$target.tsv"
     mapfile -t encoder < <(encoder_of "$teacher")
     for seed in $seeds; do
         for mix in $mixes; do

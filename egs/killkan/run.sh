@@ -14,7 +14,7 @@ recording=ch19        # what stage 10 transcribes, beside the linguists' tiers
 manifest=data/manifest.tsv
 
 if at 1 "import"; then
-    loquela corpus import --form manifest "$corpus/manifest.tsv" --out "$manifest"
+    loquela corpus import --overwrite --form manifest "$corpus/manifest.tsv" --out "$manifest"
 fi
 if at 2 "check"; then
     # What it finds (jingles shared by the splits, a few marks) is the corpus's own: see RESULTS.md.

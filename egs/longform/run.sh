@@ -48,7 +48,7 @@ if at 6 "stories and Mboshi, with those"; then
 fi
 if at 7 "go on from the recogniser, with its segments cut at random words too, and without"; then
     loquela corpus recut "$data/killkan.tsv" --split train --model "$model" --out "$data/killkan.recut.tsv" --overwrite
-    loquela corpus join cuts="$data/killkan.tsv" recut="$data/killkan.recut.tsv" --out "$data/killkan.both.tsv"
+    loquela corpus join --overwrite cuts="$data/killkan.tsv" recut="$data/killkan.recut.tsv" --out "$data/killkan.both.tsv"
     for arm in plain=killkan recut=killkan.both; do
         exp=exp/${arm%%=*}
         python -m recipes.finetune_ctc conf/cuts.yaml manifest="$data/${arm#*=}.tsv" recogniser="$model" exp="$exp"

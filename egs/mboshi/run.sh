@@ -15,7 +15,7 @@ exp=exp/ctc
 manifest=data/manifest.tsv
 
 if at 1 "import; carve dev from the training sessions"; then
-    loquela corpus import --form manifest "$corpus/manifest.tsv" --out data/published.tsv
+    loquela corpus import --overwrite --form manifest "$corpus/manifest.tsv" --out data/published.tsv
     python local/carve_dev.py data/published.tsv "$manifest"
 fi
 if at 2 "check"; then

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import tracemalloc
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import soxr
 from numpy.typing import NDArray
 
 from asr.audio import channels, load, measure, probe, shown, stream
+from asr.audio.av_reader import AvReader
 from lm.errors import InputError
 
 FloatArray = NDArray[np.float32]
@@ -351,3 +353,60 @@ def test_a_stretch_is_whole_though_its_recording_breaks_off(tmp_path: Path, endi
     for stretch in ({}, {"offset_s": 2.0, "duration_s": 1.5}, {"offset_s": 3.5, "duration_s": 0.5}):
         with pytest.raises(InputError, match=rf"talk\.{ending}"):
             load(path, **stretch)
+
+
+def write_video(path: Path, samples: FloatArray, codec: str, sound_s: float, picture_s: float = 0.0) -> Path:
+    """A second of grey pictures from ``picture_s`` and sound at 48 kHz from ``sound_s``."""
+    with av.open(str(path), "w") as container:
+        picture: Any = container.add_stream("libvpx" if path.suffix == ".webm" else "mpeg4", rate=10)
+        picture.width = picture.height = 64
+        picture.pix_fmt = "yuv420p"
+        track: Any = container.add_stream(codec, rate=48_000, layout="mono")
+        packets = []
+        for number in range(10):
+            grey = np.full((64, 64, 3), 128, np.uint8)
+            image = av.VideoFrame.from_ndarray(grey, format="rgb24")
+            image.pts, image.time_base = number + round(10 * picture_s), Fraction(1, 10)
+            packets += picture.encode(image)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, round(sound_s * 48_000), Fraction(1, 48_000)
+        resampler = av.AudioResampler(format=track.format.name, layout="mono", rate=48_000, frame_size=960)
+        for part in (*resampler.resample(frame), *resampler.resample(None)):
+            packets += track.encode(part)
+        packets += [*picture.encode(None), *track.encode(None)]
+        timed = [packet for packet in packets if packet.dts is not None]
+        for packet in sorted(timed, key=lambda each: each.dts * each.time_base):
+            container.mux(packet)
+    return path
+
+
+VIDEOS = [(".mp4", "aac"), (".mov", "aac"), (".mkv", "libopus"), (".webm", "libopus")]
+
+
+@pytest.mark.parametrize(("kind", "codec"), VIDEOS)
+def test_sound_that_begins_after_the_picture_has_the_players_times(
+    tmp_path: Path, kind: str, codec: str
+) -> None:
+    samples = sound(3.0, 48_000)
+    late = write_video(tmp_path / f"late{kind}", samples, codec, sound_s=2.0)
+    waveform = load(late)
+    loud = int(np.argmax(np.abs(waveform) > 0.05)) / 16_000
+    assert loud == pytest.approx(2.0, abs=0.08)  # an AAC encoder begins one frame earlier
+    assert len(waveform) / 16_000 == pytest.approx(5.0, abs=0.1)
+    assert probe(late).header_duration_s == pytest.approx(5.0, abs=0.1)
+    assert measure(late) == pytest.approx(5.0, abs=0.1)
+    for start in (0.5, 1.9, 3.0):  # before, across and after the beginning
+        stretch = load(late, offset_s=start, duration_s=1.0)
+        whole = waveform[round(start * 16_000) :][:16_000]
+        assert np.corrcoef(stretch, whole)[0, 1] > 0.99 if whole.any() else not stretch.any()
+    early = write_video(tmp_path / f"early{kind}", samples, codec, sound_s=0.0, picture_s=2.0)
+    assert np.argmax(np.abs(load(early)) > 0.05) / 16_000 < 0.08  # the player's time begins with the sound
+    together = write_video(tmp_path / f"together{kind}", samples, codec, sound_s=0.0)
+    assert np.argmax(np.abs(load(together)) > 0.05) / 16_000 < 0.08
+
+
+@pytest.mark.parametrize("kind", [".mp3", ".opus", ".ogg", ".m4a"])
+def test_the_delay_of_an_encoder_is_no_silence(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path / f"a{kind}", sound(2.0, 48_000), 48_000)
+    seconds = sum(map(len, AvReader(path).blocks(0))) / 48_000
+    assert seconds == pytest.approx(2.0, abs=0.06)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from asr.cli import main
 from asr.curate import CurateConfig, curate
+from asr.curate.curate import dev_ids
 from asr.curate.music import low_energy_share
 from asr.curate.snr import LOWEST_DB, TABLE, wada_snr
-from asr.manifest import read_manifest
+from asr.manifest import Utterance, read_manifest
 from asr.segment import VadConfig
 from lm.errors import InputError
 
@@ -183,3 +184,23 @@ def test_manifests_are_joined(tmp_path: Path, tone_corpus: Path, capsys: pytest.
     assert rows[0].audio.exists()
     assert main(["corpus", "join", str(tone_corpus), "--out", str(out)]) == 1
     assert "write NAME=MANIFEST" in capsys.readouterr().err
+
+
+def test_dev_is_a_share_of_the_seconds_not_of_the_files() -> None:
+    """A language with one long and three short recordings, and one with two long ones."""
+
+    def rows(language: str, lengths: list[int]) -> list[Utterance]:
+        return [
+            Utterance(
+                id=f"{language}{file}-{number}", audio=Path(f"/raw/{language}/{file}.wav"),
+                offset_s=10.0 * number, duration_s=10.0, language=language,
+            )
+            for file, length in enumerate(lengths) for number in range(length)
+        ]  # fmt: skip
+
+    for long in range(4):  # wherever its name puts it
+        utterances = rows("a", [100 if file == long else 3 for file in range(4)]) + rows("b", [50, 50])
+        dev = dev_ids(utterances, Path("/raw"), 0.03)
+        seconds = {name: sum(10 for each in dev if each[0] == name) for name in "ab"}
+        assert seconds == {"a": 30, "b": 30}
+        assert f"a{long}-0" not in dev

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -27,7 +28,7 @@ Content = tuple[str, str, Iterable[tuple[int, int, str]]]
 
 @dataclass(kw_only=True)
 class EafAnnotation:
-    """One annotation; seconds, ``end`` not before ``start``."""
+    """One annotation; seconds of the file's own time, ``end`` not before ``start``."""
 
     id: str
     start: float
@@ -61,6 +62,8 @@ class EafMedia:
     url: str
     relative_url: str = ""
     mime_type: str = ""
+    origin_s: float = 0.0
+    """Where in the recording the file's time 0 lies, in seconds; see `asr.formats.eaf.media.origin_of`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +208,7 @@ def document_from(root: etree._Element, path: Path) -> EafDocument:
                 url=each.get("MEDIA_URL", ""),
                 relative_url=each.get("RELATIVE_MEDIA_URL", ""),
                 mime_type=each.get("MIME_TYPE", ""),
+                origin_s=_origin(each, where),
             )
             for each in root.iterfind("HEADER/MEDIA_DESCRIPTOR")
         ),
@@ -249,6 +253,15 @@ def _find_parents(children: tuple[EafAnnotation, ...], parents: tuple[EafAnnotat
                 index += 1
             if index < len(parents) and parents[index].start <= middle:
                 child.parent = parents[index].id
+
+
+def _origin(descriptor: etree._Element, where: str) -> float:
+    value = descriptor.get("TIME_ORIGIN", "0").strip()
+    if not re.fullmatch(r"[+-]?[0-9]{1,12}", value):
+        raise InputError(
+            f"{where}, line {descriptor.sourceline}: TIME_ORIGIN is {value[:20]!r}. Give whole milliseconds."
+        )
+    return int(value) / 1000
 
 
 def _attribute(element: etree._Element, name: str, where: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.parsers import expat
 
 from lxml import etree
 
 from asr.formats.eaf.document import EafDocument, document_from, parse
+from asr.formats.eaf.media import origin_of
 from asr.formats.eaf.tiers import NewTiers, make_tiers
 from asr.formats.files import read_bytes, write_whole
 from asr.names import shown
@@ -43,7 +44,8 @@ def add_tiers(
 
     New text is put between the bytes that are there; taking it out gives the old file again.
     One thing changes, as ELAN needs it: the value of the property lastUsedAnnotationId (and
-    an empty ``<TIME_ORDER/>`` is opened). Links to media stay as they are.
+    an empty ``<TIME_ORDER/>`` is opened). Links to media stay as they are. Where the file's time 0
+    lies later in the recording, times are counted from there, and what was said before has no place.
 
     Args:
         out: may be ``existing_eaf`` itself, with ``overwrite``.
@@ -75,7 +77,7 @@ def with_tiers(data: bytes, transcript: Transcript, path: Path) -> bytes:
         _highest([document.properties.get("lastUsedAnnotationId", "").strip()], ""),
     )
     new = make_tiers(
-        transcript,
+        _from_origin(transcript, origin_of(document, transcript.audio)),
         first_annotation=last_annotation + 1,
         first_slot=_highest([slot.get("TIME_SLOT_ID", "") for slot in root.iter("TIME_SLOT")], "ts") + 1,
         taken={tier.id for tier in document.tiers},
@@ -89,6 +91,23 @@ def with_tiers(data: bytes, transcript: Transcript, path: Path) -> bytes:
     after = document_from(parse(result, shown(path)), path)
     assert _content(after).items() >= _content(document).items()
     return result
+
+
+def _from_origin(transcript: Transcript, origin_s: float) -> Transcript:
+    """The transcript with times that begin at ``origin_s``, without what ends before."""
+    if not origin_s:
+        return transcript
+    segments = []
+    for each in transcript.segments:
+        words = tuple(
+            replace(word, start=max(0.0, word.start - origin_s), end=word.end - origin_s)
+            for word in each.words
+            if word.end > origin_s
+        )
+        if each.end > origin_s:
+            start = max(0.0, each.start - origin_s)
+            segments.append(replace(each, start=start, end=each.end - origin_s, words=words))
+    return replace(transcript, segments=tuple(segments), duration=max(0.0, transcript.duration - origin_s))
 
 
 def _content(document: EafDocument) -> dict[tuple[str, str], object]:

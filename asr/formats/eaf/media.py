@@ -8,29 +8,7 @@ from urllib.parse import unquote
 
 from asr.formats.clean import one_line
 from asr.formats.eaf.document import EafDocument
-
-MIME_TYPES = {
-    ".wav": "audio/x-wav",  # ELAN's own name for it
-    ".flac": "audio/flac",
-    ".ogg": "audio/ogg",
-    ".oga": "audio/ogg",
-    ".opus": "audio/ogg",
-    ".mp3": "audio/mpeg",
-    ".m4a": "audio/mp4",
-    ".aac": "audio/aac",
-    ".aif": "audio/x-aiff",
-    ".aiff": "audio/x-aiff",
-    ".wma": "audio/x-ms-wma",
-    ".mp4": "video/mp4",
-    ".m4v": "video/mp4",
-    ".mov": "video/quicktime",
-    ".webm": "video/webm",
-    ".mkv": "video/x-matroska",
-    ".avi": "video/x-msvideo",
-    ".mpg": "video/mpeg",
-    ".mpeg": "video/mpeg",
-}
-"""Endings of recordings, those without video first: the order in which they are looked for."""
+from asr.names import MEDIA_TYPES, composed, find_file
 
 
 def find_media(document: EafDocument, eaf_path: str | Path, folder: str | Path | None = None) -> Path | None:
@@ -38,7 +16,7 @@ def find_media(document: EafDocument, eaf_path: str | Path, folder: str | Path |
 
     Tried in turn: RELATIVE_MEDIA_URL; a file named like the media (MEDIA_URL is a path on
     another person's machine, its last part is all that is of use); the media's, then the ELAN
-    file's name with the ending of any recording.
+    file's name with the ending of any recording. Names may be composed or not.
 
     Args:
         folder: where to look before the ELAN file's own folder.
@@ -51,15 +29,29 @@ def find_media(document: EafDocument, eaf_path: str | Path, folder: str | Path |
     candidates = [base / path for base in folders for url in relative for path in _as_paths(url)]
     candidates += [base / path for base in folders for name in names for path in _as_paths(name)]
     for candidate in candidates:
-        if _is_recording(candidate):
-            return candidate
+        if (found_file := _recording(candidate)) is not None:
+            return found_file
     stems = [*dict.fromkeys(Path(path).stem for name in names for path in _as_paths(name)), eaf_path.stem]
     for base in folders:
         found = _recordings(base)
         for stem in stems:
-            if stem in found:
-                return found[stem]
+            if composed(stem) in found:
+                return found[composed(stem)]
     return None
+
+
+def origin_of(document: EafDocument, audio: str | Path) -> float:
+    """Where in a recording the time 0 of an ELAN file lies, in seconds: what its times are short of.
+
+    ELAN keeps an offset with each recording that it shows (TIME_ORIGIN), so that several fit together.
+    It is that of the media with this name, of the name without ending, or else of the first.
+    """
+    name = composed(Path(audio).name)
+    named = [(composed(_last_part(path)), each) for each in document.media
+             for url in (each.relative_url, each.url) if url for path in _as_paths(url)]  # fmt: skip
+    same = [each for other, each in named if other == name]
+    same += [each for other, each in named if Path(other).stem == Path(name).stem]
+    return next((each.origin_s for each in (*same, *document.media)), 0.0)
 
 
 def media_urls(audio: Path, folder: Path | None) -> tuple[str, str]:
@@ -81,7 +73,7 @@ def media_urls(audio: Path, folder: Path | None) -> tuple[str, str]:
 
 def mime_type(audio: Path) -> str:
     """The MIME type by the file's ending; "unknown", ELAN's own word, for others."""
-    return MIME_TYPES.get(audio.suffix.lower(), "unknown")
+    return MEDIA_TYPES.get(audio.suffix.lower(), "unknown")
 
 
 def _as_paths(url: str) -> list[str]:
@@ -94,19 +86,16 @@ def _last_part(url: str) -> str:
     return PurePosixPath(url.replace("\\", "/")).name
 
 
-def _is_recording(path: Path) -> bool:
-    try:
-        return path.suffix.lower() in MIME_TYPES and path.is_file()
-    except (OSError, ValueError):  # too long a name, a null in it
-        return False
+def _recording(path: Path) -> Path | None:
+    return find_file(path) if path.suffix.lower() in MEDIA_TYPES else None
 
 
 def _recordings(folder: Path) -> dict[str, Path]:
-    """The recordings in a folder by name without ending; of several, the first kind of MIME_TYPES."""
-    kinds = list(MIME_TYPES)
+    """The recordings in a folder by composed name without ending; of several, the first kind of MEDIA_TYPES."""
+    kinds = list(MEDIA_TYPES)
     try:
-        found = [path for path in folder.iterdir() if _is_recording(path)]
+        found = [path for path in folder.iterdir() if _recording(path)]
     except OSError:
         return {}
     found.sort(key=lambda path: (kinds.index(path.suffix.lower()), path.name), reverse=True)
-    return {path.stem: path for path in found}
+    return {composed(path.stem): path for path in found}

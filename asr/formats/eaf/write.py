@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from asr.formats.clean import decimal_seconds, milliseconds, one_line
 from asr.formats.eaf.document import CHECKSUM, EafTier, checksum, read_eaf
-from asr.formats.eaf.media import find_media, media_urls, mime_type
+from asr.formats.eaf.media import find_media, media_urls, mime_type, origin_of
 from asr.formats.eaf.tiers import CONSTRAINTS, constraint, make_tiers
 from asr.formats.tiernames import (
     CONFIDENCE,
@@ -88,6 +88,10 @@ def transcript_from_eaf(path: Path) -> Transcript:
     """
     document = read_eaf(path)
     tiers = {tier.id: tier for tier in document.tiers}
+    audio = find_media(document, path) or Path(
+        document.media[0].relative_url if document.media else path.stem
+    )
+    origin_s = origin_of(document, audio)
     segments = []
     ours = [(tier, speaker) for tier in document.tiers if (speaker := speaker_of(tier.id)) is not None]
     if not ours:
@@ -104,13 +108,14 @@ def transcript_from_eaf(path: Path) -> Transcript:
         word_tier = tiers.get(tier_name(WORD, speaker))
         for each in word_tier.annotations if word_tier else ():
             confidence = confidence_from(word_sure.get(each.id))
-            word = Word(text=each.value, start=each.start, end=each.end, confidence=confidence)
+            start, end = each.start + origin_s, each.end + origin_s
+            word = Word(text=each.value, start=start, end=end, confidence=confidence)
             words.setdefault(each.parent, []).append(word)
         for each in tier.annotations:
             segments.append(
                 TranscriptSegment(
-                    start=each.start,
-                    end=each.end,
+                    start=each.start + origin_s,
+                    end=each.end + origin_s,
                     text=each.value,
                     words=tuple(words.get(each.id, ())),
                     confidence=confidence_from(sure.get(each.id)),
@@ -130,8 +135,7 @@ def transcript_from_eaf(path: Path) -> Transcript:
         duration = max((segment.end for segment in segments), default=0.0)
     return Transcript(
         recording=facts.get("recording", path.stem),
-        audio=find_media(document, path)
-        or Path(document.media[0].relative_url if document.media else path.stem),
+        audio=audio,
         duration=duration,
         segments=tuple(segments),
         language=facts.get("language", ""),

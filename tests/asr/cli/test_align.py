@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -444,3 +447,24 @@ def test_a_corpus_is_made_of_linguists_tiers(tmp_path: Path, capsys: pytest.Capt
     rows = read_manifest(tmp_path / "out" / "manifest.tsv")
     assert [row.text for row in rows] == [line.text for line in [*reference()[:4], *reference()[5:9]]]
     assert [row.speaker for row in rows] == 4 * ["A", "B"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep such names out")
+def test_a_name_that_a_manifest_cannot_hold_is_left_out_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    lines = cut(folder / "a.wav", 0, 4)
+    names = ("tab\there", "line\nbreak", os.fsdecode(b"ni\xf1o"))
+    for name in names:
+        shutil.copy(folder / "a.wav", folder / f"{name}.wav")
+    for name in ("a", *names):
+        write(folder / f"{name}.txt", *(line.text for line in lines))
+    words = ["corpus", "align", str(folder), "--model", str(MODEL), "--out"]
+    assert main([*words, str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.count("Rename it.") == 3
+    assert {row.audio.name for row in read_manifest(tmp_path / "out" / "manifest.tsv")} == {"a.wav"}
+    (tmp_path / "file").touch()
+    assert main([*words, str(tmp_path / "file" / "out")]) == 1
+    assert "that can be written" in one_line(capsys.readouterr().err)

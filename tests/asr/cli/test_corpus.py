@@ -115,6 +115,8 @@ def test_export_writes_a_kaldi_directory_per_split(
         (["import", "EMPTY", "--out", "m.tsv"], "no form"),
         (["import", "FOLDER", "--out", "m.tsv", "--split", "train=x"], "--split"),
         (["import", "FOLDER", "--out", "m.tsv", "--split", "train=1,dev=-1"], "positive"),
+        (["import", "FOLDER", "--out", "m.tsv", "--split", "train,dev"], "write shares"),
+        (["import", "FOLDER", "--out", "m.tsv", "--form", "folder", "--tier", "x"], "--tier has no use"),
         (["import", "FOLDER", "--out", "m.tsv", "--audio", "GONE"], "--audio"),
         (["import", "FOLDER", "--out", "m.tsv", "--speaker-pattern", "("], "--speaker-pattern"),
         (["check", "GONE"], "manifest"),
@@ -147,3 +149,56 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
             main(arguments)
         assert stopped.value.code == 2
     capsys.readouterr()
+
+
+def test_a_manifest_is_replaced_only_when_it_may_be(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, joined = folder / "manifest.tsv", tmp_path / "joined.tsv"
+    import_it = ["corpus", "import", str(folder), "--out"]
+    join = ["corpus", "join", f"a={manifest}", "--out"]
+    for command, out in ((import_it, manifest), (join, joined)):
+        assert main([*command, str(out)]) == 0
+        assert main([*command, str(out)]) == 1
+        assert "exists and is kept" in capsys.readouterr().err
+        assert main([*command, str(out), "--overwrite"]) == 0  # the recordings, not the manifest beside them
+    notes = tmp_path / "notes.tsv"
+    notes.write_text("field notes\n")
+    for command in (import_it, join):
+        assert main([*command, str(notes), "--overwrite"]) == 1
+        assert "of another kind" in capsys.readouterr().err
+    assert notes.read_text() == "field notes\n"
+    assert main([*join, str(manifest), "--overwrite"]) == 1
+    assert main(["corpus", "import", str(manifest), "--out", str(manifest), "--overwrite"]) == 1
+    assert capsys.readouterr().err.count("one of the inputs") == 2
+    out = ["--form", "fairseq", "--out", str(folder), "--overwrite", "--split", "manifest"]
+    assert (
+        main(["corpus", "import", str(folder), "--out", str(manifest), "--overwrite", "--split", "manifest"])
+        == 0
+    )
+    assert main(["corpus", "export", str(manifest), *out]) == 1
+    assert "one of the inputs" in capsys.readouterr().err
+    assert len(read_manifest(manifest)) == 6
+
+
+def test_where_nothing_can_be_written_nothing_is_measured(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("asr.importers.import_corpus", lambda *_, **__: pytest.fail("it was begun"))
+    assert main(["corpus", "import", str(folder), "--out", str(tmp_path / "file" / "m.tsv")]) == 1
+    assert "that can be written" in capsys.readouterr().err
+
+
+def test_after_control_c_nothing_is_said_to_stay_where_nothing_does(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("asr.importers.import_corpus", stop)
+    monkeypatch.setattr("asr.curate.curate", stop)
+    assert main(["corpus", "import", str(folder), "--out", str(tmp_path / "m.tsv")]) == 130
+    assert capsys.readouterr().err == "loquela: stopped\n"
+    assert main(["corpus", "curate", str(folder), "--out", str(tmp_path / "o")]) == 130
+    assert capsys.readouterr().err == "loquela: stopped; what is done stays\n"

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from asr.cli import main
-from asr.cli.jobs import found_jobs
+from asr.cli.jobs import Job, find_jobs, found_jobs
 from asr.encoder.conformer import ConformerConfig, ConformerEncoder
 from asr.formats import FORMAT_NAMES, read_transcript
 from asr.formats.eaf import read_eaf
@@ -610,3 +610,73 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         )
         spent.append(time.monotonic() - started)
     assert min(spent) < 0.7
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+EMPTY_EAF = """<ANNOTATION_DOCUMENT AUTHOR="" DATE="2024-02-07T11:05:37Z" FORMAT="3.0" VERSION="3.0">
+<HEADER TIME_UNITS="milliseconds"><MEDIA_DESCRIPTOR MEDIA_URL="talk.wav" MIME_TYPE="audio/x-wav" TIME_ORIGIN="9000"/>
+</HEADER><TIME_ORDER/></ANNOTATION_DOCUMENT>"""
+
+
+def test_what_an_elan_file_has_no_place_for_is_told(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    eaf = tmp_path / "talk.eaf"
+    eaf.write_text(EMPTY_EAF)
+    assert transcribe(model, eaf, "--format", "eaf", "--out", tmp_path / "out") == 0
+    assert "begins 9 s into" in capsys.readouterr().err
+    assert read_eaf(tmp_path / "out" / "talk.eaf").tier("loquela-utterance").annotations == ()
+
+
+def test_a_name_too_long_for_an_output_fails_alone(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "x" * 251):
+        shutil.copy(talk, folder / f"{name}.wav")
+    assert transcribe(model, folder, "--format", "TextGrid", "--out", tmp_path / "out") == 1
+    assert "a shorter one" in one_line(capsys.readouterr().err)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.TextGrid"]
+    assert transcribe(model, talk, "y" * 300 + ".wav") == 1
+    assert "no such file" in one_line(capsys.readouterr().err)
+
+
+def test_in_a_folder_hidden_files_are_passed_over_and_unknown_endings_told(
+    model: Path, talk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (talk.parent / "._talk.wav").write_bytes(b"what macOS leaves")
+    (talk.parent / "film.flv").touch()
+    (talk.parent / "notes.pdf").touch()
+    assert transcribe(model, talk.parent) == 0
+    captured = capsys.readouterr()
+    assert "film.flv is left out" in captured.err
+    assert "notes.pdf" not in captured.err
+    assert captured.out
+
+
+def test_an_elan_file_and_its_recording_may_write_letters_otherwise(
+    model: Path, talk: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(talk, folder / "can\u0303a.wav")
+    (folder / "ca\u00f1a.eaf").write_text(EMPTY_EAF, encoding="utf-8")
+    (job,) = find_jobs([str(folder)])
+    assert isinstance(job, Job)
+    assert job.eaf is not None
+    (named,) = find_jobs([str(folder / "ca\u00f1a.wav")])
+    assert isinstance(named, Job)
+    assert named.recording.name == "can\u0303a.wav"
+
+
+def test_what_a_language_model_or_channels_have_no_use_for_is_refused(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert transcribe(model, talk, "--lm", "none", "--lm-weight", "3") == 1
+    assert "--lm-weight has no use beside --lm none" in one_line(capsys.readouterr().err)
+    (tmp_path / "own.tsv").write_text("0.5\t2.0\n")
+    assert transcribe(model, talk, "--segments", tmp_path / "own.tsv", "--channel", "split") == 1
+    assert "--channel split has no use beside --segments" in one_line(capsys.readouterr().err)

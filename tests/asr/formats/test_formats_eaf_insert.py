@@ -11,9 +11,9 @@ from format_cases import plain_transcript, transcripts
 from hypothesis import given, settings, strategies
 from lxml import etree
 
-from asr.formats.eaf import add_tiers, read_eaf
+from asr.formats.eaf import add_tiers, read_eaf, transcript_from_eaf
 from asr.formats.eaf.insert import with_tiers
-from asr.transcript import Transcript
+from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
 
 OLD = """<?xml version="1.0" encoding="UTF-8"?>
@@ -254,3 +254,21 @@ def test_a_broken_file_is_refused_and_nothing_written(
     with pytest.raises(InputError, match=message):
         add_tiers(path, plain_transcript(), tmp_path / "b.eaf")
     assert [each.name for each in tmp_path.iterdir()] == ["a.eaf"]
+
+
+def test_tiers_are_added_at_the_times_of_the_document(tmp_path: Path) -> None:
+    """Its time 0 lies 1.5 s into the recording, so what was said before has no place in it."""
+    old = OLD.replace('MIME_TYPE="video/mp4"', 'MIME_TYPE="video/mp4" TIME_ORIGIN="1500"')
+    (tmp_path / "old.eaf").write_text(old, encoding="utf-8")
+    spans = ((0.0, 1.0), (1.0, 2.0), (2.5, 4.0))
+    made = Transcript(
+        recording="a b",
+        audio=Path("a b.mp4"),
+        duration=5.0,
+        segments=tuple(TranscriptSegment(start=start, end=end, text="ma") for start, end in spans),
+    )
+    path = add_tiers(tmp_path / "old.eaf", made, tmp_path / "new.eaf")
+    found = read_eaf(path).tier("loquela-utterance").annotations
+    assert [(each.start, each.end) for each in found] == [(0.0, 0.5), (1.0, 2.5)]
+    again = transcript_from_eaf(path).segments
+    assert [(each.start, each.end) for each in again] == [(1.5, 2.0), (2.5, 4.0)]

@@ -40,6 +40,7 @@ def make_eaf() -> MakeEaf:
         children: Sequence[tuple[str, str, Sequence[tuple[int, str]]]] = (),
         *,
         media: str = "elsewhere.mp4",
+        origin_ms: int = 0,
     ) -> Path:
         slots: list[str] = []
         body: list[str] = []
@@ -79,7 +80,7 @@ def make_eaf() -> MakeEaf:
             '<?xml version="1.0" encoding="UTF-8"?><ANNOTATION_DOCUMENT AUTHOR="" DATE="" '
             'FORMAT="3.0" VERSION="3.0"><HEADER TIME_UNITS="milliseconds">'
             f'<MEDIA_DESCRIPTOR MEDIA_URL="file:///home/someone/{media}" MIME_TYPE="video/mp4" '
-            f'RELATIVE_MEDIA_URL="./{media}"/></HEADER>'
+            f'RELATIVE_MEDIA_URL="./{media}" TIME_ORIGIN="{origin_ms}"/></HEADER>'
             f"<TIME_ORDER>{''.join(slots)}</TIME_ORDER>{''.join(body)}"
             '<LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="main" TIME_ALIGNABLE="true"/>'
             '<LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="below" TIME_ALIGNABLE="false" '

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +29,7 @@ def _utterances(sizes: dict[str, float], *, per_speaker: int = 1) -> list[Uttera
 def test_every_form_of_the_design_is_there() -> None:
     assert set(IMPORTERS) == {
         "manifest", "kaldi", "fairseq", "mustc", "covost", "commonvoice", "elan", "textgrid", "table", "folder",
+        "transcript",
     }  # fmt: skip
 
 
@@ -124,3 +127,66 @@ def test_too_few_groups_or_no_speakers_are_told() -> None:
     nobody = [Utterance(id="a", audio=Path("a"), duration_s=1)]
     with pytest.raises(InputError, match="no speaker"):
         assign_splits(nobody, {"train": 1}, by="speaker")
+
+
+def test_a_row_shorter_than_its_file_is_not_stretched(tmp_path: Path, make_audio: Make) -> None:
+    rows = [
+        Utterance(id=name, audio=make_audio(tmp_path / f"{name}.wav", 3.0), duration_s=seconds)
+        for name, seconds in (("part", 1.3), ("whole", 2.95))
+    ]
+    write_manifest(rows, tmp_path / "manifest.tsv")
+    assert [each.duration_s for each in import_corpus(tmp_path).utterances] == [1.3, 3.0]
+
+
+def test_the_manifest_that_an_import_wrote_is_not_its_source(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
+    make_audio(tmp_path / "a.wav", 2.0)
+    make_eaf(tmp_path / "a.eaf", [("one", "", [(0, 900, "uno")]), ("two", "", [(0, 900, "dos")])])
+    out = tmp_path / "manifest.tsv"
+    write_manifest(import_corpus(tmp_path, config=ImportConfig(tiers=("one",))).utterances, out)
+    assert detect_form(tmp_path) == "manifest"
+    assert detect_form(tmp_path, ImportConfig(out=out)) == "elan"
+    assert detect_form(tmp_path, ImportConfig(tiers=("two",))) == "elan"
+    (again,) = import_corpus(tmp_path, config=ImportConfig(tiers=("two",), out=out)).utterances
+    assert again.text == "dos"
+    for source in (tmp_path, out):
+        with pytest.raises(InputError, match="is what is to be imported"):
+            import_corpus(source, "manifest", ImportConfig(out=out))
+
+
+def test_a_table_is_found_beside_the_manifest_that_was_made_of_it(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "a.wav")
+    (tmp_path / "table.csv").write_text("audio,text\na.wav,hola\n")
+    out = tmp_path / "manifest.tsv"
+    write_manifest(import_corpus(tmp_path).utterances, out)
+    assert detect_form(tmp_path, ImportConfig(out=out)) == "table"
+    assert [each.text for each in import_corpus(tmp_path, config=ImportConfig(out=out)).utterances] == [
+        "hola"
+    ]
+
+
+def test_what_a_form_does_not_read_is_refused(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "a.wav")
+    (tmp_path / "a.txt").write_text("hola")
+    with pytest.raises(InputError, match=r"no form we know .*that reads --tier"):
+        import_corpus(tmp_path, config=ImportConfig(tiers=("x",)))
+    with pytest.raises(InputError, match=r"--columns has no use for the form folder; it is for mustc, table"):
+        import_corpus(tmp_path, "folder", ImportConfig(columns={"text": "x"}))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep such names out")
+def test_a_name_that_a_manifest_cannot_hold_is_left_out_alone(tmp_path: Path, make_audio: Make) -> None:
+    names = ("good", "tab\there", "line\nbreak", os.fsdecode(b"ni\xf1o"))
+    for name in names:
+        make_audio(tmp_path / "sound.wav").rename(tmp_path / f"{name}.wav")
+        (tmp_path / f"{name}.txt").write_text("hola")
+    imported = import_corpus(tmp_path)
+    assert [each.id for each in imported.utterances] == ["good"]
+    assert len(imported.problems) == 3
+    assert all("Rename it." in problem for problem in imported.problems)
+    write_manifest(imported.utterances, tmp_path / "manifest.tsv")
+    bad = Utterance(id="a", audio=tmp_path / f"{names[-1]}.wav", duration_s=1)
+    with pytest.raises(InputError, match="is no UTF-8"):
+        write_manifest([bad], tmp_path / "manifest.tsv")
+    assert len(read_manifest(tmp_path / "manifest.tsv")) == 1

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from asr.formats.annotations import read_annotations
 from asr.importers import ImportConfig, import_corpus
+from asr.segment import OwnSegments
+from asr.segment.own import OwnSegment
 from lm.errors import InputError
 
 Make = Callable[..., Path]
@@ -88,3 +91,57 @@ def test_an_annotation_past_the_end_is_cut_or_left_out(
     imported = import_corpus(tmp_path)
     assert [(each.text, each.duration_s) for each in imported.utterances] == [("cut", 1.0)]
     assert "ends at 3.000 s but the audio at 2.000 s" in imported.problems[0]
+
+
+def test_an_offset_of_the_media_moves_the_times(tmp_path: Path, make_audio: Make, make_eaf: Make) -> None:
+    make_audio(tmp_path / "talk.wav", 6.0)
+    eaf = make_eaf(
+        tmp_path / "talk.eaf", [("main", "", [(500, 1500, "uno")])], media="talk.wav", origin_ms=2000
+    )
+    (only,) = import_corpus(eaf).utterances
+    assert (only.id, only.offset_s, only.duration_s) == ("talk_0000002500-0000003500", 2.5, 1.0)
+    ((annotation,),) = read_annotations(eaf).values()
+    assert (annotation.start, annotation.end) == (2.5, 3.5)
+    assert OwnSegments.read(eaf).of("talk.wav") == [OwnSegment(2.5, 3.5)]
+    eaf.write_text(eaf.read_text().replace('TIME_ORIGIN="2000"', 'TIME_ORIGIN="2 s"'))
+    with pytest.raises(InputError, match="TIME_ORIGIN is '2 s'"):
+        import_corpus(eaf)
+
+
+def test_of_several_media_the_offset_is_that_of_the_recording(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
+    make_audio(tmp_path / "b.wav", 6.0)
+    eaf = make_eaf(tmp_path / "talk.eaf", [("main", "", [(500, 1500, "uno")])], media="a.mp4", origin_ms=9000)
+    other = (
+        '<MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/b.wav" MIME_TYPE="audio/x-wav" TIME_ORIGIN="1000"/></HEADER>'
+    )
+    eaf.write_text(eaf.read_text().replace("</HEADER>", other))
+    (only,) = import_corpus(eaf).utterances
+    assert (only.audio.name, only.offset_s) == ("b.wav", 1.5)
+
+
+def test_files_without_the_tier_are_told_and_those_without_a_translation_stay(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
+    for name, tiers in {"a": ("text", "es"), "b": ("transcription", "es"), "c": ("text",)}.items():
+        make_audio(tmp_path / f"{name}.wav", 4.0)
+        make_eaf(tmp_path / f"{name}.eaf", [(tier, "", UTTERANCES) for tier in tiers])
+    config = ImportConfig(tiers=("text",), translation_tiers=("es",))
+    imported = import_corpus(tmp_path, config=config)
+    assert {each.audio.name for each in imported.utterances} == {"a.wav", "c.wav"}
+    (problem,) = imported.problems
+    assert "b.eaf has no tier 'text' (it has 'transcription', 'es')" in problem
+    (note,) = imported.notes
+    assert "c.eaf has no tier 'es' (it has 'text')" in note
+
+
+def test_a_recording_is_found_whether_its_letters_are_composed_or_not(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
+    composed, apart = "ca\u00f1a", "can\u0303a"
+    make_audio(tmp_path / f"{apart}.wav", 4.0)
+    eaf = make_eaf(tmp_path / "x.eaf", [("main", "", UTTERANCES)], media=f"{composed}.wav")
+    assert len(import_corpus(eaf).utterances) == 2
+    eaf = make_eaf(tmp_path / f"{composed}.eaf", [("main", "", UTTERANCES)], media="gone.mp4")
+    assert len(import_corpus(eaf).utterances) == 2

@@ -58,3 +58,21 @@ def test_a_textgrid_without_recording_is_reported(tmp_path: Path) -> None:
     imported = import_corpus(tmp_path)
     assert imported.utterances == []
     assert "--audio" in imported.problems[0]
+
+
+def test_a_textgrid_without_the_tier_is_told(tmp_path: Path, make_audio: Make) -> None:
+    for name, tier in (("a", "text"), ("b", "transcription")):
+        make_audio(tmp_path / f"{name}.wav", 4.0)
+        _write(tmp_path / f"{name}.TextGrid", {tier: [(0, 4, "hola")]})
+    imported = import_corpus(tmp_path, config=ImportConfig(tiers=("text",)))
+    assert [each.audio.name for each in imported.utterances] == ["a.wav"]
+    (problem,) = imported.problems
+    assert "b.TextGrid has no tier 'text' (it has 'transcription')" in problem
+
+
+def test_a_recording_is_found_whether_its_letters_are_composed_or_not(
+    tmp_path: Path, make_audio: Make
+) -> None:
+    make_audio(tmp_path / "can\u0303a.wav", 4.0)
+    _write(tmp_path / "ca\u00f1a.TextGrid", {"text": [(0, 4, "hola")]})
+    assert len(import_corpus(tmp_path).utterances) == 1

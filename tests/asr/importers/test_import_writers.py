@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,21 @@ def test_csv_is_quoted_for_spreadsheets(tmp_path: Path, make_audio: Make) -> Non
     assert (row["text"], row["notes"]) == ('he said, "no"', "n")
     (back,) = import_corpus(tmp_path / "out.csv").utterances
     assert (back.id, back.text) == ("a", 'he said, "no"')
+
+
+@pytest.mark.parametrize(("form", "name"), [("kaldi", "out"), ("fairseq", "out"), ("csv", "out.csv")])
+def test_an_export_is_replaced_only_when_it_may_be(
+    tmp_path: Path, make_audio: Make, form: str, name: str
+) -> None:
+    each = Utterance(id="a", audio=make_audio(tmp_path / "a.wav"), duration_s=1.0, text="hola", split="dev")
+    export_corpus([each], form, tmp_path / name)
+    with pytest.raises(InputError, match="exists and is kept"):
+        export_corpus([each], form, tmp_path / name)
+    (first, *_) = export_corpus([replace(each, text="sí")], form, tmp_path / name, overwrite=True)
+    if form != "kaldi":
+        with pytest.raises(InputError, match="one of the inputs"):
+            export_corpus([each], form, tmp_path / name, overwrite=True, inputs=[first])
+        first.write_text("a\tb\n")
+        with pytest.raises(InputError, match="of another kind"):
+            export_corpus([each], form, tmp_path / name, overwrite=True)
+        assert first.read_text() == "a\tb\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings, strategies
 
+from asr.formats import write_transcript
 from asr.segment import OwnSegments, Segment
 from asr.segment.files import FORMATS, write_segments
 from asr.segment.own import OwnSegment
@@ -141,7 +143,7 @@ MISTAKES = {
     "c.tsv": ("1.0\tnan\n", "line 1: a segment from '1.0' to 'nan' s"),
     "d.tsv": ("start\tend\n2.0\t2.0\n", "line 2: a segment"),
     "e.tsv": ("0.0\t1.0\n-0.5\t1.0\n", "line 2: a segment"),
-    "f.tsv": ("start\tend\ttext\n0\t1500\tso\n", "in milliseconds"),
+    "f.tsv": ("start\tend\ttext\n0\t0\tso\n", "segment 1: a segment from"),
     "g.tsv": ("0,5\t1,5\n", "line 1: a segment from '0,5' to '1,5' s"),
     "h.tsv": ("1.0\t1.00001\n", "line 1: a segment"),
     "a.rttm": ("SPEAKER a 1 3.0\n", "line 1: .*SPEAKER file channel start duration"),
@@ -255,3 +257,18 @@ def test_a_long_recording_is_not_held(whole: bool) -> None:
         return highest
 
     assert peak(6) < 1.2 * peak(2)
+
+
+@pytest.mark.parametrize("form", ["srt", "vtt", "json", "stm", "tsv"])
+def test_the_segments_of_a_transcript_are_read(tmp_path: Path, form: str) -> None:
+    """Whisper's table is in milliseconds, ours of segments in seconds."""
+    made = transcript(spans=((0.5, 2.0), (2.0, 3.25)))
+    texts = tuple(replace(each, text="so") for each in made.segments)
+    path = write_transcript(replace(made, segments=texts), tmp_path / f"talk.{form}")
+    found = OwnSegments.read(path).of("talk.wav")
+    assert [(each.start, each.end) for each in found] == [(0.5, 2.0), (2.0, 3.25)]
+
+
+def test_a_recording_is_the_same_whether_its_letters_are_composed_or_not(tmp_path: Path) -> None:
+    path = write_segments(transcript("ca\u00f1a.wav"), tmp_path / "x.yaml")
+    assert len(OwnSegments.read(path).of("can\u0303a.wav")) == 3

@@ -1,0 +1,52 @@
+"""Subtitles and transcripts of our own formats beside their recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from asr.formats import write_transcript
+from asr.importers import ImportConfig, detect_form, import_corpus
+from asr.transcript import Transcript, TranscriptSegment
+
+Make = Callable[..., Path]
+
+TALK = Transcript(
+    recording="talk",
+    audio=Path("talk.wav"),
+    duration=4.0,
+    segments=(
+        TranscriptSegment(start=0.5, end=1.5, text="uno", translation="one"),
+        TranscriptSegment(start=2.0, end=3.0, text="dos"),
+    ),
+)
+
+
+@pytest.mark.parametrize("ending", ["srt", "vtt", "json", "tsv", "stm"])
+def test_segments_of_every_format_are_utterances(tmp_path: Path, make_audio: Make, ending: str) -> None:
+    make_audio(tmp_path / "talk.wav", 4.0)
+    path = write_transcript(TALK, tmp_path / f"talk.{ending}")
+    for source in (tmp_path, path):
+        assert detect_form(source) == "transcript"
+        first, second = import_corpus(source).utterances
+        assert (first.offset_s, first.duration_s, second.text) == (0.5, 1.0, "dos")
+        assert first.id == "talk_0000000500-0000001500"
+        assert first.text.startswith("uno")
+
+
+def test_of_several_the_fullest_counts_and_another_form_wins(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "sound" / "talk.wav", 4.0)
+    texts = tmp_path / "texts"
+    for ending in ("srt", "json"):
+        write_transcript(TALK, texts / f"talk.{ending}")
+    (texts / "settings.json").write_text("{}")
+    config = ImportConfig(audio=tmp_path / "sound")
+    imported = import_corpus(texts, "transcript", config)
+    assert [each.translation for each in imported.utterances] == ["one", ""]
+    assert imported.problems == []
+    make_audio(texts / "talk.wav", 4.0)
+    assert detect_form(texts) == "transcript"
+    (texts / "talk.txt").write_text("uno")
+    assert detect_form(texts) == "folder"
