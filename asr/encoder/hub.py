@@ -30,13 +30,15 @@ class ModelFiles:
         Args:
             source: a folder, or a hub name such as ``facebook/wav2vec2-base``.
         Raises:
-            InputError: ``source`` is written as a path and no such folder exists.
+            InputError: ``source`` is written as a path, is a file or begins with a folder that is here, and no such
+                folder exists: the hub would be asked for a minute in vain.
         """
         self.source = str(source)
         folder = Path(source).expanduser()
         self.folder = folder if folder.is_dir() else None
         written_as_path = isinstance(source, Path) or self.source.startswith((".", "/", "~"))
-        if self.folder is None and (written_as_path or self.source.count("/") > 1 or not self.source):
+        here = folder.exists() or (folder.parent != Path() and folder.parent.is_dir())
+        if self.folder is None and (written_as_path or here or self.source.count("/") > 1 or not self.source):
             raise InputError(f"model {self.source!r}: no such folder. {REMEDY}.")
         self._reason = "it has no such file"
         self._weights: dict[str, Tensor] | None = None

@@ -203,6 +203,21 @@ def test_options_change_the_configuration_of_a_published_encoder(tmp_path: Path)
         load_pretrained(tmp_path, options={"layer_drop": 0.0})
 
 
+def test_a_mistyped_name_beside_what_is_here_is_not_looked_for_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: Any, **__: Any) -> None:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("asr.encoder.hub.hf_hub_download", asked)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp/talk.wav").touch()
+    for name in ("exp/ctcc", "exp/talk.wav"):
+        with pytest.raises(InputError, match=f"model '{name}': no such folder"):
+            load_published(name)
+
+
 def test_what_is_missing_or_wrong_is_named_in_one_line(tmp_path: Path) -> None:
     def refused(message: str, source: Any = tmp_path, **options: Any) -> None:
         with pytest.raises(InputError, match=message) as caught:
