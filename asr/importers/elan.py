@@ -18,7 +18,7 @@ from asr.importers.base import (
     span_name,
     stem_below,
 )
-from asr.importers.tiers import best_overlap, choose_tiers, lacking
+from asr.importers.tiers import best_overlap, choose_tiers, missing_tiers
 from asr.manifest import COLUMNS
 from lm.errors import InputError
 
@@ -51,11 +51,12 @@ def read(source: Path, config: ImportConfig) -> Reading:
     notes: list[str] = []
     for path, document in documents.items():
         names = [tier.id for tier in document.tiers]
-        if problem := lacking(names, config.tiers or chosen, path):
+        problem, note = missing_tiers(names, chosen, config, path)
+        if problem:
             problems.append(problem)
             continue
-        if config.translation_tiers and (note := lacking(names, config.translation_tiers, path)):
-            notes.append(f"{note} Its utterances have no translation.")
+        if note:
+            notes.append(note)
         audio = _audio_of(document, path, config)
         if audio is None:
             named = ", ".join(each.relative_url or each.url for each in document.media) or "none"

@@ -18,7 +18,7 @@ from asr.importers.base import (
     span_name,
     stem_below,
 )
-from asr.importers.tiers import best_overlap, choose_tiers, lacking
+from asr.importers.tiers import best_overlap, choose_tiers, missing_tiers
 from lm.errors import InputError
 
 
@@ -46,11 +46,12 @@ def read(source: Path, config: ImportConfig) -> Reading:
     notes: list[str] = []
     for path, document in documents.items():
         names = [tier.name for tier in document.tiers if not tier.is_point_tier]
-        if problem := lacking(names, config.tiers or chosen, path):
+        problem, note = missing_tiers(names, chosen, config, path)
+        if problem:
             problems.append(problem)
             continue
-        if config.translation_tiers and (note := lacking(names, config.translation_tiers, path)):
-            notes.append(f"{note} Its utterances have no translation.")
+        if note:
+            notes.append(note)
         audio = find_beside(path, source, config)
         if audio is None:
             problems.append(f"{path}: no recording {path.stem}.* beside it. Say where with --audio FOLDER.")

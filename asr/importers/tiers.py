@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from asr.importers.base import matches
+from asr.importers.base import ImportConfig, matches
 from asr.names import shown
 from lm.errors import InputError
 
@@ -57,17 +57,20 @@ def choose_tiers(
     return filled
 
 
-def lacking(names: Sequence[str], wanted: Sequence[str], where: Path) -> str:
-    """What to say of a file of whose tiers none is wanted; "" of the others.
+def missing_tiers(
+    names: Sequence[str], chosen: Sequence[str], config: ImportConfig, where: Path
+) -> tuple[str, str]:
+    """Why a file is left out, and what its utterances lack; "" where its tiers are those that are wanted.
 
     Args:
         names: its tiers.
-        wanted: names and shell patterns.
+        chosen: what `choose_tiers` took, where the user names none.
     """
-    if any(matches(name, wanted) for name in names):
-        return ""
-    has = ", ".join(map(repr, names)) or "none"
-    return f"{shown(where)} has no tier {' or '.join(map(repr, wanted))} (it has {has}). Name that one, too."
+    note = _lacking(names, config.translation_tiers, where) if config.translation_tiers else ""
+    return (
+        _lacking(names, config.tiers or chosen, where),
+        note and f"{note} Its utterances have no translation.",
+    )
 
 
 def best_overlap(span: Timed, others: Sequence[T]) -> T | None:
@@ -78,3 +81,16 @@ def best_overlap(span: Timed, others: Sequence[T]) -> T | None:
         if shared > best_shared and shared >= 0.5 * min(span.end - span.start, other.end - other.start):
             best, best_shared = other, shared
     return best
+
+
+def _lacking(names: Sequence[str], wanted: Sequence[str], where: Path) -> str:
+    """What to say of a file of whose tiers none is wanted; "" of the others.
+
+    Args:
+        names: its tiers.
+        wanted: names and shell patterns.
+    """
+    if any(matches(name, wanted) for name in names):
+        return ""
+    has = ", ".join(map(repr, names)) or "none"
+    return f"{shown(where)} has no tier {' or '.join(map(repr, wanted))} (it has {has}). Name that one, too."

@@ -48,6 +48,13 @@ def launch(
     )
 
 
+def finished(process: subprocess.Popen[str]) -> str:
+    """What processes printed that came to a good end."""
+    output: str = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output[-2000:]
+    return output
+
+
 def assert_reached(exp: Path, weights: dict[str, torch.Tensor]) -> None:
     """Gradients are summed in another order, and Adam's first steps enlarge what rounding leaves."""
     found = last_weights(exp)
@@ -70,9 +77,7 @@ def one_process(tmp_path_factory: pytest.TempPathFactory, tone_corpus: Path) -> 
 def test_two_processes_reach_the_weights_of_one(
     tmp_path: Path, tone_corpus: Path, one_process: dict[str, torch.Tensor]
 ) -> None:
-    process = launch(tmp_path, tone_corpus)
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output[-2000:]
+    finished(launch(tmp_path, tone_corpus))
     assert_reached(tmp_path / "exp", one_process)
 
 
@@ -87,9 +92,7 @@ def test_two_processes_follow_skill_it_as_one_does(tmp_path: Path, tone_corpus: 
         folder.mkdir()
     settings = ("ctc.mix.levels=[language]", "ctc.mix.skill_eta=2.0", "trainer.evaluate_every=2")
     finetune(configure(alone, tmp_path / "manifest.tsv", *SETTINGS, *settings, "trainer.accumulate=2"))
-    process = launch(shared, tmp_path / "manifest.tsv", *settings)
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output[-2000:]
+    finished(launch(shared, tmp_path / "manifest.tsv", *settings))
     assert_reached(shared / "exp", last_weights(alone / "exp"))
     drawn = [(folder / "exp" / "drawn.tsv").read_text() for folder in (alone, shared)]
     assert drawn[0] == drawn[1]
@@ -97,9 +100,7 @@ def test_two_processes_follow_skill_it_as_one_does(tmp_path: Path, tone_corpus: 
 
 def test_two_processes_pre_train_with_ctc_alone_as_one_does(tmp_path: Path, tone_corpus: Path) -> None:
     settings = (*SETTINGS, "siamese.weight=0", "siamese.text={width: 32, layers: 1, heads: 2, inner: 32}")
-    process = launch(tmp_path, tone_corpus, *settings, recipe="pretrain_siamese")
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output[-2000:]
+    finished(launch(tmp_path, tone_corpus, *settings, recipe="pretrain_siamese"))
     alone = [f"manifest={tone_corpus}", f"exp={tmp_path / 'one'}", *settings, "trainer.accumulate=2"]
     pretrain(load_config(PretrainConfig, tmp_path / "conf.yaml", alone))
     assert_reached(tmp_path / "exp", last_weights(tmp_path / "one"))
@@ -118,9 +119,7 @@ def test_a_killed_process_stops_the_rest_and_all_go_on(
     if workers:  # it may have ended by itself
         os.kill(int(workers[-1]), signal.SIGKILL)
     process.communicate(timeout=120)
-    again = launch(tmp_path, tone_corpus)
-    output = again.communicate(timeout=120)[0]
-    assert again.returncode == 0, output[-2000:]
+    finished(launch(tmp_path, tone_corpus))
     assert_reached(tmp_path / "exp", one_process)
 
 
@@ -134,9 +133,7 @@ def test_a_model_divided_between_processes_reaches_the_weights_of_one(
     finetune(configure(alone, tone_corpus, *SETTINGS, *settings, "trainer.accumulate=4"))
     one = last_weights(alone / "exp")
     settings += ("trainer.shard=true", "trainer.accumulate=2")
-    process = launch(shared, tone_corpus, *settings)
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output[-2000:]
+    finished(launch(shared, tone_corpus, *settings))
     assert_reached(shared / "exp", one)
     assert load_model(shared / "exp" / "model").state_dict().keys() == one.keys()
     # And from the middle: what is whole in the checkpoint is divided again.
@@ -159,9 +156,7 @@ def test_running_statistics_are_those_of_one_process(tmp_path: Path, tone_corpus
         f"encoder={{kind: wav2vec2-conformer, config: {{{sizes}}}}}", "trainer.updates=4", "trainer.lr=1e-5",
     )  # fmt: skip
     finetune(configure(alone, tone_corpus, *SETTINGS, *settings, "trainer.accumulate=2"))
-    process = launch(shared, tone_corpus, *settings)
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output[-2000:]
+    output = finished(launch(shared, tone_corpus, *settings))
     assert "2 processes; an update takes 2 batches, 1 of each" in output
     weights = last_weights(alone / "exp")
     assert any(name.endswith("running_var") for name in weights)
@@ -181,9 +176,7 @@ def test_an_encoder_of_transformers_is_divided_beside_an_objective(tmp_path: Pat
         "joint.objective.num_codes=16", "trainer.updates=2", "trainer.evaluate_every=2",
     )  # fmt: skip
     best = finetune(configure(alone, tone_corpus, *SETTINGS, *settings, "trainer.accumulate=2"))
-    process = launch(shared, tone_corpus, *settings, "trainer.shard=true")
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output[-2000:]
+    finished(launch(shared, tone_corpus, *settings, "trainer.shard=true"))
     assert_reached(shared / "exp", last_weights(alone / "exp"))
     row = json.loads((shared / "exp" / "history.jsonl").read_text().splitlines()[-1])
     assert row["objective"] == pytest.approx(best["objective"], rel=1e-3)
