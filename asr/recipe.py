@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import torch
 from torch import nn
 
 from asr.card import model_folder, own_folder, read_card
@@ -94,6 +95,9 @@ class RecogniserConfig:
     lora: LoraSettings = field(default_factory=LoraSettings)
     """Low-rank adapters instead of the whole encoder, for large ones on small GPUs."""
     head_dropout: float = 0.1
+    head_from: str = ""
+    """Folder of a recogniser, usually the one that ``encoder.source`` names, whose output layer to begin with for the
+    labels that both have, the blank among them; those that are new begin at random, as all do where this is empty."""
     emissions_per_frame: int = 1
     """Times that the output layer emits for each frame of the encoder; 2 where 25 frames a second are too few
     for fast speech."""
@@ -176,6 +180,11 @@ def build_recogniser(
             their languages, or emits another number of times for each frame than the configuration says.
     """
     texts = [[utterance.text for utterance in rows] for rows in (train, dev)]
+    if config.recogniser and config.head_from:
+        raise InputError(
+            f"head_from is {config.head_from} and recogniser {config.recogniser}, which brings its own output layer. "
+            f"Leave one out; a recogniser of other labels begins with {_with_new_labels(config.head_from)}."
+        )
     if config.recogniser:
         _compare(config, with_own(config))
         model = load_model(model_folder(config.recogniser)).train()
@@ -187,8 +196,8 @@ def build_recogniser(
         if shares[0] > UNWRITABLE:
             raise InputError(
                 f"recogniser {config.recogniser} has no label for {shares[0]:.1%} of the training texts' characters, "
-                "listed above. Write them otherwise in the manifest, or keep its encoder alone: "
-                f"encoder={{kind: saved, source: {config.recogniser}}} in place of recogniser."
+                "listed above. Write them otherwise in the manifest, or let it learn new labels: "
+                f"{_with_new_labels(config.recogniser)} in place of recogniser."
             )
         return _prepared(model, config)
     languages = (row.language for row in train)
@@ -247,10 +256,14 @@ def _check_languages(config: RecogniserConfig, tokenizer: Tokenizer, train: Sequ
     if new := sorted({row.language for row in train} - {"", *tokenizer.languages}):
         raise InputError(
             f"recogniser {config.recogniser} has no label for the language {', '.join(new)}; it has "
-            f"{', '.join(tokenizer.languages) or 'none at all'}. Train on its languages, or keep its encoder alone: "
-            f"encoder={{kind: saved, source: {config.recogniser}}} and tokenizer.language_labels=true in place of "
-            "recogniser."
+            f"{', '.join(tokenizer.languages) or 'none at all'}. Train on its languages, or let it learn new labels: "
+            f"{_with_new_labels(config.recogniser)} tokenizer.language_labels=true in place of recogniser."
         )
+
+
+def _with_new_labels(source: str) -> str:
+    """Settings that keep of a recogniser the encoder and what it knows of the labels that it shares."""
+    return f"encoder={{kind: saved, source: {source}}} head_from={source}"
 
 
 def make_recogniser(config: RecogniserConfig, tokenizer: Tokenizer) -> CTCModel:
@@ -261,7 +274,50 @@ def make_recogniser(config: RecogniserConfig, tokenizer: Tokenizer) -> CTCModel:
         dropout=config.head_dropout,
         per_frame=config.emissions_per_frame,
     )
+    if config.head_from:
+        copy_known_labels(model, config.head_from)
     return _prepared(model, config)
+
+
+def copy_known_labels(model: CTCModel, source: str | Path) -> None:
+    """Begin with what another recogniser knows of the labels that both have; said on stderr.
+
+    Raises:
+        InputError: its output layer reads another width, emits another number of times for each frame, or writes
+            none of the letters.
+    """
+    other = load_model(model_folder(source))
+    sizes = [(each.head.in_features, each.per_frame) for each in (other, model)]
+    if sizes[0] != sizes[1]:
+        raise InputError(
+            f"head_from {source}: its output layer reads width {sizes[0][0]} and emits {sizes[0][1]} times for each "
+            f"frame; this model has {sizes[1][0]} and {sizes[1][1]}. Take its encoder, too "
+            f"(encoder={{kind: saved, source: {source}}}), and its emissions_per_frame."
+        )
+    own, theirs = _places(model.tokenizer), _places(other.tokenizer)
+    both = [label for label in own if label in theirs]
+    if not any(text.strip() for kind, text in both if kind == "writes"):
+        raise InputError(
+            f"head_from {source}: it writes none of this model's letters. Leave it out, or write both languages in one "
+            "script (policy.romanise)."
+        )
+    to, of = [own[label] for label in both], [theirs[label] for label in both]
+    with torch.no_grad():
+        for new, known in ((model.head.weight, other.head.weight), (model.head.bias, other.head.bias)):
+            # (K C, ...) -> (K, C, ...), of which rows are labels.
+            rows, known_rows = (each.view(model.per_frame, -1, *each.shape[1:]) for each in (new, known))
+            rows[:, to] = known_rows[:, of]
+    print(
+        f"output layer: {len(to)} of {len(model.tokenizer)} labels begin as {source} knows them",
+        file=sys.stderr,
+    )
+
+
+def _places(tokenizer: Tokenizer) -> dict[tuple[str, str], int]:
+    """Where each label stands: the blank, those that write something, by that, and those of languages."""
+    written = {("writes", surface): place for place, surface in enumerate(tokenizer.surfaces) if surface}
+    opening = {("opens", language): place for language, place in tokenizer.languages.items()}
+    return {("blank", ""): tokenizer.blank, **written, **opening}
 
 
 def _prepared(model: CTCModel, config: RecogniserConfig) -> CTCModel:

@@ -46,27 +46,38 @@ class DistilConfig:
     teacher: str = ""
     """Its folder; empty learns from the references alone."""
     level: Literal["word", "sequence", "both"] = "word"
-    """`word`: at each place of the references, its shares of labels count by ``st.distil_weight`` (sec. 3.1).
+    """`word`: at each place of the references, its shares of labels count by ``weight`` (sec. 3.1).
     `sequence`: its own translations of the training transcripts stand in for the references (sec. 3.2). `both`:
     they do, and its shares are those at their places. Dev is scored against the true references always."""
+    weight: float = 0.5
+    """Share of the decoder's loss that is learned from the teacher's shares, where it teaches words."""
     top_k: int = 8
     """Labels of the teacher that are kept for each place."""
     temperature: float = 1.0
     """Divides the logits of these before they become shares; above 1 the shares are more even."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1:
+            raise InputError(f"distil.weight is {self.weight}. Give a share, from 0 to 1.")
         if self.top_k < 1 or not 0 < self.temperature < math.inf:
             raise InputError(
                 f"distil.top_k is {self.top_k} and distil.temperature {self.temperature}. "
                 "Give a number from 1, and one above 0."
             )
+        # What is given for nothing was meant for something.
+        idle: tuple[str, ...] = ()
+        why = ""
         if not self.teacher:
-            for item in fields(self):
-                if (given := getattr(self, item.name)) != item.default:
-                    raise InputError(
-                        f"distil.{item.name} is {given}, and there is no distil.teacher that it would be for. Give "
-                        "one, or leave it out."
-                    )
+            idle, why = tuple(item.name for item in fields(self)), "there is no distil.teacher"
+        elif self.level == "sequence":
+            idle, why = (
+                ("weight", "top_k", "temperature"),
+                "distil.level=sequence asks for no shares of labels",
+            )
+        usual = {item.name: item.default for item in fields(self)}
+        for name in idle:
+            if (given := getattr(self, name)) != usual[name]:
+                raise InputError(f"distil.{name} is {given}, and {why} that it would be for. Leave it out.")
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,8 @@ class Teaching:
 
     name: str
     """Of the teacher, with a digest of what it was asked."""
+    weight: float = 0.0
+    """Of what follows, beside the references."""
     between: Sequence[int] = ()
     """Labels between the translations of utterances that are laid end to end."""
     labels: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
@@ -168,7 +181,7 @@ def teach(
     labels, shares = (
         {name: tables[f"{kind}.{key}"] for name, key in keys.items()} for kind in ("labels", "shares")
     )
-    return rows, Teaching(_named(config, keys), tokenizer.between, labels, shares)
+    return rows, Teaching(_named(config, keys), config.weight, tokenizer.between, labels, shares)
 
 
 def _translations(model: TextTranslator, sources: Mapping[str, list[int]], path: Path) -> dict[str, str]:

@@ -246,20 +246,17 @@ def load_siamese(source: str | Path, text_from: str = "") -> SiameseModel:
             "random. Give --text-from."
         )
     model = SiameseModel(recogniser, replace(stored, text_from=text_from))
-    beside = folder / SIAMESE
-    if not text_from and not beside.is_file():
+    if not text_from and not (folder / SIAMESE).is_file():
         raise InputError(
             f"model {folder} is a copy without the text encoder that it was pre-trained beside ({SIAMESE}). Give the "
             "experiment folder, or --text-from."
         )
-    kept = load_file(beside) if beside.is_file() else {}
+    kept = _beside(folder)
     if text_from:
         kept = {name: value for name, value in kept.items() if name.startswith("bridge.")}
     own = model.state_dict()
     if isinstance(model.bridge, nn.Linear) and (
-        not stored.weight
-        or "bridge.weight" not in kept
-        or kept["bridge.weight"].shape != own["bridge.weight"].shape
+        "bridge.weight" not in kept or kept["bridge.weight"].shape != own["bridge.weight"].shape
     ):
         raise InputError(
             f"model {folder}: its states have width {recogniser.encoder.width}, those of the text encoder "
@@ -272,11 +269,20 @@ def load_siamese(source: str | Path, text_from: str = "") -> SiameseModel:
 
 def trained_bridge(source: str | Path) -> nn.Linear | None:
     """What carries a recogniser's states to those of the text encoder it was pre-trained beside, if there is one."""
-    beside = model_folder(source) / SIAMESE
-    kept = load_file(beside) if beside.is_file() else {}
+    kept = _beside(model_folder(source))
     if "bridge.weight" not in kept:
         return None
     width, inner = kept["bridge.weight"].shape
     bridge = nn.Linear(inner, width)
     bridge.load_state_dict({name: kept[f"bridge.{name}"] for name in ("weight", "bias")})
     return bridge
+
+
+def _beside(folder: Path) -> dict[str, Tensor]:
+    """What was kept beside a recogniser, if anything was; without a bridge that nothing has trained."""
+    if not (folder / SIAMESE).is_file():
+        return {}
+    kept = load_file(folder / SIAMESE)
+    if not read_card(folder)["facts"].get("siamese", {}).get("weight"):
+        kept = {name: value for name, value in kept.items() if not name.startswith("bridge.")}
+    return kept

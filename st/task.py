@@ -43,12 +43,10 @@ class TranslationConfig:
     """Weight of CTC on the transcript beside the decoder's loss, both per label; 0 needs no transcripts."""
     target_ctc_weight: float = 0.0
     """Weight of CTC on the translation (Yan et al. 2023), which the search can then use; 0 trains none."""
-    distil_weight: float = 0.5
-    """Share of the decoder's loss that is learned from the teacher, where it teaches words (``distil.level``)."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.label_smoothing < 1 and 0 <= self.distil_weight <= 1):
-            raise InputError("st.label_smoothing and st.distil_weight are shares. Give numbers from 0 to 1.")
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(f"st.label_smoothing is {self.label_smoothing}. Give a share below 1.")
         for name in ("source_ctc_weight", "target_ctc_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(
@@ -114,10 +112,10 @@ class TranslationTask(CtcTask):
         )
         loss = smoothed_cross_entropy(logits, wanted, num_wanted, config.label_smoothing).sum() / total
         logs = {"translation": float(loss.detach())}
-        if batch.taught is not None:
+        if self.teaching and batch.taught is not None:
             labels, shares = (each.to(device) for each in batch.taught)
             taught = distillation(logits, labels, shares, num_wanted).sum() / total
-            loss = (1 - config.distil_weight) * loss + config.distil_weight * taught
+            loss = (1 - self.teaching.weight) * loss + self.teaching.weight * taught
             logs["distillation"] = float(taught.detach())
         if config.source_ctc_weight:
             blank = self.recogniser.tokenizer.blank
@@ -149,7 +147,7 @@ class TranslationTask(CtcTask):
             "targets": list(self.translator.tokenizer.surfaces),
             "decoder": json.loads(json.dumps(to_mapping(self.translator.decoder.config))),
             "st": json.loads(json.dumps(to_mapping(self.loss))),
-            "teacher": self.teaching.name if self.teaching else "",
+            "teacher": [self.teaching.name, self.teaching.weight] if self.teaching else [],
         }
 
     def head_parameters(self) -> list[nn.Parameter]:
@@ -189,8 +187,8 @@ class TranslationTask(CtcTask):
 
     def _labels(self, utterances: Sequence[Utterance]) -> list[int]:
         """None for a row that lacks a transcript anywhere: CTC would learn that what is said there is silence."""
-        parts = [super(TranslationTask, self)._labels([each]) for each in utterances]
-        return super()._labels(utterances) if all(parts) else []
+        whole = all(super(TranslationTask, self)._labels([each]) for each in utterances)
+        return super()._labels(utterances) if whole else []
 
     def _targets(self, utterances: Sequence[Utterance]) -> list[int]:
         tokenizer = self.translator.tokenizer

@@ -14,8 +14,9 @@ import numpy as np
 
 from asr import audio
 from asr.audio import FloatArray
+from asr.audio.clock import Clock
 from asr.check.findings import CheckConfig, Finding
-from asr.frames import SAMPLE_RATE, samples_to_seconds
+from asr.frames import SAMPLE_RATE
 from asr.manifest import Utterance
 from lm.errors import InputError
 
@@ -36,6 +37,8 @@ class Sound:
     """Shares of clipped samples."""
     digest: bytes
     """Hash of the samples as 16-bit integers: the same audio in another lossless form hashes the same."""
+    failure: InputError | None
+    """Why it ends before the file does."""
 
     def blocks(self, utterance: Utterance) -> slice:
         """The blocks that an utterance covers; at least one."""
@@ -45,17 +48,17 @@ class Sound:
 
 
 def listen(path: Path, config: CheckConfig) -> Sound:
-    """Read a file to its end.
+    """Read a file to its end, or as far as it goes.
 
     Raises:
-        InputError: it cannot be read to its end.
+        InputError: there is nothing in it that can be read.
     """
     header_duration_s = audio.probe(path).header_duration_s
     digest = hashlib.blake2b(digest_size=16)
     parts: list[tuple[FloatArray, FloatArray, FloatArray]] = []
-    num_samples = 0
-    for chunk in audio.stream(path, chunk_s=30.0):  # whole blocks, but for the last chunk
-        num_samples += len(chunk)
+    clock = Clock(None)
+    # Whole blocks, but for the last chunk.
+    for chunk in clock.watch(audio.stream(path, chunk_s=30.0), partly=True):
         digest.update((chunk * 32767).round().clip(-32768, 32767).astype("<i2").tobytes())
         padding = -len(chunk) % BLOCK_SAMPLES
         blocks = np.abs(np.pad(chunk, (0, padding)) if padding else chunk).reshape(-1, BLOCK_SAMPLES)
@@ -67,7 +70,7 @@ def listen(path: Path, config: CheckConfig) -> Sound:
             )
         )
     peaks, powers, clipped = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return Sound(samples_to_seconds(num_samples), header_duration_s, peaks, powers, clipped, digest.digest())
+    return Sound(clock.seconds, header_duration_s, peaks, powers, clipped, digest.digest(), clock.failure)
 
 
 def check_sound(
@@ -83,18 +86,16 @@ def check_sound(
     same: dict[tuple[bytes, int, int], list[Utterance]] = defaultdict(list)
     for number, (path, sound) in enumerate(_listen_to_all(list(by_file), config, jobs), start=1):
         members = by_file[path]
-        ids = tuple(each.id for each in members)
         if isinstance(sound, InputError):
-            yield Finding(
-                kind="unreadable-audio",
-                severity="error",
-                message=str(sound),
-                remedy="Mend or replace the file, or remove its rows from the manifest.",
-                utterance_ids=ids,
-                where=str(path),
-            )
+            yield _unreadable(path, sound, members)
         else:
-            yield from _check_header(path, ids, sound, config)
+            if sound.failure:
+                heard = sound.duration_s + config.end_tolerance_s
+                lost = [each for each in members if each.offset_s + each.duration_s > heard]
+                members = [each for each in members if each not in lost]
+                yield _unreadable(path, sound.failure, lost)
+            else:
+                yield from _check_header(path, tuple(each.id for each in members), sound, config)
             for utterance in members:
                 place = (round(utterance.offset_s * 1000), round(utterance.duration_s * 1000))
                 same[sound.digest, *place].append(utterance)
@@ -124,6 +125,20 @@ def _listen_to_all(
                 yield first, future.result()
         for first, future in waiting:
             yield first, future.result()
+
+
+def _unreadable(path: Path, why: InputError, lost: Sequence[Utterance]) -> Finding:
+    """A file that breaks off or cannot be read at all, and what of it is lost."""
+    return Finding(
+        kind="unreadable-audio",
+        severity="error" if lost else "warning",
+        message=str(why),
+        remedy="Mend or replace the file, or remove the rows from the manifest that lie where it cannot be read."
+        if lost
+        else "Mend or replace the file; all utterances lie in what can be read.",
+        utterance_ids=tuple(each.id for each in lost),
+        where=str(path),
+    )
 
 
 def _check_header(path: Path, ids: tuple[str, ...], sound: Sound, config: CheckConfig) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ teacher=target        # the arm that labels what has no labels
 gold="10 60"          # minutes of labels that self-training begins with
 keep=0.7              # share of the pseudo-labels that the student learns from, the surest
 mixes="proportional temperature uniform skill"
+recogniser=           # of another language, that stage 9 begins with (default: what ../OTHER trained, or ships)
 scratch=              # recogniser that the last stage compares with (default: what ../TARGET trained, or ships)
 . ./path.sh
 . "$ROOT/egs/parse_options.sh"
@@ -141,11 +142,11 @@ if at 8 "score: the mixtures against the target alone"; then
     python local/table.py "$exp" "data/$target.tsv" --labels 10 --seeds "$seeds" --base "$teacher" \
         --arms "$teacher mixed.${mixes// / mixed.}"
 fi
-if at 9 "the corpus's own recipe, on all labels, from an encoder of its size that has heard the target's audio"; then
-    width=$(python -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["encoder"]["width"])' "../$target/conf/ctc.yaml")
-    pretrain "$exp/pretrain/adapted" "data/target.$target.tsv" "$((updates + updates / 2))" encoder.width="$width"
+if at 9 "the corpus's own recipe, on all labels, from the other corpus's recogniser"; then
+    # Its encoder, and what it knows of the letters that both alphabets have.
+    [[ -n $recogniser ]] || for recogniser in "../$other/exp/ctc" "../$other/model"; do [[ ! -d $recogniser ]] || break; done
     python -m recipes.finetune_ctc "../$target/conf/ctc.yaml" manifest="data/$target.tsv" exp="$exp/adapted/all.1" \
-        encoder.kind=saved encoder.source="$exp/pretrain/adapted" encoder.shrink=true
+        encoder.kind=saved encoder.source="$recogniser" encoder.shrink=true head_from="$recogniser"
     python -m recipes.decode_ctc "$exp/adapted/all.1" "data/$target.tsv" --split test --out "$exp/adapted/all.1/test.tsv"
 fi
 if at 10 "score: against the recipe from scratch"; then

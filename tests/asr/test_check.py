@@ -91,6 +91,21 @@ def test_each_flaw_of_a_recording_is_found_by_its_name(tmp_path: Path) -> None:
     assert severities == sorted(severities)  # errors first
 
 
+def test_of_a_recording_that_breaks_off_only_what_lies_behind_is_lost(tmp_path: Path) -> None:
+    talk = _utterance(tmp_path / "talk.flac", _noise(4.0))
+    content = talk.audio.read_bytes()
+    talk.audio.write_bytes(content[: len(content) * 3 // 4])
+    early, late = (
+        replace(talk, id=name, offset_s=start, duration_s=1.0, text=name)
+        for name, start in (("early", 0.5), ("late", 3.0))
+    )
+    for rows, severity, ids in (([early, late], "error", ("late",)), ([early], "warning", ())):
+        found = [each for each in check_manifest(rows) if each.kind != "unusual-rate"]
+        assert [(each.kind, each.severity, each.utterance_ids) for each in found] == [
+            ("unreadable-audio", severity, ids)
+        ]
+
+
 def test_a_header_that_differs_from_the_sound_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,58 @@ def test_a_new_language_is_refused_where_languages_have_labels(
         finetune(configure(tmp_path, tmp_path / "manifest.tsv", f"recogniser={tmp_path / 'model'}"))
 
 
+def test_a_new_output_layer_begins_with_the_labels_that_another_knows(
+    tmp_path: Path, tiny_model: CTCModel, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Other labels in another order, two emissions a frame, and a language that both open texts with.
+    known = CTCModel(
+        tiny_model.encoder,
+        character_tokenizer(["xf b"], TextPolicy()).with_languages(["yy", "zz"]),
+        per_frame=2,
+    )
+    save_model(known, tmp_path / "known")
+    rows = [replace(row, language="zz") for row in read_manifest(tone_corpus)]
+    config = replace(
+        configure(tmp_path, tone_corpus, "tokenizer.language_labels=true", "emissions_per_frame=2"),
+        encoder={"kind": "saved", "source": str(tmp_path / "known")},
+        head_from=str(tmp_path / "known"),
+    )
+    model = build_recogniser(config, rows, rows)
+    assert "output layer: 5 of 9 labels begin as " in capsys.readouterr().err
+    assert model.tokenizer.surfaces == ("", " ", *"abcdef", "")
+    waveform, size = torch.randn(1, 16_000), torch.tensor([16_000])
+    with torch.inference_mode():
+        own, theirs = (each.eval()(waveform, size).values for each in (model, known))
+    shared = [0, 1, 3, 7, 8], [0, 1, 2, 3, 6]  # blank, space, b, f, zz
+    own, theirs = (values[..., places] for values, places in zip((own, theirs), shared, strict=True))
+    # Their odds against each other are what they were; the new labels take their share of all.
+    torch.testing.assert_close(own - own[..., :1], theirs - theirs[..., :1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "changes", "message"),
+    [
+        ("xyz", ("encoder.width=32",), "it writes none of this model's letters"),
+        ("abc", ("emissions_per_frame=2",), "emits 1 times for each frame; this model has .* and 2"),
+        ("abc", (), "reads width 32 .* this model has 48 and 1"),
+        ("abc", ("recogniser={known}",), "which brings its own output layer"),
+    ],
+)
+def test_an_output_layer_that_does_not_fit_is_refused(
+    tmp_path: Path,
+    tiny_model: CTCModel,
+    tone_corpus: Path,
+    labels: str,
+    changes: tuple[str, ...],
+    message: str,
+) -> None:
+    known = tmp_path / "known"
+    save_model(CTCModel(tiny_model.encoder, character_tokenizer([labels], TextPolicy())), known)
+    changes = tuple(change.format(known=known) for change in changes)
+    with pytest.raises(InputError, match=message):
+        finetune(configure(tmp_path, tone_corpus, f"head_from={known}", *changes))
+
+
 @pytest.mark.parametrize("come_from", ["scratch", "weights", "weights, narrowband"])
 def test_only_features_that_were_learned_are_frozen(
     tmp_path: Path, tone_corpus: Path, come_from: str, capsys: pytest.CaptureFixture[str]

@@ -12,7 +12,7 @@ from asr.model import CTCModel, pack_model, save_model
 from lm.errors import InputError
 from st.decoder import DecoderConfig
 from st.model import TextTranslator, save_translator
-from st.siamese import SiameseConfig, SiameseModel, SiameseTask, load_siamese
+from st.siamese import SiameseConfig, SiameseModel, SiameseTask, load_siamese, trained_bridge
 from st.text_encoder import TextEncoderConfig
 
 LABELS = torch.tensor([[1, 2, 3, 4]]), torch.tensor([4])
@@ -81,6 +81,9 @@ def test_states_that_nothing_trained_brings_to_one_width_are_not_compared(
             load_siamese(tmp_path / model, source)
     for model in ("ctc", "ot", "alone"):
         assert isinstance(load_siamese(tmp_path / model, fits).bridge, torch.nn.Identity)
+    # Nor does a decoder look through what is as it was made.
+    pre_trained(tiny_model, tmp_path / "unused", weight=0.0, text_from=other)
+    assert trained_bridge(tmp_path / "unused") is None
 
 
 def test_a_text_encoder_that_nothing_trained_is_not_compared_with(

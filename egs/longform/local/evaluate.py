@@ -78,7 +78,7 @@ class Outcome:
     cutting_s: float
     """Time for the cutting alone."""
     heard_s: float
-    """Time for cutting and encoding."""
+    """Time for cutting, encoding and decoding."""
     scores: dict[str, CorpusScore]
     """``greedy`` and, where there is one, ``lm``."""
     others: dict[str, CorpusScore]
@@ -142,13 +142,15 @@ def run_arm(
 ) -> Outcome:
     """Cut every recording, recognise it if there is a model, and measure."""
     total = Outcome([], Matches(), Matches(), WordsHit(), Coverage(), 0.0, 0.0, 0.0, {}, {})
-    configs: dict[Path, TranscribeConfig] = {}
     transcriber, other = transcribers
     given = dict(arm.settings)
     overlap_s = given.pop("overlap_s", 0.0)
+    if overlap_s and not transcriber:
+        raise InputError(f"{arm.name}: where segments overlap, a recogniser parts them. Give --model.")
+    heard: dict[Path, dict[str, str]] = {}
+    others: dict[Path, dict[str, str]] = {}
     for audio, rows in by_audio.items():
         reference = [Segment(row.offset_s, row.offset_s + row.duration_s) for row in rows]
-        began = time.perf_counter()
         if arm.segmenter == "reference":
             segments, seconds = list(reference), measure(audio)
             config = TranscribeConfig(own=OwnSegments(path=audio, recordings={"": reference}))
@@ -157,34 +159,31 @@ def run_arm(
             config = TranscribeConfig(
                 segmenter=arm.segmenter, segments=settings, classifier=classifier, overlap_s=overlap_s
             )
+            began = time.perf_counter()
             clock = Clock(None)
-            chunks = clock.watch(stream(audio))
-            if not overlap_s:
-                cut = build_segmenter(settings, classifier)(chunks)
-            elif transcriber:
-                cut = chain.from_iterable(listening(transcriber, config).encoded(audio, chunks))
-            else:
-                raise InputError(
-                    f"{arm.name}: where segments overlap, a recogniser parts them. Give --model."
-                )
-            segments = [segment for segment, _ in cut]
+            segments = [
+                segment for segment, _ in build_segmenter(settings, classifier)(clock.watch(stream(audio)))
+            ]
             seconds = clock.seconds
-        total.cutting_s += time.perf_counter() - began
+            total.cutting_s += time.perf_counter() - began
+        if transcriber:
+            began = time.perf_counter()
+            parted, heard[audio] = recognised(transcriber, config, audio)
+            total.heard_s += time.perf_counter() - began
+            # Segments that share sound end where the recogniser parts them.
+            segments = parted if overlap_s else segments
+        if other:
+            _, others[audio] = recognised(other, config, audio)
         total.seconds += seconds
         total.segments += segments
         total.near += match_boundaries(reference, segments, tolerance_s=0.2)
         total.far += match_boundaries(reference, segments, tolerance_s=0.5)
         total.words += hit_words(words.get(audio, []), segments)
         total.coverage += covered(reference, segments)
-        configs[audio] = config
     if transcriber:
-        began = time.perf_counter()
-        heard = {audio: recognised(transcriber, config, audio) for audio, config in configs.items()}
-        total.heard_s = time.perf_counter() - began
         total.scores = scored(heard, by_audio, transcriber)
     if other:
-        heard = {audio: recognised(other, config, audio) for audio, config in configs.items()}
-        total.others = scored(heard, by_audio, other)
+        total.others = scored(others, by_audio, other)
     return total
 
 
@@ -203,22 +202,20 @@ def scored(
     return {name: score_recordings(references, own, policy) for name, own in texts.items()}
 
 
-def recognised(transcriber: Transcriber, config: TranscribeConfig, audio: Path) -> dict[str, str]:
-    """The text of a recording under a segmentation: greedily, and with the language model."""
+def recognised(
+    transcriber: Transcriber, config: TranscribeConfig, audio: Path
+) -> tuple[list[Segment], dict[str, str]]:
+    """Segments of a recording, and its text under them: greedily, and with the language model."""
     tokenizer = transcriber.model.tokenizer
-    groups = listening(transcriber, config).encoded(audio, stream(audio))
-    encoded = [each for _, each in chain.from_iterable(groups) if each]
-    emissions = [each.emissions for each in encoded]
+    groups = Transcriber(transcriber.model, transcriber.decoder, config, {}).encoded(audio, stream(audio))
+    found = list(chain.from_iterable(groups))
+    emissions = [encoded.emissions for _, encoded in found if encoded]
     decoders = {"greedy": GreedyDecoder(tokenizer.surfaces, tokenizer.blank), "lm": transcriber.decoder}
-    return {
+    texts = {
         name: "\n".join(row[0].text for row in decode_all(decoder, emissions))
         for name, decoder in decoders.items()
     }
-
-
-def listening(transcriber: Transcriber, config: TranscribeConfig) -> Transcriber:
-    """The same that cuts as ``config`` says."""
-    return Transcriber(transcriber.model, transcriber.decoder, config, {})
+    return [segment for segment, _ in found], texts
 
 
 def summary(outcome: Outcome) -> str:
@@ -250,7 +247,7 @@ def write_table(outcomes: Mapping[str, Outcome], kinds: Mapping[str, str], out: 
             "F1 0.5 s": f"{100 * outcome.far.f1:.1f}",
             "time lost %": f"{100 * outcome.coverage.lost_share:.1f}",
             "idle %": f"{100 * outcome.coverage.idle_share:.1f}",
-            "x real time": f"{outcome.seconds / outcome.cutting_s:.0f}",
+            "x real time": f"{outcome.seconds / outcome.cutting_s:.0f}" if outcome.cutting_s else "",
         }
         if outcome.words.words:
             row |= {
