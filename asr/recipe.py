@@ -232,7 +232,7 @@ def _compare(config: RecogniserConfig, own: RecogniserConfig) -> None:
         raise InputError(
             f"emissions_per_frame is {config.emissions_per_frame} and recogniser {config.recogniser} emits "
             f"{own.emissions_per_frame} times for each frame. Leave emissions_per_frame out, or keep its encoder "
-            f"alone: encoder={{kind: saved, source: {config.recogniser}}} in place of recogniser."
+            f"alone: {_encoder_of(config.recogniser)} in place of recogniser."
         )
     replaced = [
         name
@@ -263,7 +263,12 @@ def _check_languages(config: RecogniserConfig, tokenizer: Tokenizer, train: Sequ
 
 def _with_new_labels(source: str) -> str:
     """Settings that keep of a recogniser the encoder and what it knows of the labels that it shares."""
-    return f"encoder={{kind: saved, source: {source}}} head_from={source}"
+    return f"{_encoder_of(source)} head_from={source}"
+
+
+def _encoder_of(source: str | Path) -> str:
+    """Setting that keeps the encoder of a recogniser, quoted for a shell."""
+    return f"'encoder={{kind: saved, source: {source}}}'"
 
 
 def make_recogniser(config: RecogniserConfig, tokenizer: Tokenizer) -> CTCModel:
@@ -292,7 +297,7 @@ def copy_known_labels(model: CTCModel, source: str | Path) -> None:
         raise InputError(
             f"head_from {source}: its output layer reads width {sizes[0][0]} and emits {sizes[0][1]} times for each "
             f"frame; this model has {sizes[1][0]} and {sizes[1][1]}. Take its encoder, too "
-            f"(encoder={{kind: saved, source: {source}}}), and its emissions_per_frame."
+            f"({_encoder_of(source)}), and its emissions_per_frame."
         )
     own, theirs = _places(model.tokenizer), _places(other.tokenizer)
     both = [label for label in own if label in theirs]
