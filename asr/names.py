@@ -96,6 +96,18 @@ def find_file(path: Path) -> Path | None:
         return None
 
 
+def recordings_in(folder: Path) -> dict[str, Path]:
+    """The recordings in a folder by composed name without ending; of several, the first kind of `AUDIO_ENDINGS`."""
+    try:
+        found = [
+            path for path in folder.iterdir() if path.suffix.lower() in AUDIO_ENDINGS and os.path.isfile(path)
+        ]
+    except OSError:
+        return {}
+    found.sort(key=lambda path: (AUDIO_ENDINGS.index(path.suffix.lower()), path.name), reverse=True)
+    return {composed(path.stem): path for path in found}
+
+
 @lru_cache(maxsize=64)
 def _composed_names(folder: Path, changed_ns: int) -> dict[str, str]:
     """The names in a folder by their composed form, as they were when it was changed last."""

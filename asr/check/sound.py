@@ -92,7 +92,7 @@ def check_sound(
             if sound.failure:
                 heard = sound.duration_s + config.end_tolerance_s
                 lost = [each for each in members if each.offset_s + each.duration_s > heard]
-                members = [each for each in members if each not in lost]
+                members = [each for each in members if each.offset_s + each.duration_s <= heard]
                 yield _unreadable(path, sound.failure, lost)
             else:
                 yield from _check_header(path, tuple(each.id for each in members), sound, config)

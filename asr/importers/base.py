@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
-from asr.names import AUDIO_ENDINGS, composed, find_file
+from asr.names import composed, find_file, recordings_in
 from lm.errors import InputError
 
 Document = TypeVar("Document")
@@ -153,15 +153,8 @@ def find_beside(path: Path, source: Path, config: ImportConfig) -> Path | None:
     if config.audio is not None:
         below = path.parent.relative_to(source) if source.is_dir() else Path()
         folders = [config.audio / below, config.audio]
-    for folder in folders:
-        found = [
-            each
-            for each in folder.glob("*")
-            if composed(each.stem) == composed(path.stem) and each.suffix.lower() in AUDIO_ENDINGS
-        ]
-        if found:
-            return min(found, key=lambda each: AUDIO_ENDINGS.index(each.suffix.lower()))
-    return None
+    found = (recordings_in(folder).get(composed(path.stem)) for folder in folders)
+    return next(filter(None, found), None)
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:

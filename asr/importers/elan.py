@@ -18,7 +18,7 @@ from asr.importers.base import (
     span_name,
     stem_below,
 )
-from asr.importers.tiers import best_overlap, choose_tiers, missing_tiers
+from asr.importers.tiers import best_overlap, choose_tiers, with_tiers
 from asr.manifest import COLUMNS
 from lm.errors import InputError
 
@@ -47,16 +47,8 @@ def read(source: Path, config: ImportConfig) -> Reading:
         raise InputError(
             f"--audio {config.audio} is one file for {len(paths)} .eaf files. Give the folder of recordings."
         )
-    drafts: list[Draft] = []
-    notes: list[str] = []
-    for path, document in documents.items():
-        names = [tier.id for tier in document.tiers]
-        problem, note = missing_tiers(names, chosen, config, path)
-        if problem:
-            problems.append(problem)
-            continue
-        if note:
-            notes.append(note)
+    reading = Reading([], problems)
+    for path, document in with_tiers(documents, _tier_names, chosen, config, reading):
         audio = _audio_of(document, path, config)
         if audio is None:
             named = ", ".join(each.relative_url or each.url for each in document.media) or "none"
@@ -65,8 +57,12 @@ def read(source: Path, config: ImportConfig) -> Reading:
             )
             continue
         name = stem_below(path, source if source.is_dir() else path.parent)
-        drafts += _drafts_of(document, chosen, name, audio, config)
-    return Reading(drafts, problems, notes)
+        reading.drafts.extend(_drafts_of(document, chosen, name, audio, config))
+    return reading
+
+
+def _tier_names(document: EafDocument) -> list[str]:
+    return [tier.id for tier in document.tiers]
 
 
 def _chosen_tiers(documents: dict[Path, EafDocument], config: ImportConfig, source: Path) -> list[str]:

@@ -18,7 +18,7 @@ from asr.importers.base import (
     span_name,
     stem_below,
 )
-from asr.importers.tiers import best_overlap, choose_tiers, missing_tiers
+from asr.importers.tiers import best_overlap, choose_tiers, with_tiers
 from lm.errors import InputError
 
 
@@ -42,24 +42,19 @@ def read(source: Path, config: ImportConfig) -> Reading:
         )
     documents, problems = read_each(paths, read_textgrid)
     chosen = _chosen_tiers(documents, config, source)
-    drafts: list[Draft] = []
-    notes: list[str] = []
-    for path, document in documents.items():
-        names = [tier.name for tier in document.tiers if not tier.is_point_tier]
-        problem, note = missing_tiers(names, chosen, config, path)
-        if problem:
-            problems.append(problem)
-            continue
-        if note:
-            notes.append(note)
+    reading = Reading([], problems)
+    for path, document in with_tiers(documents, _tier_names, chosen, config, reading):
         audio = find_beside(path, source, config)
         if audio is None:
             problems.append(f"{path}: no recording {path.stem}.* beside it. Say where with --audio FOLDER.")
             continue
-        drafts += _drafts_of(
-            document, chosen, stem_below(path, source if source.is_dir() else path.parent), audio, config
-        )
-    return Reading(drafts, problems, notes)
+        name = stem_below(path, source if source.is_dir() else path.parent)
+        reading.drafts.extend(_drafts_of(document, chosen, name, audio, config))
+    return reading
+
+
+def _tier_names(document: TextGridDocument) -> list[str]:
+    return [tier.name for tier in document.tiers if not tier.is_point_tier]
 
 
 def _chosen_tiers(documents: dict[Path, TextGridDocument], config: ImportConfig, source: Path) -> list[str]:

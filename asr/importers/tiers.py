@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from asr.importers.base import ImportConfig, matches
+from asr.importers.base import Document, ImportConfig, Reading, matches
 from asr.names import shown
 from lm.errors import InputError
 
@@ -57,20 +57,28 @@ def choose_tiers(
     return filled
 
 
-def missing_tiers(
-    names: Sequence[str], chosen: Sequence[str], config: ImportConfig, where: Path
-) -> tuple[str, str]:
-    """Why a file is left out, and what its utterances lack; "" where its tiers are those that are wanted.
+def with_tiers(
+    documents: Mapping[Path, Document],
+    names_of: Callable[[Document], Sequence[str]],
+    chosen: Sequence[str],
+    config: ImportConfig,
+    reading: Reading,
+) -> Iterator[tuple[Path, Document]]:
+    """The files that have a tier that is wanted; why others are left out, and what is lacking, goes into ``reading``.
 
     Args:
-        names: its tiers.
+        names_of: the tiers of one.
         chosen: what `choose_tiers` took, where the user names none.
     """
-    note = _lacking(names, config.translation_tiers, where) if config.translation_tiers else ""
-    return (
-        _lacking(names, config.tiers or chosen, where),
-        note and f"{note} Its utterances have no translation.",
-    )
+    for path, document in documents.items():
+        names = names_of(document)
+        if problem := _lacking(names, config.tiers or chosen, path):
+            reading.problems.append(problem)
+            continue
+        note = _lacking(names, config.translation_tiers, path) if config.translation_tiers else ""
+        if note:
+            reading.notes.append(f"{note} Its utterances have no translation.")
+        yield path, document
 
 
 def best_overlap(span: Timed, others: Sequence[T]) -> T | None:

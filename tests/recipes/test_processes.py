@@ -32,6 +32,18 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = ("ctc.batch_s=6", "encoder.dropout=0.1", "trainer.updates=8", "trainer.evaluate_every=4")
 
 
+Folders = tuple[Path, Path]
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> Folders:
+    """For the training of one process and that of two."""
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    alone.mkdir()
+    shared.mkdir()
+    return alone, shared
+
+
 def launch(
     folder: Path, manifest: Path, *overrides: str, recipe: str = "finetune_ctc"
 ) -> subprocess.Popen[str]:
@@ -81,15 +93,13 @@ def test_two_processes_reach_the_weights_of_one(
     assert_reached(tmp_path / "exp", one_process)
 
 
-def test_two_processes_follow_skill_it_as_one_does(tmp_path: Path, tone_corpus: Path) -> None:
+def test_two_processes_follow_skill_it_as_one_does(tmp_path: Path, apart: Folders, tone_corpus: Path) -> None:
     rows = [
         replace(row, language="b" if number % 4 == 0 else "a")
         for number, row in enumerate(read_manifest(tone_corpus))
     ]
     write_manifest(rows, tmp_path / "manifest.tsv")
-    alone, shared = tmp_path / "alone", tmp_path / "shared"
-    for folder in (alone, shared):
-        folder.mkdir()
+    alone, shared = apart
     settings = ("ctc.mix.levels=[language]", "ctc.mix.skill_eta=2.0", "trainer.evaluate_every=2")
     finetune(configure(alone, tmp_path / "manifest.tsv", *SETTINGS, *settings, "trainer.accumulate=2"))
     finished(launch(shared, tmp_path / "manifest.tsv", *settings))
@@ -124,11 +134,9 @@ def test_a_killed_process_stops_the_rest_and_all_go_on(
 
 
 def test_a_model_divided_between_processes_reaches_the_weights_of_one(
-    tmp_path: Path, tone_corpus: Path
+    apart: Folders, tone_corpus: Path
 ) -> None:
-    alone, shared = tmp_path / "alone", tmp_path / "shared"
-    for folder in (alone, shared):
-        folder.mkdir()
+    alone, shared = apart
     settings = ("encoder.layer_drop=0",)
     finetune(configure(alone, tone_corpus, *SETTINGS, *settings, "trainer.accumulate=4"))
     one = last_weights(alone / "exp")
@@ -142,10 +150,8 @@ def test_a_model_divided_between_processes_reaches_the_weights_of_one(
     assert_reached(shared / "exp", one)
 
 
-def test_running_statistics_are_those_of_one_process(tmp_path: Path, tone_corpus: Path) -> None:
-    alone, shared = tmp_path / "alone", tmp_path / "shared"
-    for folder in (alone, shared):
-        folder.mkdir()
+def test_running_statistics_are_those_of_one_process(apart: Folders, tone_corpus: Path) -> None:
+    alone, shared = apart
     # Each process drops layers of its own.
     sizes = (
         "hidden_size: 32, num_hidden_layers: 3, num_attention_heads: 2, intermediate_size: 48, layerdrop: 0.4, "
@@ -163,10 +169,8 @@ def test_running_statistics_are_those_of_one_process(tmp_path: Path, tone_corpus
     assert_reached(shared / "exp", weights)
 
 
-def test_an_encoder_of_transformers_is_divided_beside_an_objective(tmp_path: Path, tone_corpus: Path) -> None:
-    alone, shared = tmp_path / "alone", tmp_path / "shared"
-    for folder in (alone, shared):
-        folder.mkdir()
+def test_an_encoder_of_transformers_is_divided_beside_an_objective(apart: Folders, tone_corpus: Path) -> None:
+    alone, shared = apart
     sizes = (
         "hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 48, layerdrop: 0.0, "
         "conv_dim: [16, 16, 16, 16, 16, 16, 16], num_conv_pos_embeddings: 16, num_conv_pos_embedding_groups: 4"

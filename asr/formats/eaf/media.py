@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from asr.formats.clean import one_line
 from asr.formats.eaf.document import EafDocument
-from asr.names import MEDIA_TYPES, composed, find_file
+from asr.names import MEDIA_TYPES, composed, find_file, recordings_in
 
 
 def find_media(document: EafDocument, eaf_path: str | Path, folder: str | Path | None = None) -> Path | None:
@@ -33,7 +33,7 @@ def find_media(document: EafDocument, eaf_path: str | Path, folder: str | Path |
             return found_file
     stems = [*dict.fromkeys(Path(path).stem for name in names for path in _as_paths(name)), eaf_path.stem]
     for base in folders:
-        found = _recordings(base)
+        found = recordings_in(base)
         for stem in stems:
             if composed(stem) in found:
                 return found[composed(stem)]
@@ -88,14 +88,3 @@ def _last_part(url: str) -> str:
 
 def _recording(path: Path) -> Path | None:
     return find_file(path) if path.suffix.lower() in MEDIA_TYPES else None
-
-
-def _recordings(folder: Path) -> dict[str, Path]:
-    """The recordings in a folder by composed name without ending; of several, the first kind of MEDIA_TYPES."""
-    kinds = list(MEDIA_TYPES)
-    try:
-        found = [path for path in folder.iterdir() if _recording(path)]
-    except OSError:
-        return {}
-    found.sort(key=lambda path: (kinds.index(path.suffix.lower()), path.name), reverse=True)
-    return {composed(path.stem): path for path in found}
