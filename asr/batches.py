@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,8 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lm.errors import InputError
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+
+SUBSTITUTES = 10
+"""Rows that are tried in place of a batch of which nothing can be used."""
 
 
 def epoch_batches(
@@ -84,6 +91,42 @@ def padded(rows: Sequence[NDArray[Any]]) -> tuple[Tensor, Tensor]:
     for place, row in zip(batch, rows, strict=True):
         place[: len(row)] = row
     return torch.from_numpy(batch), torch.from_numpy(lengths)
+
+
+def usable(items: Sequence[Item], make: Callable[[Item], Made], others: Iterable[Item]) -> list[Made]:
+    """What can be made of a batch's items; where that is nothing, of the first of the others that can be used.
+
+    One bad file must not stop hours of training, and must not pass unseen: it is told on stderr. Each process
+    needs a batch for every update, and a batch may be one bad file alone.
+
+    Args:
+        others: as `substitutes` gives them; a plan may have any of them alone in a batch.
+    Raises:
+        InputError: none of all these can be used.
+    """
+
+    def tried(some: Iterable[Item]) -> Iterator[Made]:
+        for item in some:
+            try:
+                yield make(item)
+            except InputError as error:
+                print(f"left out of this batch: {error}", file=sys.stderr)
+
+    made = list(tried(items)) or list(islice(tried(others), 1))
+    if not made:
+        raise InputError(
+            "nothing of a batch can be used, nor anything in its place; see above. Run `loquela corpus check`."
+        )
+    return made
+
+
+def substitutes(num_rows: int, seed: Sequence[int]) -> Iterator[int]:
+    """A few rows from anywhere, since a bad one's neighbours are often of the same bad file.
+
+    Args:
+        seed: of whatever is drawn for the row whose place they take.
+    """
+    yield from np.random.default_rng([*seed, 1]).permutation(num_rows)[:SUBSTITUTES].tolist()
 
 
 def unsound(ids: Sequence[str], waveforms: Tensor) -> str:

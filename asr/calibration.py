@@ -23,6 +23,8 @@ BINS = 15
 STEPS = 50
 LEAST_WORDS = 50
 """With fewer words, or fewer wrong or right ones than a tenth of these, nothing is fitted."""
+LEAST_SCALE = 0.05
+"""Of log-odds: above 0, for a calibration keeps the order of what it is sure of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,24 +109,35 @@ def fit_calibration(confidences: Sequence[float], right: Sequence[bool]) -> tupl
     """Scale and shift of the log-odds that make confidences fit (see `asr.decode.confidence.calibrated`).
 
     Maximum likelihood under a weak normal prior around (1, 0), by Newton's method; (1, 0), which changes nothing,
-    where there are too few words to tell. The scale is kept above 0.
+    where there are too few words to tell. The scale is at least `LEAST_SCALE`, and the shift is the best beside it.
     """
     truth = np.array(right, np.float64)
     fewer = min(truth.sum(), len(truth) - truth.sum())
     if len(truth) < LEAST_WORDS or fewer < LEAST_WORDS / 10:
         return 1.0, 0.0
     odds = np.array([log_odds(each) for each in confidences])
-    features = np.stack([odds, np.ones_like(odds)], axis=1)  # (N, 2)
-    weights = start = np.array([1.0, 0.0])
+    scale, shift = _fit(np.stack([odds, np.ones_like(odds)], axis=1), truth, np.array([1.0, 0.0]))
+    if scale < LEAST_SCALE:
+        (shift,) = _fit(np.ones((len(odds), 1)), truth, np.zeros(1), LEAST_SCALE * odds)
+        scale = LEAST_SCALE
+    return float(scale), float(shift)
+
+
+def _fit(
+    features: NDArray[np.float64], truth: NDArray[np.float64], prior: NDArray[np.float64],
+    given: NDArray[np.float64] | float = 0.0,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Weights of the features (N, K) in the log-odds of the truth (N,), beside what is given of these."""
+    weights = prior
     for _ in range(STEPS):
-        found = 1 / (1 + np.exp(-(features @ weights)))
-        gradient = features.T @ (found - truth) + (weights - start)
-        curvature = (features * (found * (1 - found))[:, None]).T @ features + np.eye(2)
+        found = 1 / (1 + np.exp(-(features @ weights + given)))
+        gradient = features.T @ (found - truth) + (weights - prior)
+        curvature = (features * (found * (1 - found))[:, None]).T @ features + np.eye(len(prior))
         step = np.linalg.solve(curvature, gradient)
         weights = weights - step * min(1.0, 1 / max(1e-12, float(np.abs(step).max())))
         if np.abs(step).max() < 1e-9:
             break
-    return max(0.05, float(weights[0])), float(weights[1])
+    return weights
 
 
 def words_judged(reference: str, hypothesis: str) -> list[bool]:

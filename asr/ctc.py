@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asr.augment import AugmentConfig, augment, shortest_factor
-from asr.batches import epoch_batches, joined, padded, prefetch, unsound
+from asr.batches import epoch_batches, joined, padded, prefetch, substitutes, unsound, usable
 from asr.cache import AudioCache, readable
 from asr.config import to_mapping
 from asr.decode import GreedyDecoder
@@ -147,22 +146,20 @@ class CtcTask(Mixed):
 
     def load(self, epoch: int, item: list[Row]) -> CtcBatch:
         """An augmented batch; each row's variant follows from seed, epoch and its place in the draw."""
-        items: list[Item] = []
-        for place, row in item:
-            utterances = [self.train[index] for index in row]
+
+        def heard(row: Row) -> Item:
+            place, indices = row
+            utterances = [self.train[index] for index in indices]
             generator = np.random.default_rng([self.seed, epoch, place])
-            try:
-                waveform = lay_end_to_end([self.cache.load(each) for each in utterances], generator)
-                waveform = augment(waveform, self.config.augment, generator)
-                if reason := self._refused(utterances, len(waveform)):
-                    raise InputError(f"{named(utterances)}: {reason}.")
-                items.append((utterances, waveform))
-            except InputError as error:
-                # One bad file must not stop hours of training, and must not pass unseen.
-                print(f"left out of this batch: {error}", file=sys.stderr)
-        if not items:
-            raise InputError("no utterance of a batch can be used; see above. Run `loquela corpus check`.")
-        return self._collate(items)
+            waveform = lay_end_to_end([self.cache.load(each) for each in utterances], generator)
+            waveform = augment(waveform, self.config.augment, generator)
+            if reason := self._refused(utterances, len(waveform)):
+                raise InputError(f"{named(utterances)}: {reason}.")
+            return utterances, waveform
+
+        first = item[0][0]
+        others = ((first, [index]) for index in substitutes(len(self.train), [self.seed, epoch, first]))
+        return self._collate(usable(item, heard, others))
 
     def seen(self, items: Sequence[list[Row]]) -> float:
         """Seconds of audio, at its own speed."""
@@ -269,7 +266,7 @@ class CtcTask(Mixed):
         return row | self.mixture.learn(losses.by_group())
 
     def fingerprint(self) -> dict[str, Any]:
-        """Labels, encoder, loss, seed and training utterances."""
+        """Labels, encoder, loss, seed, training utterances and their texts."""
         settings = to_mapping(self.config)
         for name in ("cache_gb", "dev_batch_s"):
             del settings[name]
@@ -282,6 +279,7 @@ class CtcTask(Mixed):
             "ctc": settings,
             "seed": self.seed,
             "utterances": zlib.crc32("\n".join(utterance.id for utterance in self.train).encode()),
+            "texts": zlib.crc32(repr([(row.id, row.language, row.text) for row in self.train]).encode()),
         }
 
     def head_parameters(self) -> list[nn.Parameter]:

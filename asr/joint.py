@@ -118,6 +118,10 @@ class JointTask(CtcTask):
         out = together(self._outcomes)
         return {**row, "objective": float(out.loss / out.count), **measures(out)} if out.count else row
 
+    def head_parameters(self) -> list[nn.Parameter]:
+        """The output layer, and the objective's own layers."""
+        return [*super().head_parameters(), *self.model.objective.parameters()]
+
     def watches(self) -> list[Watch]:
         """Of blanks, and those of the objective."""
         return [*super().watches(), *self.model.objective.watches()]

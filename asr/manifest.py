@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,11 @@ class Utterance:
 
 NEEDED = ("id", "audio", "duration_s")
 """The columns without which a table is no manifest."""
+
+MAX_OVERSHOOT_S = 0.5
+"""A span may end this far beyond its file and is then cut there; as in Kaldi's extract-segments."""
+
+_PLACE = re.compile(r"(?P<recording>.+)@(?P<start>\d+(?:\.\d+)?)-\d+(?:\.\d+)?")
 
 
 def is_manifest(path: Path) -> bool:
@@ -125,8 +131,8 @@ def write_manifest(utterances: Iterable[Utterance], path: str | Path) -> None:
     """Write a manifest whole or not at all; audio paths become relative to it where they can.
 
     Raises:
-        InputError: a cell holds a tab or a line break, which the form cannot carry, or what is no UTF-8, or an
-            extra column has the name of one of `COLUMNS`.
+        InputError: a cell, or the name of an extra column, holds a tab or a line break, which the form cannot carry,
+            or what is no UTF-8, or an extra column has the name of one of `COLUMNS`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,14 +143,17 @@ def write_manifest(utterances: Iterable[Utterance], path: str | Path) -> None:
         raise InputError(
             f"manifest {path}: an extra column is called {ours[0]!r}, as one of ours. Rename it."
         )
+    broken = next(filter(_breaks_table, extra), None)
+    if broken is not None:
+        raise InputError(
+            f"manifest {path}: the extra column {broken!r} holds a tab or line break. Rename it."
+        )
     lines = ["\t".join([*COLUMNS, *extra])]
     for utterance in utterances:
         cells = _cells(utterance, path.parent.resolve()) + [utterance.extra.get(name, "") for name in extra]
-        for cell in cells:
-            if any(mark in cell for mark in "\t\n\r"):
-                raise InputError(
-                    f"utterance {utterance.id!r}: {cell!r} holds a tab or line break. Remove it."
-                )
+        cell = next(filter(_breaks_table, cells), None)
+        if cell is not None:
+            raise InputError(f"utterance {utterance.id!r}: {cell!r} holds a tab or line break. Remove it.")
         lines.append("\t".join(cells))
     partial = path.with_name(path.name + ".partial")
     try:
@@ -155,6 +164,19 @@ def write_manifest(utterances: Iterable[Utterance], path: str | Path) -> None:
         ) from error
     partial.write_bytes(data)
     os.replace(partial, path)
+
+
+def recording_place(utterance: Utterance) -> tuple[str, float]:
+    """The recording an utterance belongs to, and where in it it begins, in seconds.
+
+    A column ``recording`` may name the recording, or the recording and the place in it
+    (``ch19@3.100-6.450``) where each utterance was cut into a file of its own; without one it
+    is the path of the audio file.
+    """
+    named = utterance.extra.get("recording", "")
+    if place := _PLACE.fullmatch(named):
+        return place["recording"], float(place["start"])
+    return named or str(utterance.audio), utterance.offset_s
 
 
 def total_hours(utterances: Sequence[Utterance]) -> float:
@@ -184,6 +206,11 @@ def _utterance(row: dict[str, str], root: Path, where: str) -> Utterance:
     audio, name = root / known.pop("audio"), known.pop("id")
     # What is left of the known columns is text; what is left of the row is unknown columns.
     return Utterance(id=name, audio=audio, **numbers, **known, extra=values)  # type: ignore[arg-type]
+
+
+def _breaks_table(cell: str) -> bool:
+    """Whether a cell holds what ends one; nothing is quoted."""
+    return any(mark in cell for mark in "\t\n\r")
 
 
 def _cells(utterance: Utterance, folder: Path) -> list[str]:

@@ -47,6 +47,8 @@ class MixConfig:
             )
         if any(value < 0 for value in self.temperature):
             raise InputError(f"mix.temperature is {list(self.temperature)}. Give numbers from 0.")
+        if self.skill_window < 1:
+            raise InputError(f"mix.skill_window is {self.skill_window}. Give a number from 1.")
         if self.skill_eta and not self.levels:
             raise InputError("mix.skill_eta needs groups: name columns in mix.levels, as [language].")
         if self.skill_eta and self.temperature:
@@ -130,9 +132,13 @@ def temperature_shares(hours: Mapping[Group, float], temperature: Sequence[float
         for group, value in hours.items():
             nodes[group[:depth]] = nodes.get(group[:depth], 0.0) + value
         weights = {node: value**power if value > 0 else 0.0 for node, value in nodes.items()}
+        children: dict[Group, list[float]] = {}
+        for node, weight in weights.items():
+            children.setdefault(node[:-1], []).append(weight)
+        totals = {parent: sum(found) for parent, found in children.items()}
         for group in shares:
-            siblings = sum(weight for node, weight in weights.items() if node[:-1] == group[:depth][:-1])
-            shares[group] *= weights[group[:depth]] / siblings if siblings else 0.0
+            total = totals[group[: depth - 1]]
+            shares[group] *= weights[group[:depth]] / total if total else 0.0
     return shares
 
 
@@ -339,18 +345,20 @@ class Mixture:
     def _skill_shares(self, losses: Sequence[Mapping[Group, float]]) -> dict[Group, float]:
         """``p_i ~ exp(eta * sum_j A_ij * sum_t L_j(t))`` (Chen et al. 2023, algorithm 1)."""
         summed = {group: sum(row[group] for row in losses) if losses else 1.0 for group in self.groups}
-        scores = {
-            source: self.config.skill_eta
-            * sum(self._edge(source, target) * summed[target] for target in self.groups)
-            for source in self.groups
-        }
+        named: dict[str, list[Group]] = {}
+        for group in self.groups:
+            named.setdefault(group[-1], []).append(group)
+        scores = {}
+        for source in self.groups:
+            edges = self.config.skill_graph.get(source[-1], {})
+            # In order, as sums of them all would be: the last digits of a share follow from it.
+            targets = sorted({source, *(target for name in edges for target in named[name])})
+            gains = (edges.get(target[-1], 1.0) * summed[target] for target in targets)
+            scores[source] = self.config.skill_eta * sum(gains)
         top = max(scores.values())
         weights = {group: math.exp(score - top) for group, score in scores.items()}
-        return {group: weight / sum(weights.values()) for group, weight in weights.items()}
-
-    def _edge(self, source: Group, target: Group) -> float:
-        given = self.config.skill_graph.get(source[-1], {})
-        return given.get(target[-1], 1.0 if source == target else 0.0)
+        total = sum(weights.values())
+        return {group: weight / total for group, weight in weights.items()}
 
 
 class Mixed:

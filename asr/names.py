@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 import unicodedata
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -90,25 +92,41 @@ def find_file(path: Path) -> Path | None:
             return path
         if path.name.isascii():
             return None
-        other = _composed_names(path.parent, path.parent.stat().st_mtime_ns).get(composed(path.name))
+        other = _composed_names(path.parent, _state(path.parent)).get(composed(path.name))
         return path.parent / other if other and (path.parent / other).is_file() else None
     except (OSError, ValueError):  # no such folder, too long a name, a null in it
         return None
 
 
-def recordings_in(folder: Path) -> dict[str, Path]:
+def recordings_in(folder: Path) -> Mapping[str, Path]:
     """The recordings in a folder by composed name without ending; of several, the first kind of `AUDIO_ENDINGS`."""
     try:
-        found = [
-            path for path in folder.iterdir() if path.suffix.lower() in AUDIO_ENDINGS and os.path.isfile(path)
-        ]
+        return _recordings(folder, _state(folder))
     except OSError:
         return {}
+
+
+def _state(folder: Path) -> int:
+    """A number that stays the same while nothing is added to a folder and nothing removed, for a cache.
+
+    A clock of files ticks in up to two seconds: a folder that was changed just now may change again without a
+    new time, so that it has a number of its own each time.
+    """
+    now_ns, changed_ns = time.time_ns(), folder.stat().st_mtime_ns
+    return changed_ns if now_ns - changed_ns > 2_000_000_000 else now_ns
+
+
+@lru_cache(maxsize=64)
+def _recordings(folder: Path, state: int) -> dict[str, Path]:
+    """What `recordings_in` finds in a folder in this state; a corpus asks for it with each of its annotation files."""
+    found = [
+        path for path in folder.iterdir() if path.suffix.lower() in AUDIO_ENDINGS and os.path.isfile(path)
+    ]
     found.sort(key=lambda path: (AUDIO_ENDINGS.index(path.suffix.lower()), path.name), reverse=True)
     return {composed(path.stem): path for path in found}
 
 
 @lru_cache(maxsize=64)
-def _composed_names(folder: Path, changed_ns: int) -> dict[str, str]:
-    """The names in a folder by their composed form, as they were when it was changed last."""
+def _composed_names(folder: Path, state: int) -> dict[str, str]:
+    """The names in a folder in this state by their composed form."""
     return {composed(name): name for name in sorted(os.listdir(folder), reverse=True)}

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from asr.formats.files import read_text
 from asr.formats.tiernames import TIER_ENDINGS
-from asr.manifest import Utterance, read_manifest
+from asr.manifest import Utterance, read_manifest, recording_place
 from asr.names import shown
 from lm.errors import InputError
 
 TRANSCRIPT_ENDINGS = (".json", ".eaf", ".textgrid", ".srt", ".vtt", ".ctm", ".stm")
 """Files that hold the transcript of one recording, whatever is in them."""
 
+Column = Literal["text", "translation"]
+"""Of a manifest, which is scored."""
+
 _LABELS = ("language", "translation_language", "speaker", "gender", "split")
 _TRN_LINE = re.compile(r"(?P<text>.*)\((?P<id>[^\s()]+)\)\s*")
-_PLACE = re.compile(r"(?P<recording>.+)@(?P<start>\d+(?:\.\d+)?)-\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +59,21 @@ def read_references(path: str | Path, *, split: str = "") -> References:
         raise InputError(
             f"{shown(path)} is the transcript of one recording. Add --recording-level, or give a manifest or table."
         )
-    if not _is_manifest(path):
-        if split:
-            raise InputError(f"{shown(path)} is no manifest and has no split {split!r}. Leave out --split.")
-        return References(texts=read_table(path))
-    utterances = read_manifest(path, split=split)
+    if is_manifest(path):
+        return references_of(read_manifest(path, split=split))
+    if split:
+        raise InputError(f"{shown(path)} is no manifest and has no split {split!r}. Leave out --split.")
+    return References(texts=read_table(path))
+
+
+def references_of(utterances: Sequence[Utterance], column: Column = "text") -> References:
+    """The references of a manifest's rows."""
     extra = sorted({name for utterance in utterances for name in utterance.extra} - {"recording"})
     return References(
-        texts={utterance.id: utterance.text for utterance in utterances},
+        texts={utterance.id: getattr(utterance, column) for utterance in utterances},
         columns={
             **{name: {u.id: str(getattr(u, name)) for u in utterances} for name in _LABELS},
-            "recording": {utterance.id: recording_place(utterance)[0] for utterance in utterances},
+            "recording": {utterance.id: place_by_name(utterance)[0] for utterance in utterances},
             **{name: {u.id: u.extra.get(name, "") for u in utterances} for name in extra},
         },
     )
@@ -86,20 +93,30 @@ def read_recordings(
         InputError: unreadable, no such tier, or a split or tier of a file that has none.
     """
     path = Path(path)
-    manifest, tiered = _is_manifest(path), path.suffix.lower() in TIER_ENDINGS
+    manifest, tiered = is_manifest(path), path.suffix.lower() in TIER_ENDINGS
     if tiers and not tiered:
         raise InputError(f"{shown(path)} has no tiers. Leave out --tier.")
     if split and not manifest:
         raise InputError(f"{shown(path)} is no manifest and has no split {split!r}. Leave out --split.")
-    placed: dict[str, list[tuple[float, str, str]]] = {}
     if manifest:
-        for utterance in read_manifest(path, split=split):
-            recording, start = recording_place(utterance)
-            placed.setdefault(recording, []).append((start, utterance.id, utterance.text))
-    else:
-        texts = _tier_texts(path, tiers) if tiered else _segment_texts(path)
-        names = ((start, f"{path.stem}_{number:04d}", text) for number, (start, text) in enumerate(texts, 1))
-        placed[path.stem] = list(names)
+        return recordings_of(read_manifest(path, split=split))
+    texts = _tier_texts(path, tiers) if tiered else _segment_texts(path)
+    rows = [(start, f"{path.stem}_{number:04d}", text) for number, (start, text) in enumerate(texts, 1)]
+    return _in_order({path.stem: rows})
+
+
+def recordings_of(
+    utterances: Sequence[Utterance], column: Column = "text"
+) -> dict[str, list[tuple[str, str]]]:
+    """The same of a manifest's rows."""
+    placed: dict[str, list[tuple[float, str, str]]] = {}
+    for utterance in utterances:
+        recording, start = place_by_name(utterance)
+        placed.setdefault(recording, []).append((start, utterance.id, getattr(utterance, column)))
+    return _in_order(placed)
+
+
+def _in_order(placed: dict[str, list[tuple[float, str, str]]]) -> dict[str, list[tuple[str, str]]]:
     # Sorted by the start alone: rows keep their order where a corpus gives no times.
     return {
         recording: [(name, text) for _, name, text in sorted(rows, key=lambda row: row[0])]
@@ -117,23 +134,38 @@ def read_hypotheses(paths: Sequence[str | Path]) -> dict[str, str]:
     Raises:
         InputError: unreadable, an id twice, or nothing there.
     """
-    files = [file for path in paths for file in files_in(Path(path))]
-    if len(files) == 1 and files[0].suffix.lower() not in TRANSCRIPT_ENDINGS and not Path(paths[0]).is_dir():
-        return read_table(files[0])
-    return read_transcripts(files)
+    return read_table(paths[0]) if is_one_table(paths) else read_transcripts(paths)
 
 
-def read_transcripts(paths: Sequence[str | Path]) -> dict[str, str]:
+def is_one_table(paths: Sequence[str | Path]) -> bool:
+    """Whether a system's output is one text of many utterances, and no transcripts."""
+    if len(paths) != 1:
+        return False
+    path = Path(paths[0])
+    return path.suffix.lower() not in TRANSCRIPT_ENDINGS and not path.is_dir()
+
+
+def _lines(path: Path) -> list[str]:
+    return [text for _, text in _segment_texts(path)]
+
+
+def read_transcripts(
+    paths: Sequence[str | Path], lines: Callable[[Path], list[str]] = _lines, *, what: str = "transcript"
+) -> dict[str, str]:
     """The whole text of each transcript, by its file name without folder and ending.
 
+    Args:
+        paths: files, or folders of them.
+        lines: reads one; a segment on each line.
+        what: one of them is called.
     Raises:
         InputError: unreadable, a name twice, or nothing there.
     """
     texts: dict[str, str] = {}
     for path in [file for given in paths for file in files_in(Path(given))]:
         if path.stem in texts:
-            raise InputError(f"{shown(path)}: a second transcript of {path.stem!r}. Give one of each.")
-        texts[path.stem] = "\n".join(text for _, text in _segment_texts(path))
+            raise InputError(f"{shown(path)}: a second {what} of {path.stem!r}. Give one of each.")
+        texts[path.stem] = "\n".join(lines(path))
     return texts
 
 
@@ -195,18 +227,10 @@ def read_confidences(paths: Sequence[str | Path]) -> dict[str, list[float]]:
     return found
 
 
-def recording_place(utterance: Utterance) -> tuple[str, float]:
-    """The recording an utterance comes from, and its start there in seconds.
-
-    A column ``recording`` may name the recording, or the recording and the place in it
-    (``ch19@3.100-6.450``) where each utterance was cut into a file of its own; without one it
-    is the audio file.
-    """
-    recording = utterance.extra.get("recording", "") or utterance.audio.stem
-    place = _PLACE.fullmatch(recording)
-    if place:
-        return place["recording"], float(place["start"])
-    return recording, utterance.offset_s
+def place_by_name(utterance: Utterance) -> tuple[str, float]:
+    """`recording_place`, the recording called as its transcript's file is: without folder and ending."""
+    recording, start = recording_place(utterance)
+    return recording if utterance.extra.get("recording") else utterance.audio.stem, start
 
 
 def _rows(lines: list[tuple[int, str]], path: Path) -> Iterator[tuple[int, str, str]]:
@@ -238,10 +262,16 @@ def _rows(lines: list[tuple[int, str]], path: Path) -> Iterator[tuple[int, str, 
             yield number, name, text
 
 
-def _is_manifest(path: Path) -> bool:
+def columns_of(path: Path) -> list[str]:
+    """What the first line of a table names; nothing for a transcript."""
     if path.suffix.lower() in TRANSCRIPT_ENDINGS:
-        return False
-    return {"id", "audio"} <= set(read_text(path).partition("\n")[0].rstrip("\r").split("\t"))
+        return []
+    return read_text(path).partition("\n")[0].rstrip("\r").split("\t")
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a table has the columns that no manifest lacks."""
+    return {"id", "audio"} <= set(columns_of(path))
 
 
 def files_in(path: Path) -> list[Path]:

@@ -19,6 +19,9 @@ LETTER_SYMBOLS = frozenset(map(chr, [*range(0x2E5, 0x2EC), *range(0xA700, 0xA722
 TOKENIZER = "tokenizer.json"
 """Of a model folder; it holds the policy."""
 
+_ON_ANOTHER = ("Mn", "Me", "Mc", "Cf")
+"""Categories of marks, variation selectors and joiners."""
+
 UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 
@@ -27,7 +30,8 @@ class TextPolicy:
     """How a transcript is brought to the form that is trained on and scored.
 
     Combining marks are letters and are never stripped: a tone mark or a vowel sign changes the
-    word. The zero-width joiners are kept for the same reason.
+    word. The zero-width joiners are kept for the same reason. Only what stands on a symbol that is taken away, as on
+    most emoji, goes with it.
 
     >>> TextPolicy()("Ñukanchik, ¡SHAMUY!")
     'ñukanchik shamuy'
@@ -38,9 +42,9 @@ class TextPolicy:
     case: Literal["lower", "keep"] = "lower"
     punctuation: Literal["remove", "keep"] = "remove"
     """`remove` takes away punctuation and symbols (Unicode categories P and S)."""
-    inside_words: str = "'\u2018\u2019`\u00b4\u2032-"
+    inside_words: str = "'\u2018\u2019`\u00b4\u2032-\u2010\u2011"
     """Punctuation that stays when it stands between two letters, as in g'oza or mama-papa: whatever is typed for an
-    apostrophe, and the hyphen."""
+    apostrophe or a hyphen."""
     replace: dict[str, str] = field(default_factory=dict)
     """Strings replaced first, in order: look-alikes, markup, apostrophe variants. They are looked for in NFC,
     brought to it themselves: a letter with its marks is found however it was typed."""
@@ -76,10 +80,15 @@ class TextPolicy:
         if self.phonemise:
             text = _phonemiser(self.phonemise).transliterate(text)
         if self.case == "lower":
-            # Lower-casing can decompose (İ): the canonical form comes after it.
-            text = text.lower()
+            # In canonical form before and after: NFKC finds capitals in symbols (№), and lower-casing can decompose.
+            # Of a Turkish İ it would leave the dot as a mark on the i.
+            text = unicodedata.normalize(self.unicode_form, text.replace("\u0130", "i")).lower()
         text = unicodedata.normalize(self.unicode_form, text)
-        kept = [" " if self.removes(text, place) else char for place, char in enumerate(text)]
+        kept: list[str] = []
+        bare = False  # the last character was taken away, and so is what stands on it
+        for place, char in enumerate(text):
+            bare = self.removes(text, place) or (bare and unicodedata.category(char) in _ON_ANOTHER)
+            kept.append(" " if bare else char)
         return " ".join("".join(kept).split())
 
     def removes(self, text: str, place: int) -> bool:

@@ -64,7 +64,7 @@ class TrainerConfig:
     clip_norm: float = 5.0
     """Largest gradient norm; steeper ones are scaled down. 0 scales none."""
     accumulate: int = 1
-    """Batches per update, of each process."""
+    """Batches per update, of each process; they weigh alike in it, whatever each of them holds."""
     loader_threads: int = 1
     freeze_updates: int = 0
     """Updates during which only the output layer learns (wav2vec 2.0 10 h: 10,000)."""
@@ -351,7 +351,12 @@ class Trainer:
             bar.close()
             if writer:
                 writer.close()
-        return next((row for row in self.history if row["update"] == self.best_update), {})
+        if not self.best_update:
+            raise InputError(
+                f"{self.exp / 'model'} was not written: in every evaluation the score was no number, or the model was "
+                "out of bounds (see the warnings). Begin anew in another exp, as these advise or with less trainer.lr."
+            )
+        return next(row for row in self.history if row["update"] == self.best_update)
 
     def _catch_signals(self) -> dict[signal.Signals, Any]:
         """Finish the update and save when asked to stop; stop at once when asked again."""
@@ -449,11 +454,13 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self) -> None:
+        weights = self._weights()
         if not self.config.ema_decay:
+            # What a training that is gone on with averages from.
+            self.ema = {name: value.float() for name, value in weights.items()}
             return
         # The average follows closely at first, so that it is never dominated by the initial weights.
         decay = min(self.config.ema_decay, (1 + self.update) / (10 + self.update))
-        weights = self._weights()
         floats = [name for name in self.ema if weights[name].is_floating_point()]
         torch._foreach_lerp_(
             [local(self.ema[name]) for name in floats],
@@ -479,7 +486,11 @@ class Trainer:
             row, state = broadcast_object_list(said)
             self.task.load_state(state)
         self.history.append(row)
-        if row["score"] < self.best:
+        # The score of a model that collapses may fall: codes that are all alike are easily told.
+        sound = not alarmed(self.task.watches(), self.history)
+        if sound:
+            self.sound = self.update
+        if sound and row["score"] < self.best:
             self.best, self.best_update = row["score"], self.update
             if self.config.shard:
                 weights = self._gathered(model.state_dict())
@@ -504,8 +515,6 @@ class Trainer:
                     writer.add_scalar(f"dev/{name}", value, self.update)
         if isinstance(self.task, Adaptive) and self.task.plan_is_stale():
             self.epoch, self.batch = self.epoch + 1, 0
-        if not alarmed(self.task.watches(), self.history):
-            self.sound = self.update
         self._save()
         look_after(self.task.watches(), self.history, self.sound)
 
@@ -592,8 +601,8 @@ class Trainer:
         learned = [[p for group in each.param_groups for p in group["params"]] for each in self.optimizers]
         for name, value in load_file(folder / "optimizer.safetensors").items():
             number, index, key = name.split(".", 2)
-            like = learned[int(number)][int(index)]
-            if value.ndim and value.shape != like.shape:
+            like = next(iter(learned[int(number)][int(index) :]), None)
+            if like is None or (value.ndim and value.shape != like.shape):
                 raise InputError(
                     f"{self.exp} holds checkpoints of a training in which other weights learn than in this one. "
                     "Give another exp, or remove its checkpoints to begin anew."

@@ -21,6 +21,7 @@ from asr.decode.hotwords import HOTWORD_WEIGHT, weighed
 from asr.emissions import encode_groups
 from asr.frames import samples_to_seconds
 from asr.model import CTCModel, load_model, own_language_model, published_model
+from asr.names import shown
 from asr.segment import (
     OwnSegments,
     Segment,
@@ -37,6 +38,9 @@ from lm.errors import InputError
 from lm.folder import LanguageModel, Units
 
 FloatArray = NDArray[np.float32]
+
+WEIGHTS = {"word": "lm_weight", "character": "char_weight", "piece": "piece_weight"}
+"""Setting of the beam search that weighs each unit's n-grams."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,16 +185,22 @@ class Transcriber:
         """Transcribe one recording of any length, in memory that does not grow with it.
 
         Of one that breaks off, what can be read is; the rest, up to the end that its header promises, is a gap, and
-        ``details["failed"]`` says why.
+        ``details["failed"]`` says why. It also says so where a segment that was given reaches beyond the recording,
+        with which it ends then.
 
         Args:
             language: written into the transcript.
             progress: called with the seconds of audio that are done.
         Raises:
-            InputError: nothing of the recording can be read, or the segments given are of another.
+            InputError: nothing of the recording can be read, or the segments given are of another: one of them lies
+                wholly beyond the end by its header, or all of them do.
         """
         path = Path(path)
-        info = probe(path, partly=True)
+        info, own = probe(path, partly=True), self.config.own
+        promised_s = info.header_duration_s
+        # Said now and not after hours, where the header tells.
+        if own and promised_s is not None and (why := own.beyond(path, promised_s, wholly=True)):
+            raise InputError(why)
         wanted = channels(self.config.channel, info)
         duration = 0.0
         segments: list[TranscriptSegment] = []
@@ -200,7 +210,7 @@ class Transcriber:
             clock = Clock(progress)
             speaker = f"channel {channel}" if len(wanted) > 1 else ""
             chunks = clock.watch(stream(path, channel=channel, partly=True), partly=True)
-            for group in _up_to_failure(self.encoded(path, chunks), clock):
+            for group in self.encoded(path, chunks):
                 understood = iter(self.understand([encoded for _, encoded in group if encoded]))
                 for segment, encoded in group:
                     named = segment.speaker if isinstance(segment, OwnSegment) else ""
@@ -212,12 +222,14 @@ class Transcriber:
                     else:
                         gaps.append(Gap(start=segment.start, end=segment.end, reason="no words recognised"))
             duration = max(duration, clock.seconds)
-            if lost := clock.lost(info.header_duration_s):
+            if lost := clock.lost(promised_s):
                 details["failed"] = str(clock.failure)
-                own = self.config.own.of(path) if self.config.own else ()
-                start = min([lost.start, *(each.start for each in own if each.end > lost.start)])
-                gaps.append(replace(lost, start=start))
-        rest = "silence" if self.config.own is None else "not in the given segments"
+                gaps.append(lost)
+        if own and "failed" not in details and (why := own.beyond(path, duration)):
+            if not (segments or gaps):
+                raise InputError(why)
+            details["failed"] = why
+        rest = "silence" if own is None else "not in the given segments"
         segments.sort(key=lambda segment: (segment.start, segment.speaker))
         return Transcript(
             recording=path.stem,
@@ -343,17 +355,6 @@ def facts(info: AudioInfo) -> dict[str, str]:
     return {"sample_rate": str(info.sample_rate), **({"telephone": "true"} if info.telephone else {})}
 
 
-def _up_to_failure(
-    groups: Iterator[list[tuple[Segment, Encoded | None]]], clock: Clock
-) -> Iterator[list[tuple[Segment, Encoded | None]]]:
-    """The same, without the complaint that a user's segments reach beyond the place where a recording broke off."""
-    try:
-        yield from groups
-    except InputError:
-        if clock.failure is None:
-            raise
-
-
 def account(
     segments: Sequence[TranscriptSegment], gaps: Sequence[Gap], duration: float, rest: str = "silence"
 ) -> list[Gap]:
@@ -400,17 +401,17 @@ def tuned_search(
             ``word``, ``character`` or ``piece``), and ``hotword_weight``, of the hotwords whose own is None. A weight
             of a part that was not chosen brings it back; a closed vocabulary brings back the words, as a list.
     Raises:
-        InputError: an unknown setting, or a part that the language model lacks.
+        InputError: an unknown setting, a part that the language model lacks, or a weight of one.
     """
     if language_model is None and not overrides:
         return None, None
+    _check_weights(language_model, overrides)
     values = {**((language_model.decoding if language_model else None) or {}), **overrides}
     units, weight = values.pop("units", "both"), values.pop("hotword_weight", HOTWORD_WEIGHT)
     if units not in get_args(Units):
         raise InputError(f"decoding option units must be one of {', '.join(get_args(Units))}; got {units!r}.")
     if language_model and units != "both" and "units" not in overrides:
-        weights = {"word": "lm_weight", "character": "char_weight", "piece": "piece_weight"}
-        others = [name for unit, name in weights.items() if unit != units and getattr(language_model, unit)]
+        others = [name for unit, name in WEIGHTS.items() if unit != units and getattr(language_model, unit)]
         if any(map(overrides.get, others)) or (units != "word" and values.get("open_vocabulary") is False):
             units = "both"
             values.update({name: overrides.get(name, 0.0) for name in others})
@@ -418,6 +419,19 @@ def tuned_search(
         values["hotwords"] = weighed(values["hotwords"], weight)
     config = from_mapping(BeamSearchConfig, values, "decoding.")
     return language_model.only(units) if language_model else None, config
+
+
+def _check_weights(language_model: LanguageModel | None, overrides: Mapping[str, Any]) -> None:
+    """Refuse a weight of n-grams that are not there, and a bonus that repays them."""
+    if language_model is None:
+        useless, lacks = [*WEIGHTS.values(), "word_bonus"], "there is no language model"
+    else:
+        useless = [name for unit, name in WEIGHTS.items() if getattr(language_model, unit) is None]
+        lacks = f"language model {shown(language_model.path)} has no such n-grams"
+    for name in filter(overrides.get, useless):
+        raise InputError(
+            f"decoding option {name} is {overrides[name]}, but {lacks}. Leave it out, or give one that has them."
+        )
 
 
 def device_named(name: str) -> str:

@@ -71,8 +71,8 @@ retrieval() { # RECOGNISER SEEDS MANIFEST SPLIT...: before, by CTC alone, with O
 }
 
 find_texts() { # MODEL MANIFEST SPLIT [TRANSLATOR]: by the text encoder of this, or the model's own
-    local from=${4:-}
-    echo "$1 $3, text encoder of ${from:-its own}: $(
-        python -m recipes.retrieve "$1" "$2" --split "$3" ${from:+--text-from "$from"}
-    )"
+    local from=${4:-} found
+    # Apart from `local` and `echo`, which would hide that it failed.
+    found=$(python -m recipes.retrieve "$1" "$2" --split "$3" ${from:+--text-from "$from"})
+    echo "$1 $3, text encoder of ${from:-its own}: $found"
 }

@@ -1,7 +1,7 @@
 """Scores of translation by arm: ``st_table.py EXP MANIFEST --split test --arms "ctc ot" --seeds "1 2 3" --base ctc``.
 
-EXP holds ARM/SEED/SPLIT.tsv. The statistics of an utterance are those of all seeds together; intervals by
-drawing utterances; each arm against one of them on the same draws and seeds.
+EXP holds ARM/SEED/SPLIT.tsv; what is not there is left out and named on stderr. The statistics of an utterance are
+those of all seeds together; intervals by drawing utterances; each arm against one of them on the same draws and seeds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from asr.cli import guarded
 from asr.manifest import read_manifest
 from asr.score_files import read_hypotheses
+from lm.errors import InputError
 from st.score import TranslationScore, one_line, score_translations
 from st.score_report import verbatim
 
@@ -34,6 +35,21 @@ def main() -> int:
     parser.add_argument("--base", default="ctc", help="the arm that the others are compared with")
     parser.add_argument("--unseen", action="store_true", help="leave out references that occur in training")
     args = parser.parse_args()
+    if args.base not in args.arms:
+        raise InputError(
+            f"--base is {args.base}, which is not among --arms {' '.join(args.arms)}. Add it, or give one of them."
+        )
+    paths = {
+        arm: {seed: args.exp / arm / seed / f"{args.split}.tsv" for seed in args.seeds} for arm in args.arms
+    }
+    missing = [path for of_arm in paths.values() for path in of_arm.values() if not path.is_file()]
+    if len(missing) == sum(map(len, paths.values())):
+        raise InputError(
+            f"{args.exp} has no ARM/SEED/{args.split}.tsv of the arms {' '.join(args.arms)} and the seeds "
+            f"{' '.join(args.seeds)}. Decode first, or give other --arms or --seeds."
+        )
+    for path in missing:
+        print(f"left out {path.parent.relative_to(args.exp)}: there is no {path}", file=sys.stderr)
     references = {row.id: row.translation for row in read_manifest(args.manifest, split=args.split)}
     wanted, what = {name for name, text in references.items() if text.strip()}, "utterances"
     if args.unseen:
@@ -43,10 +59,10 @@ def main() -> int:
     scores = {
         arm: {
             seed: score_translations(references, read_hypotheses([path])).select(wanted)
-            for seed in args.seeds
-            if (path := args.exp / arm / seed / f"{args.split}.tsv").is_file()
+            for seed, path in of_arm.items()
+            if path not in missing
         }
-        for arm in args.arms
+        for arm, of_arm in paths.items()
     }
     print(f"\n{args.split}: {len(wanted)} {what}\n")
     columns = [f"{name} (95 %) | by seed | minus {args.base}" for name in ("chrF++", "BLEU")]
@@ -87,7 +103,9 @@ def against(
 ) -> str:
     """Difference to the base over the seeds that both have, with its interval and p-value."""
     found = together([own[seed] for seed in seeds]).compare(together([base[seed] for seed in seeds]), metric)
-    return f"{found.difference:+.1f} ({found.interval.low:+.1f} to {found.interval.high:+.1f}), p {found.p_value:.3f}"
+    # z: no difference is no negative one.
+    interval = f"({found.interval.low:+z.1f} to {found.interval.high:+z.1f})"
+    return f"{found.difference:+z.1f} {interval}, p {found.p_value:.3f}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ _FILES = {
     *(f"{unit}.{kind}" for unit in UNITS for kind in ("arpa", "bin")),
 }
 """What an LM folder holds."""
+_NEW = "new.partial"
+"""Folder in it where the next one is built."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,36 +105,36 @@ def build_language_model(
     for order, prune, _, _ in plans.values():
         if order:
             check_options(order, prune, fallback)
-    _clear(out, overwrite)
     description: dict[str, Any] = {}
     ngrams: dict[str, list[int]] = {}
-    for unit, (order, prune, tokens, interpolate) in plans.items():
-        if not order:
-            description[unit] = None
-            continue
-        arpa = out / f"{unit}.arpa"
-        estimate_arpa(
-            tokens, arpa, order=order, prune=prune, fallback=fallback, interpolate_unigrams=interpolate
-        )
-        ngrams[unit] = read_counts(arpa)
-        if binary:
-            arpa_to_binary(arpa, arpa.with_suffix(".bin"))
-            arpa.unlink()
-        description[unit] = {"file": f"{unit}.bin" if binary else arpa.name, "order": order}
-        if unit == "piece" and splitter:
-            description[unit]["pieces"] = list(splitter.pieces)
-    _write(out / "training.hashes", SentenceSet.of(texts).to_bytes())
-    description |= {
-        "training": {
-            "file": "training.hashes",
-            "sentences": len(texts),
-            "words": sum(len(text.split()) for text in texts),
-        },
-        "alphabet": alphabet_of(texts),
-        "policy": dict(policy) if policy is not None else None,
-        "decoding": None,
-    }
-    write_description(out, description)
+    with _new_files(out, overwrite) as new:
+        for unit, (order, prune, tokens, interpolate) in plans.items():
+            if not order:
+                description[unit] = None
+                continue
+            arpa = new / f"{unit}.arpa"
+            estimate_arpa(
+                tokens, arpa, order=order, prune=prune, fallback=fallback, interpolate_unigrams=interpolate
+            )
+            ngrams[unit] = read_counts(arpa)
+            if binary:
+                arpa_to_binary(arpa, arpa.with_suffix(".bin"))
+                arpa.unlink()
+            description[unit] = {"file": f"{unit}.bin" if binary else arpa.name, "order": order}
+            if unit == "piece" and splitter:
+                description[unit]["pieces"] = list(splitter.pieces)
+        (new / "training.hashes").write_bytes(SentenceSet.of(texts).to_bytes())
+        description |= {
+            "training": {
+                "file": "training.hashes",
+                "sentences": len(texts),
+                "words": sum(len(text.split()) for text in texts),
+            },
+            "alphabet": alphabet_of(texts),
+            "policy": dict(policy) if policy is not None else None,
+            "decoding": None,
+        }
+        write_description(new, description)
     return BuildReport(
         folder=out,
         sentences=len(texts),
@@ -225,29 +228,38 @@ def estimate_arpa(
             partial.unlink(missing_ok=True)
 
 
-def _clear(out: Path, overwrite: bool) -> None:
-    """Make the folder, and drop the language model it holds; what an interrupted build left is none."""
+@contextmanager
+def _new_files(out: Path, overwrite: bool) -> Iterator[Path]:
+    """A folder inside ``out`` whose files take the place of the language model there once they are all written.
+
+    Until then the old one stays: text that is too small, a full disk or Ctrl-C cost nothing.
+    """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file. Give a folder.")
+    new = out / _NEW
     try:
         out.mkdir(parents=True, exist_ok=True)
         held = {file.name for file in out.iterdir()}
     except OSError as error:
         raise InputError(f"--out {out}: {error.strerror}. Give a folder that can be written.") from error
-    ours = {name for name in held if name.removesuffix(".partial") in _FILES}
+    ours = {name for name in held if name.removesuffix(".partial") in _FILES} | ({_NEW} & held)
     if held - ours:
         raise InputError(
             f"--out {out} holds {min(held - ours)!r}, no part of a language model. Give another folder."
         )
     if "lm.json" in held and not overwrite:
         raise InputError(f"--out {out} holds a language model. Give --overwrite or another folder.")
-    for name in sorted(
-        ours, key=lambda name: name != "lm.json"
-    ):  # lm.json first: without it there is no model
-        (out / name).unlink()
-
-
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    try:
+        shutil.rmtree(new, ignore_errors=True)  # of a build that was killed
+        try:
+            new.mkdir()
+        except OSError as error:
+            raise InputError(f"--out {out}: {error.strerror}. Give a folder that can be written.") from error
+        yield new
+        # lm.json goes first and comes last: without it there is no model.
+        for name in sorted(ours - {_NEW}, key=lambda name: name != "lm.json"):
+            (out / name).unlink()
+        for file in sorted(new.iterdir(), key=lambda file: file.name == "lm.json"):
+            file.rename(out / file.name)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)

@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -86,7 +87,7 @@ class LanguageModel:
         """The alphabet without the space."""
         return frozenset(self.alphabet) - {" "}
 
-    @property
+    @cached_property
     def speller(self) -> NgramModel | None:
         """Spells words that the word model does not know: the character model, or one of the vocabulary's letters."""
         return self.character or (spelling_model(self.vocabulary) if self.vocabulary else None)

@@ -28,7 +28,7 @@ FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 """Discounts of an order whose counts of counts allow no estimate (lmplz --discount_fallback)."""
 
 MAX_ORDER = 6
-"""Longest n-gram that the kenlm wheel reads unless it was compiled for more."""
+"""Longest n-gram that kenlm reads unless it was compiled for more."""
 
 UNK, BOS, EOS = range(3)
 
@@ -116,10 +116,8 @@ def check_options(order: int, prune: Sequence[int], fallback: Sequence[float] | 
     Raises:
         InputError: the options contradict each other.
     """
-    if order < 2:
-        raise InputError(
-            f"order {order}: kenlm reads models of 2 words or more. Give an order of at least 2."
-        )
+    if not 2 <= order <= MAX_ORDER:
+        raise InputError(f"order {order}: kenlm reads 2 to {MAX_ORDER}. Give an order between.")
     if not prune or len(prune) > order or any(threshold < 0 for threshold in prune):
         raise InputError(f"prune {list(prune)}: give 1 to {order} thresholds of 0 or more, one per order.")
     if any(low > high for low, high in pairwise(prune)):

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -64,12 +65,17 @@ def main() -> int:
     # Model and decoder.
     model = open_model(args.model, args.language, args.device).model
     surfaces, blank = model.tokenizer.surfaces, model.tokenizer.blank
-    overrides = {**tuned(args.tuned, args.units), **settings_from(args.decoding)}
+    language_model = LanguageModel.load(args.lm) if args.lm else None
+    if args.tuned and language_model is None:
+        raise InputError("--tuned has no use without --lm. Give the language model that was tuned.")
+    if args.tuned and language_model:
+        language_model = replace(language_model, decoding=tuned(args.tuned, args.units))
+    overrides = {**({"units": args.units} if args.units else {}), **settings_from(args.decoding)}
     if args.hotwords:
         overrides["hotwords"] = read_hotwords(args.hotwords)
     if args.closed_vocabulary:
         overrides["open_vocabulary"] = False
-    language_model, config = tuned_search(LanguageModel.load(args.lm) if args.lm else None, overrides)
+    language_model, config = tuned_search(language_model, overrides)
     decoder = build_decoder(surfaces, blank, language_model, config, device_named(args.device))
 
     # Emissions -> hypotheses.
@@ -114,15 +120,11 @@ def main() -> int:
     return int(failed)
 
 
-def tuned(path: Path | None, units: str | None) -> dict[str, Any]:
+def tuned(path: Path, units: str | None) -> dict[str, Any]:
     """The settings in what ``loquela lm tune`` printed: of these units, or those that it chose."""
-    chosen = {"units": units} if units else {}
-    if path is None:
-        return chosen
     try:
         printed = json.loads(path.read_text(encoding="utf-8"))
-        found = printed["arms"][units] if units else printed
-        return {**found["decoding"], **chosen}
+        return dict((printed["arms"][units] if units else printed)["decoding"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"--tuned {path} cannot be read ({error}). Give the output of `loquela lm tune`."

@@ -25,8 +25,8 @@ from lm.errors import InputError
 from st.languages import refuse_other_languages
 from st.model import SpeechTranslator, load_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig
-from st.texts import OwnTranslator, refuse_ctc_score, translate_labels
-from st.translate import UNREADABLE, hear
+from st.texts import Legibility, OwnTranslator, refuse_ctc_score, translate_labels
+from st.translate import hear
 
 
 def main() -> int:
@@ -88,13 +88,15 @@ def main() -> int:
                 f"{source}: none of the {len(utterances)} utterances has a text in it that {args.model} can read. "
                 "Give the transcripts of this split with --texts."
             )
-        share = OwnTranslator(model).unknown_share([texts.get(row.id, "") for row in utterances])
-        if share > UNREADABLE:
-            raise InputError(
-                f"{source}: {args.model} cannot read {share:.0%} of the texts' characters: it is for another language "
-                "or script. Give a model that was trained on such transcripts."
-            )
+        legibility = Legibility(OwnTranslator(model), args.model)
+        unread = []
+        for row, read in zip(utterances, labels, strict=True):
+            if not legibility.reads(texts.get(row.id, "")) and read:
+                unread.append(row.id)
+                read.clear()
+        legibility.check(source)
         say_ids(source, silent, "without a text to translate, left empty")
+        say_ids(source, unread, f"with a text that {args.model} cannot read, left empty")
         for row, hypotheses in zip(utterances, translate_labels(model, labels, config), strict=True):
             found[row.id] = hypotheses
 

@@ -35,7 +35,7 @@ from st.hub.decoder import HubDecoderConfig, HubDecoderSource, begin_with, read_
 from st.languages import language_pair, refuse_other_languages
 from st.model import SpeechTranslator, copy_decoder, load_translator
 from st.recipe import Side, TargetConfig, check_written, translated_rows
-from st.siamese import trained_bridge
+from st.siamese import look_through_bridge
 from st.task import TranslationConfig, TranslationTask
 
 
@@ -111,12 +111,8 @@ def train(config: TrainConfig) -> dict[str, float]:
     )
     if other:
         copy_decoder(model, other, config.decoder_from)
-        bridge = (
-            trained_bridge(config.recogniser) if config.recogniser and not config.adaptor_layers else None
-        )
-        if bridge and bridge.out_features == other.decoder.config.width:
-            model.decoder.look_through(bridge)
-            print("decoder: begins with the bridge of the recogniser's pre-training", file=sys.stderr)
+        if config.recogniser:
+            look_through_bridge(model, other, config.recogniser)
     if parts:
         begin_with(model.decoder, parts, config.hub_decoder.lora)
     teaching = None

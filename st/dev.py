@@ -26,6 +26,10 @@ class DevScores:
         self.dev = dev
         self.losses = GroupLosses(dev, levels)
         self.found: dict[str, str] = {}
+        # What never ends, as of a model that has learned little, need not be written out. One limit for all, so that
+        # no translation, and no choice of a checkpoint, depends on the batches.
+        longest = max(len(model.tokenizer.encode(each.translation)) + 1 for each in dev)
+        self.search = TranslationSearchConfig(beam=1, max_labels=2 * longest)
 
     def add(
         self, ids: Sequence[str], memory: Memory, read: Tensor, wanted: Tensor, num_wanted: Tensor
@@ -36,9 +40,7 @@ class DevScores:
         logits = self.model.decoder(read.to(device), memory.states, memory.num_frames)
         losses = smoothed_cross_entropy(logits, wanted, num_wanted, 0.0)
         self.losses.add(ids, losses.tolist(), num_wanted.tolist())
-        # What never ends, as of a model that has learned little, need not be written out.
-        config = TranslationSearchConfig(beam=1, max_labels=2 * int(num_wanted.max()))
-        hypotheses = translate(self.model.decoder, memory, config)
+        hypotheses = translate(self.model.decoder, memory, self.search)
         for name, texts in zip(ids, hypotheses, strict=True):
             self.found[name] = self.model.tokenizer.decode(texts[0].labels)
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from st.hub.decoder import HubDecoderConfig
 
 TARGET = "target.json"
+BRIDGE = {"bridge.weight", "bridge.bias"}
+"""Of a decoder, what carries memories of another width to its own."""
 END = 0
 """The label that opens and closes a text: the blank of a tokenizer, which writes nothing."""
 
@@ -291,14 +293,14 @@ def copy_decoder(model: TranslationModel, other: TranslationModel, name: str | P
     """
     if other.tokenizer.surfaces != model.tokenizer.surfaces:
         raise InputError(f"{name}: its translations have other labels. Take its tokenizer, too.")
-    theirs = {
-        key: value for key, value in other.decoder.state_dict().items() if not key.startswith("bridge.")
-    }
-    own = model.decoder.state_dict()
-    wrong = [key for key, value in theirs.items() if key not in own or own[key].shape != value.shape]
-    if wrong or len(theirs) != sum(not key.startswith("bridge.") for key in own):
+    own, theirs = model.decoder.state_dict(), other.decoder.state_dict()
+    shared = own.keys() & theirs.keys()
+    odd = (own.keys() | theirs.keys()) - {key for key in shared if own[key].shape == theirs[key].shape}
+    if odd - BRIDGE:
         raise InputError(
             f"{name}: its decoder has another size than the configuration's: {other.decoder.config} and "
             f"{model.decoder.config}. Give the same."
         )
-    model.decoder.load_state_dict({**own, **theirs})
+    # A bias is worth nothing without the weight that it was learned with.
+    left = BRIDGE if odd else set()
+    model.decoder.load_state_dict({**own, **{key: theirs[key] for key in theirs.keys() - left}})

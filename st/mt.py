@@ -138,7 +138,7 @@ class TextTranslationTask:
         """Nothing changes."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """Labels, sizes, loss, seed and training pairs."""
+        """Labels, sizes, loss, seed, training pairs and what they say."""
         return {
             "labels": list(self.translator.source.surfaces),
             "targets": list(self.translator.tokenizer.surfaces),
@@ -147,6 +147,9 @@ class TextTranslationTask:
             "mt": json.loads(json.dumps(to_mapping(self.config))),
             "seed": self.seed,
             "utterances": zlib.crc32("\n".join(utterance.id for utterance in self.train).encode()),
+            "texts": zlib.crc32(
+                repr([(row.id, row.language, row.text, row.translation) for row in self.train]).encode()
+            ),
         }
 
     def head_parameters(self) -> list[nn.Parameter]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from asr.manifest import Utterance
 from asr.model import CTCModel, Emissions, load_model, save_model
 from lm.errors import InputError
 from st.compress import written_frames
-from st.model import TextTranslator, load_translator
+from st.model import SpeechTranslator, TextTranslator, TranslationModel, load_translator
 from st.text_encoder import TextEncoder, TextEncoderConfig
 from st.transport import TransportConfig, sinkhorn_divergence
 
@@ -267,10 +268,50 @@ def load_siamese(source: str | Path, text_from: str = "") -> SiameseModel:
     return model.eval()
 
 
-def trained_bridge(source: str | Path) -> nn.Linear | None:
-    """What carries a recogniser's states to those of the text encoder it was pre-trained beside, if there is one."""
-    kept = _beside(model_folder(source))
+def look_through_bridge(model: SpeechTranslator, other: TranslationModel, source: str | Path) -> None:
+    """Show a copied decoder speech as the recogniser's pre-training showed it to texts, if that left a bridge.
+
+    Says on stderr whether it does.
+
+    Args:
+        model: the one with the decoder.
+        other: whose decoder was copied.
+        source: folder of the recogniser.
+    """
+    bridge = trained_bridge(source, model.recogniser.encoder.num_layers)
+    if bridge is None:
+        return
+    what = "the bridge of the recogniser's pre-training"
+    own, width, wanted = other.decoder.bridge, bridge.out_features, other.decoder.config.width
+    if layers := len(model.adaptor.layers):
+        said = f"without {what}: it begins at states that adaptor_layers={layers} shortens"
+    elif isinstance(own, nn.Linear):
+        said = f"without {what}: it ends at width {width}, and the decoder's own begins at {own.in_features}"
+    elif width != wanted:
+        said = f"without {what}: it ends at width {width}, and the decoder looks at {wanted}"
+    else:
+        model.decoder.look_through(bridge)
+        said = f"with {what}"
+    print(f"decoder: begins {said}", file=sys.stderr)
+
+
+def trained_bridge(source: str | Path, num_layers: int) -> nn.Linear | None:
+    """What carries a recogniser's last states to those of the text encoder it was pre-trained beside, if anything does.
+
+    Args:
+        num_layers: of its encoder; a bridge that begins at an earlier one is none, which is said on stderr.
+    """
+    folder = model_folder(source)
+    kept = _beside(folder)
     if "bridge.weight" not in kept:
+        return None
+    layer = read_card(folder)["facts"]["siamese"].get("layer", 0)
+    if layer not in (0, num_layers):
+        print(
+            f"recogniser {folder}: the bridge of its pre-training begins at layer {layer} of {num_layers}, and a "
+            "decoder looks at the last",
+            file=sys.stderr,
+        )
         return None
     width, inner = kept["bridge.weight"].shape
     bridge = nn.Linear(inner, width)

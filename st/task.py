@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -141,13 +142,14 @@ class TranslationTask(CtcTask):
         return scores.row() | self.mixture.learn(scores.losses.by_group())
 
     def fingerprint(self) -> dict[str, Any]:
-        """That of the batches; the decoder, its labels, its loss and its teacher."""
+        """That of the batches; the translations, the decoder, its labels, its loss and its teacher."""
         return {
             **super().fingerprint(),
             "targets": list(self.translator.tokenizer.surfaces),
             "decoder": json.loads(json.dumps(to_mapping(self.translator.decoder.config))),
             "st": json.loads(json.dumps(to_mapping(self.loss))),
             "teacher": [self.teaching.name, self.teaching.weight] if self.teaching else [],
+            "translations": zlib.crc32(repr([(row.id, row.translation) for row in self.train]).encode()),
         }
 
     def head_parameters(self) -> list[nn.Parameter]:

@@ -19,6 +19,10 @@ from st.search import TranslationHypothesis, TranslationSearchConfig, translate
 
 BATCH = 16
 """Texts that are translated together."""
+UNREADABLE = 0.3
+"""Share of texts that an MT model cannot read above which it is the wrong model."""
+FEW = 20
+"""Characters of a text below which it is not judged alone: a name, or a cough, is no other language."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,52 @@ class TextToText(Protocol):
         """Source and target, empty where they are not known."""
         ...
 
-    def unknown_share(self, texts: Sequence[str]) -> float:
-        """Share of the texts that the model cannot read."""
+    def unknown(self, text: str) -> tuple[int, int]:
+        """Characters or pieces of a text that the model cannot read, and how many there are."""
         ...
 
     def translate(self, texts: Sequence[str]) -> list[Scored]:
         """The best translation of each; that of an empty text is empty."""
         ...
+
+
+class Legibility:
+    """How much an MT model can read of the texts of a recording or a split.
+
+    One text in other letters is no reason to lose the rest, so each is judged for itself, and the model by all.
+    """
+
+    def __init__(self, texts: TextToText, name: str | Path) -> None:
+        """
+        Args:
+            name: what to call the model.
+        """
+        self.texts = texts
+        self.name = name
+        self.unknown = self.total = self.unread = 0
+
+    def reads(self, text: str) -> bool:
+        """Whether the model can read enough of a text to translate it; the text is counted."""
+        unknown, total = self.texts.unknown(text)
+        self.unknown += unknown
+        self.total += total
+        enough = len(text) < FEW or unknown <= UNREADABLE * total
+        self.unread += not enough
+        return enough
+
+    def check(self, source: str) -> None:
+        """Judge the model.
+
+        Args:
+            source: where the texts are from.
+        Raises:
+            InputError: it cannot read enough of all that were counted.
+        """
+        if self.unknown > UNREADABLE * self.total:
+            raise InputError(
+                f"{source}: MT model {self.name} cannot read {self.unknown / self.total:.0%} of the transcripts: it is "
+                "for another language or script. Give one that was trained on such transcripts."
+            )
 
 
 class OwnTranslator:
@@ -68,11 +111,10 @@ class OwnTranslator:
         """Those of the corpus that it was trained on."""
         return self.model.languages
 
-    def unknown_share(self, texts: Sequence[str]) -> float:
-        """Share of the characters that have no label."""
-        policy = self.model.source.policy
-        total = sum(len(policy(text).replace(" ", "")) for text in texts)
-        return sum(self.model.source.unknown(texts).values()) / max(1, total)
+    def unknown(self, text: str) -> tuple[int, int]:
+        """Characters that have no label, and all."""
+        source = self.model.source
+        return source.unknown([text]).total(), len(source.policy(text).replace(" ", ""))
 
     def translate(self, texts: Sequence[str]) -> list[Scored]:
         """The best translation of each."""

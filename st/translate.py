@@ -30,10 +30,7 @@ from lm.errors import InputError
 from lm.folder import LanguageModel
 from st.model import SpeechTranslator, load_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig, translate
-from st.texts import TextToText, open_text_translator
-
-UNREADABLE = 0.3
-"""Share of a transcript that an MT model cannot read above which it is the wrong model."""
+from st.texts import Legibility, TextToText, open_text_translator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +233,27 @@ class Cascade(Transcriber):
         self.name = name
         self.cut: list[str] = []
         """Translations that the limit of labels cut off."""
+        self.legibility = Legibility(texts, name)
+        """Of the recording at hand."""
+
+    def transcribe(
+        self, path: str | Path, *, language: str = "", progress: Callable[[float], None] | None = None
+    ) -> Transcript:
+        """As `Transcriber.transcribe`; segments that the MT model cannot read are counted on stderr.
+
+        Raises:
+            InputError: there, too, or the MT model cannot read enough of the recording.
+        """
+        self.legibility = Legibility(self.texts, self.name)
+        transcript = super().transcribe(path, language=language, progress=progress)
+        name = shown(Path(path))
+        self.legibility.check(name)
+        if unread := self.legibility.unread:
+            print(
+                f"{name}: {unread} segment(s) without a translation, which MT model {self.name} cannot read",
+                file=sys.stderr,
+            )
+        return transcript
 
     def understand(self, encoded: Sequence[Encoded]) -> list[Heard]:
         """The readings of segments, and the best translation of the first ones of each.
@@ -249,7 +267,8 @@ class Cascade(Transcriber):
         readings = [each for each in heard.hypotheses[: self.settings.hand_over] if each.text]
         if not readings:
             return Heard(heard.hypotheses[:kept])
-        self._check(readings[0].text)
+        if not self.legibility.reads(readings[0].text):
+            return Heard(heard.hypotheses[:kept])
         found = self.texts.translate([each.text for each in readings])
         totals = [
             translation.score
@@ -265,10 +284,3 @@ class Cascade(Transcriber):
         # What is written down is what was translated.
         others = [each for each in heard.hypotheses if each is not readings[chosen]]
         return Heard([readings[chosen], *others][:kept], best.text)
-
-    def _check(self, text: str) -> None:
-        if len(text) >= 20 and (share := self.texts.unknown_share([text])) > UNREADABLE:
-            raise InputError(
-                f"MT model {self.name} cannot read {share:.0%} of the transcript {text[:40]!r}: it is for another "
-                "language or script. Give one that was trained on such transcripts."
-            )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
 from asr.check.findings import CheckConfig, Finding
-from asr.manifest import Utterance
+from asr.manifest import Utterance, recording_place
 
 SHOWN = 4
 """Examples in a message."""
@@ -27,7 +27,7 @@ def check_splits(utterances: Sequence[Utterance], config: CheckConfig) -> Iterat
             "Split by speaker to measure new speakers; with too few for that, say so with the score.",
         )  # fmt: skip
         yield from _shared(
-            splits, known, held_out, "recording", lambda each: each.extra.get("recording") or str(each.audio),
+            splits, known, held_out, "recording", lambda each: recording_place(each)[0],
             "Split by recording: `loquela corpus import --split-by recording`.",
         )  # fmt: skip
         yield from _shared(

@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     from asr.align.texts import read_lines
     from asr.names import shown
 
-    outputs = outputs_of(args)
+    outputs = outputs_of(args, args.transcript)
     given = read_lines(args.transcript, args.tier)
     aligner = aligner_of(args)
     found: list[tuple[Alignment, float]] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.cli import corpus_align, corpus_recut
+from asr.cli.jobs import check_manifest_out
 from lm.errors import InputError
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def _import(args: argparse.Namespace) -> int:
     from asr.manifest import total_hours, write_manifest
 
     shares = _shares(args.split) if set("=,") & set(args.split) else {}
-    _check_manifest_out(args, [args.source])
+    check_manifest_out(args.out, args.overwrite, [args.source])
     config = ImportConfig(
         audio=args.audio,
         columns=args.columns,
@@ -229,16 +230,6 @@ def _import(args: argparse.Namespace) -> int:
     left_out = f", {len(imported.problems)} problem(s) reported" if imported.problems else ""
     print(f"{args.out}: {len(utterances)} utterances, {total_hours(utterances):.2f} hours{left_out}")
     return 1 if imported.problems else 0
-
-
-def _check_manifest_out(args: argparse.Namespace, inputs: Sequence[Path]) -> None:
-    """Refuse before the work is done a manifest that could not be written after it."""
-    from asr.cli.jobs import make_folder
-    from asr.importers.writers import check_replaceable
-    from asr.manifest import is_manifest
-
-    check_replaceable(args.out, overwrite=args.overwrite, inputs=inputs, is_ours=is_manifest)
-    make_folder(args.out.parent)
 
 
 def _curate(args: argparse.Namespace) -> int:
@@ -277,7 +268,7 @@ def _join(args: argparse.Namespace) -> int:
         if not (name and equals and path):
             part = f"{name}{equals}{path}"
             raise InputError(f"{part!r}: write NAME=MANIFEST, as in killkan=data/killkan/manifest.tsv.")
-    _check_manifest_out(args, [Path(path) for _, _, path in parts])
+    check_manifest_out(args.out, args.overwrite, [Path(path) for _, _, path in parts])
     joined = []
     for name, _, path in parts:
         for each in read_manifest(path):

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from asr.cli.align import add_aligner_arguments, add_tier_argument, aligner_of, report_doubts
-from asr.cli.jobs import make_folder, progress_bar, refuse_existing, report
+from asr.cli.jobs import check_manifest_out, progress_bar, report
 from lm.errors import InputError
 
 
@@ -47,8 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     manifest, rejected = args.out / "manifest.tsv", args.out / "rejected.tsv"
     for path in (manifest, rejected):
-        refuse_existing(path, args.overwrite)
-    make_folder(args.out)
+        check_manifest_out(path, args.overwrite)
     pairs, problems = find_pairs(args.recordings, args.transcripts or args.recordings, tiered=bool(args.tier))
     for problem in problems:
         report(problem)

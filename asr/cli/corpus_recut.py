@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr.cli.jobs import report
+from asr.cli.jobs import check_manifest_out, report
 from lm.errors import InputError
 
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-duration", type=float, default=30.0, metavar="S", help="longest new utterance (default: 30)"
     )
     parser.add_argument("--out", required=True, type=Path, metavar="TSV", help="manifest to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace it if it exists")
+    parser.add_argument("--overwrite", action="store_true", help="replace a manifest of an earlier run")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,8 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from asr.recut import read_alignments, recut
     from asr.transcribe import open_model
 
-    if args.out.exists() and not args.overwrite:
-        raise InputError(f"{shown(args.out)} exists and is kept. Give --overwrite to replace it.")
+    check_manifest_out(args.out, args.overwrite, filter(None, [args.manifest, args.alignment]))
     rows = read_manifest(args.manifest, split=args.split, corpus=args.corpus)
     alignments = read_alignments(args.alignment, rows) if args.alignment else None
     model = open_model(args.model, device=args.device).model

@@ -6,7 +6,8 @@ import argparse
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -74,9 +75,11 @@ def add_output_arguments(
     return output
 
 
-def outputs_of(args: argparse.Namespace) -> Outputs:
+def outputs_of(args: argparse.Namespace, *inputs: Path | None) -> Outputs:
     """What the arguments say of the files to write.
 
+    Args:
+        inputs: what the command reads besides recordings; None is passed over.
     Raises:
         InputError: they name a folder for no files.
     """
@@ -86,7 +89,7 @@ def outputs_of(args: argparse.Namespace) -> Outputs:
         raise InputError(
             f"--out {shown(args.out)} is given without --format. Add, for example, --format eaf."
         )
-    return Outputs(args.format, args.out, args.overwrite)
+    return Outputs(args.format, args.out, args.overwrite, [path for path in inputs if path])
 
 
 TRANSCRIPT_FORMATS = "txt, json, srt, vtt, tsv, ctm, stm, TextGrid, eaf"
@@ -121,6 +124,8 @@ class Outputs:
     folder: Path | None
     """None is beside each recording."""
     overwrite: bool
+    inputs: Sequence[Path] = ()
+    """What the command reads besides recordings; never replaced, and nor are those."""
 
 
 def found_jobs(inputs: Sequence[str]) -> tuple[list[Job], bool]:
@@ -176,13 +181,14 @@ def run_jobs(
     from asr.names import shown
 
     failed = False
+    inputs = {path.resolve() for path in (*outputs.inputs, *(job.recording for job in jobs))}
     for planned in plan_outputs(jobs, outputs.formats, outputs.folder):
         if isinstance(planned, InputError):
             failed |= report(planned)
             continue
         job, targets = planned
         try:
-            check_targets(job, targets, outputs.overwrite)
+            check_targets(job, targets, outputs.overwrite, inputs)
             made = make(job)
         except InputError as error:
             failed |= report(error)
@@ -228,7 +234,7 @@ def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
         path = Path(name)
         if os.path.isdir(path):
             inside = find_files(path, *AUDIO_ENDINGS, ".eaf")
-            if not any(each.suffix.lower() in AUDIO_ENDINGS for each in inside):
+            if not inside:  # an .eaf file may link to its recording elsewhere
                 yield InputError(
                     f"{shown(path)}: no recording in this folder. Known endings: {' '.join(AUDIO_ENDINGS)}."
                 )
@@ -251,15 +257,15 @@ def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
             document = read_eaf(path)
             if path.resolve() not in named and is_own(document):
                 continue  # what an earlier run wrote into the folder is no linguist's file
-            same_stem = next(
-                (
-                    each
-                    for each in files
-                    if composed(each.stem) == composed(path.stem) and each.parent == path.parent
-                ),
-                None,
+            # A recording that was named beside it is meant, whatever it links to and whatever its ending.
+            meant = (
+                each
+                for each in files
+                if each.resolve() in named
+                and composed(each.stem) == composed(path.stem)
+                and each.parent == path.parent
             )
-            media = same_stem or find_media(document, path)
+            media = next(meant, None) or find_media(document, path)
             if media is None:
                 raise InputError(
                     f"{shown(path)}: its recording was not found. Put the recording beside it under the same name."
@@ -284,9 +290,10 @@ def plan_outputs(
     from asr.names import shown
 
     stems = [(out / job.folder if out else job.recording.parent) / job.recording.stem for job in jobs]
+    counts = Counter(stems)
     taken: set[Path] = set()
     for job, stem in zip(jobs, stems, strict=True):
-        name = job.recording.name if stems.count(stem) > 1 else job.recording.stem
+        name = job.recording.name if counts[stem] > 1 else job.recording.stem
         targets = [stem.with_name(f"{name}.{ending}") for ending in formats]
         if taken.intersection(targets):
             yield InputError(
@@ -319,13 +326,29 @@ def refuse_existing(target: Path, overwrite: bool) -> None:
         )
 
 
-def check_targets(job: Job, targets: Sequence[Path], overwrite: bool) -> None:
-    """Refuse before the work is done what could not be written after it."""
+def check_targets(job: Job, targets: Sequence[Path], overwrite: bool, inputs: Set[Path]) -> None:
+    """Refuse before the work is done what could not be written after it, or would replace an input (resolved)."""
+    from asr.formats.files import keep_inputs
     from asr.names import shown
 
     for target in targets:
         refuse_existing(target, overwrite)
+        if not (target.resolve() in inputs and _gains_tiers(job, target)):
+            keep_inputs(target, inputs)
         make_folder(target.parent, f", for {shown(job.recording)}")
+
+
+def check_manifest_out(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Refuse before the work is done a manifest that could not be written after it.
+
+    Args:
+        inputs: what the command reads; never replaced.
+    """
+    from asr.importers.writers import check_replaceable
+    from asr.manifest import is_manifest
+
+    check_replaceable(path, overwrite=overwrite, inputs=inputs, is_ours=is_manifest)
+    make_folder(path.parent)
 
 
 def make_folder(folder: Path, why: str = "") -> None:
@@ -351,13 +374,11 @@ def make_folder(folder: Path, why: str = "") -> None:
 def write_transcript_of(transcript: Transcript, job: Job, target: Path, overwrite: bool) -> None:
     """Write a transcript; an ELAN file of a linguist's is added to, never replaced."""
     from asr.formats import write_transcript
-    from asr.formats.eaf import add_tiers, is_own, origin_of, read_eaf
+    from asr.formats.eaf import add_tiers, origin_of, read_eaf
     from asr.names import shown
 
-    eaf = job.eaf
-    if target.suffix == ".eaf" and eaf is None and target.exists() and not is_own(read_eaf(target)):
-        eaf = target  # a linguist's work is added to, never replaced
-    if target.suffix == ".eaf" and eaf is not None:
+    eaf = _added_to(job, target)
+    if eaf is not None:
         add_tiers(eaf, transcript, target, overwrite=overwrite)
         origin_s = origin_of(read_eaf(eaf), transcript.audio)
         before = sum(each.end <= origin_s for each in transcript.segments)
@@ -369,6 +390,23 @@ def write_transcript_of(transcript: Transcript, job: Job, target: Path, overwrit
             )
     else:
         write_transcript(transcript, target, overwrite=overwrite)
+
+
+def _added_to(job: Job, target: Path) -> Path | None:
+    """The ELAN file that a target is a copy of, with further tiers; None where the target is all our own."""
+    from asr.formats.eaf import is_own, read_eaf
+
+    if target.suffix != ".eaf":
+        return None
+    if job.eaf is None and target.exists() and not is_own(read_eaf(target)):
+        return target
+    return job.eaf
+
+
+def _gains_tiers(job: Job, target: Path) -> bool:
+    """Whether a target stays what it is, with further tiers."""
+    eaf = _added_to(job, target)
+    return eaf is not None and eaf.resolve() == target.resolve()
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from asr.segment.files import write_segments
     from asr.segment.recording import segment_recording
 
-    outputs = outputs_of(args)
+    outputs = outputs_of(args, args.compare, args.words)
     settings = segmenter_settings(args)
     segmenter = build_segmenter(settings, args.segmenter_model)
 

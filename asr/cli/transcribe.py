@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
 
 def run_with(args: argparse.Namespace, load: Callable[[argparse.Namespace], Transcribes]) -> int:
     """The same with what ``load`` makes of the arguments, once the inputs are known."""
-    outputs = outputs_of(args)
+    outputs = outputs_of(args, args.segments, args.hotwords)
     jobs, failed = found_jobs(args.inputs)
     _check_own(args, jobs)
     transcriber = load(args)
@@ -199,7 +199,7 @@ def _check_own(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
 
 def decoding_of(args: argparse.Namespace) -> dict[str, Any]:
     """Settings of the beam search that the arguments give, for `asr.transcribe.tuned_search`."""
-    for option in ("lm_weight", "char_weight", "piece_weight"):
+    for option in ("lm_weight", "char_weight", "piece_weight", "word_bonus"):
         if args.lm == "none" and getattr(args, option):
             raise InputError(
                 f"--{option.replace('_', '-')} has no use beside --lm none. Leave one of the two out."

@@ -65,7 +65,7 @@ def curate(
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Utterance], list[str]]:
-    """Cut and sift every recording below ``source``; a second run does only what is new or changed.
+    """Cut and sift every recording below ``source``; a second run does only what is new, changed or was unreadable.
 
     Writes into ``out``: ``manifest.tsv``, ``report.tsv`` (hours kept and left out, by language and
     reason) and ``journal.jsonl``.
@@ -89,7 +89,7 @@ def curate(
     }  # neither journal nor manifest can hold it
     files = [path for path in files if path not in wrong]
     entries = _read_journal(out / JOURNAL, config)
-    waiting = [path for path in files if entries.get(_key(path, source), {}).get("stamp") != _stamp(path)]
+    waiting = [path for path in files if not _is_done(entries.get(_key(path, source), {}), path)]
     done = len(files) - len(waiting)
     with (out / JOURNAL).open("a", encoding="utf-8") as journal:
         if not journal.tell():
@@ -304,6 +304,11 @@ def _plain(config: CurateConfig) -> Any:
     for name in ("language", "dev_share"):
         del settings[name]
     return json.loads(json.dumps(settings))
+
+
+def _is_done(entry: dict[str, Any], path: Path) -> bool:
+    """Whether an entry holds what is in the file; one that could not be read may be readable by now."""
+    return entry.get("stamp") == _stamp(path) and "problem" not in entry
 
 
 def _key(path: Path, source: Path) -> str:

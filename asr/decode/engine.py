@@ -789,6 +789,9 @@ def search(
             beam[0] = 0
             size = np.int64(1)
             break
+    if silent == -np.inf:  # no path is possible to the end
+        beam[0] = 0
+        size = np.int64(1)
     for index in range(size):
         tree.value[beam[index], TOTAL] += silent
     return _finish(

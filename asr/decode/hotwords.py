@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections import deque
 from collections.abc import Mapping
@@ -47,8 +48,10 @@ def read_hotwords(path: str | Path) -> dict[str, float | None]:
             raise InputError(f"{where}: no phrase before the tab. Write phrase, tab, weight.")
         try:
             value = float(own) if tab else None
-        except ValueError as error:
-            raise InputError(f"{where}: {own!r} is no weight. Write phrase, tab, a number.") from error
+        except ValueError:
+            value = math.nan
+        if value is not None and not math.isfinite(value):
+            raise InputError(f"{where}: {own!r} is no weight. Write phrase, tab, a number.")
         if hotwords.setdefault(phrase, value) != value:
             raise InputError(
                 f"{where}: {phrase!r} {_weighs(value)}, but {_weighs(hotwords[phrase])} in line {said[phrase]}. "

@@ -193,7 +193,7 @@ class Reconciled:
         """Words of the word model as the acoustic model writes them."""
         return tuple(sorted({written for word in self.words if (written := self.spelling(word))}))
 
-    @property
+    @cached_property
     def speller(self) -> Ngram | None:
         """See `LanguageModel.speller`."""
         return self.character or (spelling_model(self.vocabulary) if self.vocabulary else None)

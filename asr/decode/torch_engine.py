@@ -156,7 +156,7 @@ class TorchSearch:
         found = []
         parts = zip(ends.total.tolist(), ends.models.tolist(), ends.gain.tolist(), strict=True)
         for place, (total, models, gain) in enumerate(parts):
-            if total == -math.inf:
+            if total + silent == -math.inf:
                 continue
             labels = rows[rows[:, place] != len(self._surfaces), place].tolist()
             if ends.is_cut[place]:

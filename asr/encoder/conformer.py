@@ -57,6 +57,13 @@ class ConformerConfig:
     """Longest masked stretch in frames of 10 ms."""
 
     def __post_init__(self) -> None:
+        for name in ("width", "num_layers", "num_heads", "ff_mult", "kernel", "stem_channels"):
+            if getattr(self, name) < 1:
+                raise InputError(f"encoder.{name} is {getattr(self, name)}. Give a number from 1.")
+        if self.num_bins < 7:
+            raise InputError(
+                f"encoder.num_bins is {self.num_bins}; the two strided convolutions need 7. Give more."
+            )
         if self.width % (2 * self.num_heads):
             raise InputError(
                 f"encoder.width {self.width} is no multiple of twice encoder.num_heads {self.num_heads}. Change one."

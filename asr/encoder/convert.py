@@ -59,8 +59,9 @@ def convert(encoder: Encoder, head: CtcHead | None, out: Path, layout: Layout) -
     Returns:
         the largest difference of the outputs on fixed audio, of the CTC layer's where there is one.
     Raises:
-        InputError: the encoder is no wav2vec 2.0, ``out`` exists, the layout cannot name the labels, or the outputs
-            differ by more than 1e-4: nothing is left then.
+        InputError: the encoder is no wav2vec 2.0, ``out`` exists, the layout cannot say what the encoder is or name
+            its labels, what was written cannot be read, or its outputs differ by more than 1e-4. Nothing is left
+            then, nor after any other error.
     """
     if not isinstance(encoder, TransformersEncoder) or encoder.kind != "wav2vec2":
         kind = encoder.config()["kind"]
@@ -74,31 +75,52 @@ def convert(encoder: Encoder, head: CtcHead | None, out: Path, layout: Layout) -
     if (out.suffix == ".pt") == (layout == "transformers"):
         wanted = "a folder" if layout == "transformers" else "a file that ends in .pt"
         raise InputError(f"{out}: the layout {layout} is written as {wanted}. Give such a name.")
-    if layout == "transformers":
-        export_transformers(encoder, head, out)
-    else:
-        if dictionary and head:
-            head = in_fairseq_order(head)
-        write_fairseq(
-            encoder, head.layer if head else None, out, FAIRSEQ if layout == "fairseq" else FAIRSEQ2
-        )
-    again, layer = _read_back(out, head is not None)
-    found = difference(encoder, again, (head.layer, layer) if head and layer else None)
-    if not found <= TOLERANCE:
-        if out.is_dir():
-            shutil.rmtree(out)
-        else:
-            out.unlink()
-        raise InputError(
-            f"{out}: the converted model's outputs differ by {found:.2g} on fixed audio, more than {TOLERANCE:g}; "
-            "nothing was kept. Report the model's name."
-        )
+    if layout == "fairseq2":
+        _check_normalisation(encoder)
     if dictionary and head:
-        written = ["|" if surface == " " else surface for surface in head.surfaces[len(FAIRSEQ_SPECIALS) :]]
-        fill = (f"madeupword{number:04d}" for number in range(len(written)))
-        lines = [f"{symbol or next(fill)} 1\n" for symbol in written]
-        dictionary.write_text("".join(lines), encoding="utf-8")
+        head = in_fairseq_order(head)
+    try:
+        if layout == "transformers":
+            export_transformers(encoder, head, out)
+        else:
+            table = FAIRSEQ if layout == "fairseq" else FAIRSEQ2
+            write_fairseq(encoder, head.layer if head else None, out, table)
+        again, layer = _read_back(out, head is not None)
+        found = difference(encoder, again, (head.layer, layer) if head and layer else None)
+        if not found <= TOLERANCE:
+            raise InputError(
+                f"{out}: the converted model's outputs differ by {found:.2g} on fixed audio, more than {TOLERANCE:g}; "
+                "nothing was kept. Report the model's name."
+            )
+        if dictionary and head:
+            written = [
+                "|" if surface == " " else surface for surface in head.surfaces[len(FAIRSEQ_SPECIALS) :]
+            ]
+            fill = (f"madeupword{number:04d}" for number in range(len(written)))
+            lines = [f"{symbol or next(fill)} 1\n" for symbol in written]
+            dictionary.write_text("".join(lines), encoding="utf-8")
+    except BaseException:  # Ctrl-C too: what was not compared is not to be taken for a model
+        for path in filter(None, (out, dictionary)):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        raise
     return found
+
+
+def _check_normalisation(encoder: TransformersEncoder) -> None:
+    """Refuse audio normalisation other than what fairseq2 reads off the weights, as its files cannot say it.
+
+    Raises:
+        InputError: it is another.
+    """
+    normalised, norm = bool(encoder.preprocessor["do_normalize"]), encoder.model.config.feat_extract_norm
+    if normalised != (norm == "layer"):
+        raise InputError(
+            f"the encoder's do_normalize is {str(normalised).lower()}, and fairseq2, whose files do not say it, takes "
+            f"{str(not normalised).lower()} for one with {norm} normalisation. Write fairseq or transformers."
+        )
 
 
 def _read_back(out: Path, with_head: bool) -> tuple[TransformersEncoder, nn.Linear | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 from asr.names import shown
@@ -35,6 +35,20 @@ def read_text(path: Path) -> str:
         raise InputError(
             f"{shown(path)} is not UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8."
         ) from error
+
+
+def keep_inputs(path: Path, inputs: Set[Path]) -> None:
+    """Keep what a command reads from being written over.
+
+    Args:
+        inputs: resolved, as they may go by several names.
+    Raises:
+        InputError: the path is one of them.
+    """
+    if path.resolve() in inputs:
+        raise InputError(
+            f"{shown(path)} is one of the inputs, and is kept even with --overwrite. Give another --out."
+        )
 
 
 def write_whole(path: Path, pieces: Iterable[bytes], *, overwrite: bool) -> Path:

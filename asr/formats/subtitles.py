@@ -24,6 +24,8 @@ _STAMP = r"(?:(\d{1,6}):)?([0-5]?\d):([0-5]\d)[.,](\d{3})"
 _TIMING = re.compile(rf"\s*{_STAMP}[ \t]+-->[ \t]+{_STAMP}(?:[ \t].*)?$")
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?[ \t]+([^>]*)>")
 _TAG = re.compile(r"<[^>]*>")
+_SRT_MARKUP = re.compile(r"</?(?:[ibus]|font)(?:\s[^<>]*)?>|\{\\[^{}]*\}", re.IGNORECASE)
+"""What players take for markup in SubRip, which has no escapes: these tags, and places like ``{\\an8}``."""
 
 
 def write_srt(transcript: Transcript) -> Iterator[str]:
@@ -46,6 +48,8 @@ def write_vtt(transcript: Transcript) -> Iterator[str]:
 def read_srt(path: Path) -> Transcript:
     """The cues of a SubRip file as segments; lines of one cue, a translation too, are joined by a space.
 
+    What players take for markup is dropped.
+
     Raises:
         InputError: unreadable, or a block has no line of times.
     """
@@ -57,7 +61,8 @@ def read_srt(path: Path) -> Transcript:
                 f"{shown(path)}, line {number}: no times as in `00:00:01,000 --> 00:00:02,500`. "
                 "Mend or remove the cue."
             )
-        segments.append(_segment(lines[timing], " ".join(lines[timing + 1 :])))
+        text = " ".join(lines[timing + 1 :])
+        segments.append(_segment(lines[timing], _SRT_MARKUP.sub("", text)))
     return _transcript(path, segments)
 
 
@@ -72,8 +77,12 @@ def read_vtt(path: Path) -> Transcript:
     blocks = list(_blocks(read_text(path)))
     if not blocks or not re.match(r"WEBVTT(?:[ \t]|$)", blocks[0][1][0]):
         raise InputError(f"{shown(path)} does not begin with WEBVTT. Give a WebVTT file.")
+    (number, header), *cues = blocks
+    first = _timing_line(header)
+    if first is not None:  # a cue may follow the header without a blank line
+        cues.insert(0, (number + first, header[first:]))
     segments = []
-    for number, lines in blocks[1:]:
+    for number, lines in cues:
         if re.match(r"(?:NOTE|STYLE|REGION)(?:[ \t]|$)", lines[0]):
             continue
         timing = _timing_line(lines[:2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -186,6 +187,32 @@ def safe_id(name: str) -> str:
     while len(kept.encode()) > 200:  # file systems allow 255 bytes, an ending included
         kept = kept[:-1]
     return kept
+
+
+def unique_name(name: str, taken: set[str]) -> str:
+    """The name, with a number where it is taken; some systems take names that differ in case for one file.
+
+    Args:
+        taken: the names given so far; the new one is added.
+    """
+    candidate, number = name, 1
+    while candidate.casefold() in taken:
+        number += 1
+        candidate = f"{name}-{number}"
+    taken.add(candidate.casefold())
+    return candidate
+
+
+def finite(word: str) -> float:
+    """The number of seconds that a word says.
+
+    Raises:
+        ValueError: it is none, as ``nan`` and ``inf`` are none.
+    """
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError(f"{word!r} is no number of seconds.")
+    return number
 
 
 def place_below(path: Path, root: Path) -> Path:

@@ -20,9 +20,9 @@ from asr.importers import (
     textgrid,
     transcript,
 )
-from asr.importers.base import OPTIONS, Draft, ImportConfig, Importer, safe_id
+from asr.importers.base import OPTIONS, Draft, ImportConfig, Importer, safe_id, unique_name
 from asr.importers.measure import measure
-from asr.manifest import COLUMNS, Utterance
+from asr.manifest import COLUMNS, MAX_OVERSHOOT_S, Utterance
 from asr.names import misnamed
 from lm.errors import InputError
 
@@ -44,9 +44,6 @@ IMPORTERS: dict[str, Importer] = {
     )
 }
 """Every form that can be imported, by its name."""
-
-MAX_OVERSHOOT_S = 0.5
-"""A span may end this far beyond its file and is then cut there; as in Kaldi's extract-segments."""
 
 END_TOLERANCE_S = 0.1
 """A span that is meant to be the whole file may differ this much from its length, and is then the whole."""
@@ -162,7 +159,7 @@ def import_corpus(
             continue  # the file was reported above, once for all that lie in it
         utterances.append(
             Utterance(
-                id=_unique(safe_id(draft.name), taken),
+                id=unique_name(safe_id(draft.name), taken),
                 audio=draft.audio,
                 offset_s=start,
                 duration_s=duration,
@@ -190,27 +187,17 @@ def _span(draft: Draft, lengths: Mapping[Path, float | str]) -> tuple[float, flo
     end = length if draft.end is None else draft.end
     if draft.to_end and end > length - END_TOLERANCE_S:
         end = length
-    if end > length + MAX_OVERSHOOT_S:
+    if not end <= length + MAX_OVERSHOOT_S:  # NaN passes no comparison
         raise InputError(
             f"{draft.audio}: {draft.name} ends at {end:.3f} s but the audio at {length:.3f} s. "
             "Mend its times, or give the recording they were made on."
         )
     duration = min(end, length) - draft.start
-    if draft.start < 0 or duration < MIN_SPAN_S:
+    if not (draft.start >= 0 and duration >= MIN_SPAN_S):
         raise InputError(
             f"{draft.audio}: {draft.name} covers {draft.start:.3f} to {end:.3f} s. Give it a positive span."
         )
     return draft.start, duration
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    """The name, with a number where it is taken; some systems take names that differ in case for one file."""
-    candidate, number = name, 1
-    while candidate.casefold() in taken:
-        number += 1
-        candidate = f"{name}-{number}"
-    taken.add(candidate.casefold())
-    return candidate
 
 
 def _speaker_rule(config: ImportConfig, source: Path) -> Callable[[Draft], str]:

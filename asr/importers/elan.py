@@ -18,7 +18,7 @@ from asr.importers.base import (
     span_name,
     stem_below,
 )
-from asr.importers.tiers import best_overlap, choose_tiers, with_tiers
+from asr.importers.tiers import Timeline, choose_tiers, with_tiers
 from asr.manifest import COLUMNS
 from lm.errors import InputError
 
@@ -102,13 +102,15 @@ def _drafts_of(
     main_tiers = [tier for tier in document.tiers if tier.id in chosen]
     for tier in main_tiers:
         utterances = {each.id: each for each in tier.annotations if one_line(each.value)}
+        beside = _parallel_translations(tier, document, config)
         below = {each.id: _below(each, utterances, parents) for each in _dependents(tier, document)}
         for annotation in utterances.values():
             values = {name: _joined(found[annotation.id]) for name, found in below.items()}
             translation = [name for name in values if matches(name, config.translation_tiers)]
             text = next((values[name] for name in translation if values[name]), "")
             if not translation:
-                text = _parallel_translation(annotation, tier, document, config)
+                found_beside = (each.best_overlap(annotation) for each in beside)
+                text = next((one_line(each.value) for each in found_beside if each), "")
             extra = {_column(name): value for name, value in values.items() if name not in translation}
             # With several tiers two people may speak at once: the tier tells their ids apart.
             place = f"{recording}_{tier.id}" if len(main_tiers) > 1 else recording
@@ -163,19 +165,15 @@ def _joined(annotations: list[EafAnnotation]) -> str:
     return " ".join(value or NO_VALUE for value in values) if len(values) > 1 else values[0]
 
 
-def _parallel_translation(
-    annotation: EafAnnotation, tier: EafTier, document: EafDocument, config: ImportConfig
-) -> str:
-    """Text of a translation tier of its own, preferring the same participant's."""
+def _parallel_translations(
+    tier: EafTier, document: EafDocument, config: ImportConfig
+) -> list[Timeline[EafAnnotation]]:
+    """The translation tiers of their own, the same participant's before others'."""
     tiers = [
         each for each in document.tiers if each.id != tier.id and matches(each.id, config.translation_tiers)
     ]
     tiers.sort(key=lambda each: each.participant != tier.participant)
-    for other in tiers:
-        found = best_overlap(annotation, other.annotations)
-        if found is not None:
-            return one_line(found.value)
-    return ""
+    return [Timeline(each.annotations) for each in tiers]
 
 
 def _column(tier: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from asr.formats.clean import one_line
 from asr.formats.files import read_text
-from asr.importers.base import Draft, ImportConfig, Importer, Reading, find_audio, plain_gender
+from asr.importers.base import Draft, ImportConfig, Importer, Reading, find_audio, finite, plain_gender
 from lm.errors import InputError
 
 
@@ -102,7 +102,7 @@ def _spans(folder: Path, problems: list[str]) -> dict[str, tuple[str, float, flo
     for name, rest in _pairs(path).items():
         cells = rest.split()
         try:
-            recording, start, end = cells[0], float(cells[1]), float(cells[2])
+            recording, start, end = cells[0], finite(cells[1]), finite(cells[2])
         except (IndexError, ValueError):
             problems.append(
                 f"{path}: {name} {rest!r}. A line is `utterance recording start end`, in seconds."

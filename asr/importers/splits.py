@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from asr.manifest import Utterance
+from asr.manifest import Utterance, recording_place
 from lm.errors import InputError
 
 SplitBy = Literal["utterance", "recording", "speaker"]
@@ -28,8 +28,8 @@ def assign_splits(
 
     Args:
         shares: split to its share of the hours; any positive numbers, taken relative to their sum.
-        by: what must not be shared between splits. The recording of an utterance is its column
-            ``recording``, or else its audio file.
+        by: what must not be shared between splits. The recording of an utterance is what
+            `recording_place` says.
     Raises:
         InputError: a share is not positive, there are fewer groups than splits, or an utterance
             has no speaker to go by.
@@ -78,7 +78,7 @@ def _group(utterance: Utterance, by: SplitBy) -> str:
     if by == "utterance":
         return utterance.id
     if by == "recording":
-        return utterance.extra.get("recording") or str(utterance.audio)
+        return recording_place(utterance)[0]
     if not utterance.speaker:
         raise InputError(
             f"{utterance.id} has no speaker to split by. Give speakers, or use --split-by recording."

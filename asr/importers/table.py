@@ -14,6 +14,7 @@ from asr.importers.base import (
     Importer,
     Reading,
     find_audio,
+    finite,
     plain_gender,
     span_name,
 )
@@ -149,7 +150,7 @@ def _rows(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         ) from error
     if not rows:
         raise InputError(f"{table} is empty. Give a table with a header and a row per utterance.")
-    return [name.strip() for name in rows[0][1]], rows[1:]
+    return [one_line(name.strip()) for name in rows[0][1]], rows[1:]
 
 
 def _map_columns(header: list[str], chosen: dict[str, str], table: Path) -> dict[str, int]:
@@ -184,11 +185,11 @@ def _map_columns(header: list[str], chosen: dict[str, str], table: Path) -> dict
 
 def _times(values: dict[str, str]) -> tuple[float, float | None]:
     """Start and end in seconds; a duration alone, without a start, only repeats the file's length."""
-    start = float(values["start"]) if values.get("start") else 0.0
+    start = finite(values["start"]) if values.get("start") else 0.0
     if values.get("end"):
-        return start, float(values["end"])
+        return start, finite(values["end"])
     if values.get("duration") and values.get("start"):
-        return start, start + float(values["duration"])
+        return start, start + finite(values["duration"])
     return start, None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from asr.formats.clean import one_line
-from asr.formats.textgrid import Interval, TextGridDocument, read_textgrid
+from asr.formats.textgrid import TextGridDocument, read_textgrid
 from asr.importers.base import (
     Draft,
     ImportConfig,
@@ -18,7 +18,7 @@ from asr.importers.base import (
     span_name,
     stem_below,
 )
-from asr.importers.tiers import best_overlap, choose_tiers, with_tiers
+from asr.importers.tiers import Timeline, choose_tiers, with_tiers
 from lm.errors import InputError
 
 
@@ -79,20 +79,20 @@ def _drafts_of(
 ) -> list[Draft]:
     drafts = []
     tiers = [tier for tier in document.tiers if tier.name in chosen and not tier.is_point_tier]
-    others = [
+    translations = Timeline(
         interval
         for tier in document.tiers
         if matches(tier.name, config.translation_tiers)
         for interval in tier.intervals
         if interval.text.strip()
-    ]
+    )
     for tier in tiers:
         speaker = one_line(tier.name) if len(chosen) > 1 else ""
         place = f"{recording}_{tier.name}" if len(chosen) > 1 else recording
         for interval in tier.intervals:
             text = one_line(interval.text)
             if text:
-                other: Interval | None = best_overlap(interval, others)
+                translation = translations.best_overlap(interval)
                 drafts.append(
                     Draft(
                         name=span_name(place, interval.start, interval.end),
@@ -100,7 +100,7 @@ def _drafts_of(
                         start=interval.start,
                         end=interval.end,
                         text=text,
-                        translation=one_line(other.text) if other else "",
+                        translation=one_line(translation.text) if translation else "",
                         speaker=speaker,
                         extra={"recording": recording, "tier": one_line(tier.name)},
                     )

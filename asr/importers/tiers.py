@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from asr.importers.base import Document, ImportConfig, Reading, matches
 from asr.names import shown
@@ -81,14 +83,23 @@ def with_tiers(
         yield path, document
 
 
-def best_overlap(span: Timed, others: Sequence[T]) -> T | None:
-    """The one of ``others`` that shares most time with ``span``: at least half of the shorter of the two."""
-    best, best_shared = None, 0.0
-    for other in others:
-        shared = min(span.end, other.end) - max(span.start, other.start)
-        if shared > best_shared and shared >= 0.5 * min(span.end - span.start, other.end - other.start):
-            best, best_shared = other, shared
-    return best
+class Timeline(Generic[T]):
+    """Stretches of time, laid out so that those near another are found without a look at all of them."""
+
+    def __init__(self, stretches: Iterable[T]) -> None:
+        self._stretches = sorted(stretches, key=lambda each: each.start)
+        self._starts = [each.start for each in self._stretches]
+        self._reach = list(accumulate((each.end for each in self._stretches), max))
+
+    def best_overlap(self, span: Timed) -> T | None:
+        """The (first) one that shares most time with ``span``: at least half of the shorter of the two."""
+        best, best_shared = None, 0.0
+        near = slice(bisect_right(self._reach, span.start), bisect_left(self._starts, span.end))
+        for other in self._stretches[near]:
+            shared = min(span.end, other.end) - max(span.start, other.start)
+            if shared > best_shared and shared >= 0.5 * min(span.end - span.start, other.end - other.start):
+                best, best_shared = other, shared
+        return best
 
 
 def _lacking(names: Sequence[str], wanted: Sequence[str], where: Path) -> str:

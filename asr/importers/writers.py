@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from asr import audio
-from asr.formats.files import write_whole
+from asr.formats.files import keep_inputs, write_whole
 from asr.frames import SAMPLE_RATE
-from asr.importers.base import safe_id
+from asr.importers.base import safe_id, unique_name
 from asr.manifest import COLUMNS, Utterance
 from asr.names import shown
 from lm.errors import InputError
@@ -81,10 +81,7 @@ def check_replaceable(
         raise InputError(
             f"{shown(path)} exists and is kept. Give --overwrite to replace it or another --out."
         )
-    if path.resolve() in {each.resolve() for each in inputs}:
-        raise InputError(
-            f"{shown(path)} is one of the inputs, and is kept even with --overwrite. Give another --out."
-        )
+    keep_inputs(path, {each.resolve() for each in inputs})
     if not is_ours(path):
         raise InputError(
             f"{shown(path)} is of another kind than what is written, and is kept even with --overwrite. "
@@ -156,16 +153,13 @@ def _kaldi(utterances: Sequence[Utterance], folder: Path) -> Files:
 
 
 def _recording_names(utterances: Iterable[Utterance]) -> dict[Path, str]:
-    """A name for each file: its stem, with the folders above it as far as they are needed."""
-    paths = sorted({each.audio for each in utterances})
-    stems: dict[str, list[Path]] = defaultdict(list)
-    for path in paths:
-        stems[safe_id(path.stem)].append(path)
-    return {
-        path: stem if len(same) == 1 else f"{stem}-{number}"
-        for stem, same in stems.items()
-        for number, path in enumerate(same, start=1)
-    }
+    """A name for each file: its stem, with a number where several have it or are called so already."""
+    stems = {path: safe_id(path.stem) for path in sorted({each.audio for each in utterances})}
+    counts = Counter(stems.values())
+    # A stem that one file alone has is its name, so those come first.
+    paths = sorted(stems, key=lambda path: counts[stems[path]])
+    taken: set[str] = set()
+    return {path: unique_name(stems[path], taken) for path in paths}
 
 
 def _fairseq(utterances: Sequence[Utterance], folder: Path, split: str) -> Files:

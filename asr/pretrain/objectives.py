@@ -40,7 +40,7 @@ class ObjectiveConfig:
     num_codes: int = 320
     """Codes in each (w2v-BERT: 1,024; BEST-RQ: 8,192; HuBERT: 100)."""
     code_width: int = 256
-    """Size of a quantised vector, all groups together (BEST-RQ: 16)."""
+    """Size of a quantised vector, all groups together. BEST-RQ takes 16, its paper's, where this default stands."""
     project_width: int = 256
     """Size of the vectors that are compared."""
     num_negatives: int = 100
@@ -386,9 +386,9 @@ class BestRq(CodePrediction):
 
     def __init__(self, encoder: Encoder, config: ObjectiveConfig) -> None:
         super().__init__(encoder, config)
-        self.quantizer = RandomQuantizer(
-            self.in_width, num_codes=config.num_codes, code_width=min(config.code_width, 16)
-        )
+        usual = config.code_width == ObjectiveConfig.code_width
+        width = 16 if usual else config.code_width
+        self.quantizer = RandomQuantizer(self.in_width, num_codes=config.num_codes, code_width=width)
 
 
 class Hubert(CodePrediction):

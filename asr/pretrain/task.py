@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asr.augment import AugmentConfig, augment
-from asr.batches import epoch_batches, padded, unsound
+from asr.batches import epoch_batches, padded, substitutes, unsound, usable
 from asr.cache import AudioCache, readable
 from asr.config import to_mapping
 from asr.encoder.saved import save_encoder
@@ -85,8 +85,8 @@ class PretrainTask(Mixed):
         if not self.train or not dev:
             raise InputError(
                 f"{len(self.train)} training and {len(dev)} dev utterances are long enough for two masked spans of "
-                f"{model.objective.config.mask_span_s} s; both are needed. Lower objective.mask_span_s, or "
-                "join short stretches when importing."
+                f"{model.objective.config.mask_span_s} s, when cut to data.crop_s {config.crop_s}; both are needed. "
+                "Lower objective.mask_span_s, raise data.crop_s, or join short stretches when importing."
             )
         self.dev = readable(dev, self.cache)
         self.mixture = Mixture(self.train, config.mix, seed, longest_s=config.crop_s)
@@ -106,19 +106,16 @@ class PretrainTask(Mixed):
 
     def load(self, epoch: int, item: list[tuple[int, int]]) -> AudioBatch:
         """Cropped waveforms; each crop follows from seed, epoch and place."""
-        items = []
-        for place, row in item:
-            utterance = self.train[row]
+
+        def heard(row: tuple[int, int]) -> tuple[str, NDArray[np.float32]]:
+            place, index = row
             generator = np.random.default_rng([self.seed, epoch, place])
-            try:
-                waveform = crop(self.cache.load(utterance), self.config.crop_s, generator)
-                items.append((utterance.id, augment(waveform, self.config.augment, generator)))
-            except InputError as error:
-                # One bad file must not stop hours of training, and must not pass unseen.
-                print(f"left out of this batch: {error}", file=sys.stderr)
-        if not items:
-            raise InputError("no utterance of a batch can be used; see above. Run `loquela corpus check`.")
-        return self._collate(items)
+            waveform = crop(self.cache.load(self.train[index]), self.config.crop_s, generator)
+            return self.train[index].id, augment(waveform, self.config.augment, generator)
+
+        first = item[0][0]
+        others = ((first, index) for index in substitutes(len(self.train), [self.seed, epoch, first]))
+        return self._collate(usable(item, heard, others))
 
     def seen(self, items: Sequence[list[tuple[int, int]]]) -> float:
         """Seconds of audio after cropping."""
@@ -200,9 +197,13 @@ class PretrainTask(Mixed):
         save_encoder(model.encoder, folder, facts=facts, objective=dict(model.objective.state_dict()))
 
     def _long_enough(self, utterances: Sequence[Utterance]) -> tuple[list[Utterance], int]:
-        """Utterances in which something can be masked, and the number of the others."""
+        """Utterances in which something can be masked once they are cut, and the number of the others."""
         grid, least = self.model.encoder.grid, self.model.objective.shortest_frames()
-        kept = [each for each in utterances if grid.num_frames(seconds_to_samples(each.duration_s)) >= least]
+
+        def frames(utterance: Utterance) -> int:
+            return grid.num_frames(seconds_to_samples(min(self.config.crop_s, utterance.duration_s)))
+
+        kept = [each for each in utterances if frames(each) >= least]
         return kept, len(utterances) - len(kept)
 
     def _collate(self, items: Sequence[tuple[str, NDArray[np.float32]]]) -> AudioBatch:

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from asr.frames import samples_to_seconds, seconds_to_samples
+from asr.manifest import MAX_OVERSHOOT_S
 from asr.names import shown
 from asr.segment.cutter import Cutter, Event
 from asr.segment.sound import FloatArray, Segment, Sound, Speech, pieces
 from asr.segment.speech import SpeechConfig
 from lm.errors import InputError
-
-END_TOLERANCE_S = 0.1
-"""A segment may end this far beyond the recording and ends with it then: tables round their times."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,25 @@ class OwnSegments:
             )
         return self.recordings[name]
 
+    def beyond(self, recording: str | Path, length_s: float, *, wholly: bool = False) -> str:
+        """What to say of the first segment that ends beyond a recording; "" where none does.
+
+        One that ends at most `MAX_OVERSHOOT_S` beyond it ends with it: tables round their times.
+
+        Args:
+            length_s: of the recording.
+            wholly: pass over those that begin in the recording, and have sound so.
+        Raises:
+            InputError: the file names other recordings only.
+        """
+        for each in self.of(recording):
+            if (each.start if wholly else each.end) > length_s + MAX_OVERSHOOT_S:
+                return (
+                    f"{shown(self.path)}: a segment from {each.start:.3f} to {each.end:.3f} s, but {shown(recording)} "
+                    f"ends at {length_s:.3f} s. Mend its times, or give the recording that it belongs to."
+                )
+        return ""
+
     def split(
         self,
         chunks: Iterable[FloatArray],
@@ -84,13 +101,15 @@ class OwnSegments:
     ) -> Iterator[Speech]:
         """The segments of a recording with their samples, in memory for the longest of them.
 
+        What reaches beyond the recording ends with it; whether it may, `beyond` says.
+
         Args:
             chunks: a waveform at 16 kHz in consecutive pieces of any length, each (S,).
             max_segment_s: longer ones are cut, at their quietest places as a segmenter cuts.
         Yields:
             by their start; of the kind they are in ``recordings``, so with their speakers.
         Raises:
-            InputError: the file has none of this recording, or one ends beyond it.
+            InputError: the file has none of this recording.
         """
         waiting = [
             _Waiting(seconds_to_samples(each.start), seconds_to_samples(each.end), number, each)
@@ -102,15 +121,9 @@ class OwnSegments:
             sound.append(piece)
             yield from _certain(sound, waiting, max_segment_s)
             sound.drop_before(waiting[0].start if waiting else sound.end)
-        length_s = samples_to_seconds(sound.end)
         for each in sorted(waiting):
-            if each.start >= sound.end or each.segment.end > length_s + END_TOLERANCE_S:
-                raise InputError(
-                    f"{shown(self.path)}: a segment from {each.segment.start:.3f} to "
-                    f"{each.segment.end:.3f} s, but {shown(recording)} ends at {length_s:.3f} s. "
-                    "Mend its times, or give the recording that it belongs to."
-                )
-            yield _given(sound, each.start, sound.end, each.segment)
+            if each.start < sound.end:
+                yield _given(sound, each.start, sound.end, each.segment)
 
 
 class _Waiting(NamedTuple):

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asr.augment import AugmentConfig, augment
-from asr.batches import padded, unsound
+from asr.batches import padded, substitutes, unsound, usable
 from asr.cache import AudioCache
 from asr.config import to_mapping
 from asr.frames import FrameGrid, seconds_to_samples
@@ -184,21 +184,19 @@ class SegmenterTask(Mixed):
 
     def load(self, epoch: int, item: list[tuple[int, int]]) -> WindowBatch:
         """Windows moved and changed; each follows from seed, epoch and place."""
-        made = []
-        for place, row in item:
-            recording, start, length = self.windows[row]
+
+        def heard(row: tuple[int, int]) -> tuple[Recording, float, FloatArray]:
+            place, index = row
+            recording, start, length = self.windows[index]
             generator = np.random.default_rng([self.seed, epoch, place])
             latest = max(0.0, recording.whole.duration_s - length)
             start = min(max(0.0, start + generator.uniform(-1, 1) * self.config.jitter_s), latest)
-            try:
-                waveform = augment(self._sound(recording, start, length), self.config.augment, generator)
-                made.append((recording, start, waveform))
-            except InputError as error:
-                # One bad file must not stop hours of training, and must not pass unseen.
-                print(f"left out of this batch: {error}", file=sys.stderr)
-        if not made:
-            raise InputError("no window of a batch can be used; see above. Run `loquela corpus check`.")
-        return self._collate(made)
+            waveform = augment(self._sound(recording, start, length), self.config.augment, generator)
+            return recording, start, waveform
+
+        first = item[0][0]
+        others = ((first, index) for index in substitutes(len(self.windows), [self.seed, epoch, first]))
+        return self._collate(usable(item, heard, others))
 
     def seen(self, items: Sequence[list[tuple[int, int]]]) -> float:
         """Seconds of audio."""

@@ -191,23 +191,12 @@ def _read_reference(args: argparse.Namespace) -> _Reference:
             f"--tier names tiers of an .eaf or .TextGrid reference with --recording-level; {shown(path)} "
             "is read without. Leave it out, or add --recording-level."
         )
-    if {"id", "audio"} <= set(_header(path)):
-        references = score_files.read_references(path, split=args.split)
-        placed: dict[str, list[tuple[float, str, str]]] = {}
-        for utterance in read_manifest(path, split=args.split):
-            recording, start = score_files.recording_place(utterance)
-            placed.setdefault(recording, []).append((start, utterance.id, utterance.translation))
-        texts = {name: text for rows in placed.values() for _, name, text in rows}
+    if score_files.is_manifest(path):
+        utterances = read_manifest(path, split=args.split)
         return _Reference(
-            translations=score_files.References(
-                texts={name: texts[name] for name in references.texts}, columns=references.columns
-            ),
-            sources=references.texts,
-            # Sorted by the start alone: rows keep their order where a corpus gives no times.
-            recordings={
-                recording: [(name, text) for _, name, text in sorted(rows, key=lambda row: row[0])]
-                for recording, rows in placed.items()
-            },
+            translations=score_files.references_of(utterances, "translation"),
+            sources={utterance.id: utterance.text for utterance in utterances},
+            recordings=score_files.recordings_of(utterances, "translation"),
         )
     if args.split:
         raise InputError(f"{shown(path)} is no manifest and has no split {args.split!r}. Leave out --split.")
@@ -227,8 +216,8 @@ def _read_reference(args: argparse.Namespace) -> _Reference:
         recordings = {
             path.stem: [(f"{path.stem}_{number:04d}", text) for number, text in enumerate(lines, 1)]
         }
-    rows = [row for utterances in recordings.values() for row in utterances]
-    labels = {name: recording for recording, utterances in recordings.items() for name, _ in utterances}
+    rows = [row for parts in recordings.values() for row in parts]
+    labels = {name: recording for recording, parts in recordings.items() for name, _ in parts}
     return _Reference(
         translations=score_files.References(texts=dict(rows), columns={"recording": labels}),
         sources={},
@@ -238,29 +227,27 @@ def _read_reference(args: argparse.Namespace) -> _Reference:
 
 def _read_hypotheses(paths: list[Path]) -> dict[str, str]:
     """Id -> translation: one table, or transcripts named after their utterances, as `asr.score_files` reads them."""
-    from asr.score_files import TRANSCRIPT_ENDINGS
+    from asr.score_files import is_one_table
 
-    if len(paths) == 1 and not paths[0].is_dir() and paths[0].suffix.lower() not in TRANSCRIPT_ENDINGS:
-        return _read_table(paths[0])
-    return _read_transcripts(paths)
+    return _read_table(paths[0]) if is_one_table(paths) else _read_transcripts(paths)
 
 
 def _read_transcripts(paths: list[Path]) -> dict[str, str]:
     """The whole translation of each transcript, a segment on each line, by its file name without ending."""
+    from asr.score_files import read_transcripts
+
+    return read_transcripts(paths, _translations_heard, what="translation")
+
+
+def _translations_heard(path: Path) -> list[str]:
     from asr.names import shown
-    from asr.score_files import files_in
     from lm.errors import InputError
 
-    texts: dict[str, str] = {}
-    for path in [file for given in paths for file in files_in(given)]:
-        if path.suffix.lower() in (".ctm", ".stm"):
-            raise InputError(
-                f"{shown(path)} holds a transcript, and no translation. Give the .json, .eaf or .tsv."
-            )
-        if path.stem in texts:
-            raise InputError(f"{shown(path)}: a second translation of {path.stem!r}. Give one of each.")
-        texts[path.stem] = "\n".join(_segment_translations(path))
-    return texts
+    if path.suffix.lower() in (".ctm", ".stm"):
+        raise InputError(
+            f"{shown(path)} holds a transcript, and no translation. Give the .json, .eaf or .tsv."
+        )
+    return _segment_translations(path)
 
 
 def _segment_translations(path: Path) -> list[str]:
@@ -281,24 +268,14 @@ def _segment_translations(path: Path) -> list[str]:
     return [" ".join(text.split()) for text in texts]
 
 
-def _header(path: Path) -> list[str]:
-    """The columns that the first line of a table names; none for a transcript."""
-    from asr.formats.files import read_text
-    from asr.score_files import TRANSCRIPT_ENDINGS
-
-    if path.suffix.lower() in TRANSCRIPT_ENDINGS:
-        return []
-    return read_text(path).partition("\n")[0].rstrip("\r").split("\t")
-
-
 def _read_table(path: Path) -> dict[str, str]:
     """Id -> the column `translation` where there is one and it is filled, else what `asr.score_files` reads."""
     from asr.formats.files import read_text
     from asr.names import shown
-    from asr.score_files import read_table
+    from asr.score_files import columns_of, read_table
     from lm.errors import InputError
 
-    header = _header(path)
+    header = columns_of(path)
     if not {"id", "translation"} <= set(header):
         return read_table(path)
     texts: dict[str, str] = {}

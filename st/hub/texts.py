@@ -72,10 +72,10 @@ class HubTranslator:
         source = getattr(self.tokenizer, "source_lang", None) or ""
         return source, "" if self.prefix else getattr(self.tokenizer, "target_lang", None) or ""
 
-    def unknown_share(self, texts: Sequence[str]) -> float:
-        """Share of the pieces of the texts that the model has no entry for."""
-        pieces = [each for text in texts for each in self.tokenizer(text, add_special_tokens=False).input_ids]
-        return pieces.count(self.tokenizer.unk_token_id) / max(1, len(pieces))
+    def unknown(self, text: str) -> tuple[int, int]:
+        """Pieces that the model has no entry for, and all."""
+        pieces = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+        return pieces.count(self.tokenizer.unk_token_id), len(pieces)
 
     @torch.inference_mode()
     def translate(self, texts: Sequence[str]) -> list[Scored]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as strategies
 
-from asr.batches import epoch_batches, joined, prefetch
+from asr.batches import SUBSTITUTES, epoch_batches, joined, prefetch, substitutes, usable
+from lm.errors import InputError
 
 
 @given(
@@ -79,3 +81,26 @@ def test_prefetch_stops_when_its_reader_does() -> None:
     made = prefetch(iter(range(10**9)), lambda number: number)
     assert next(made) == 0
     made.close()  # type: ignore[attr-defined]
+
+
+def test_a_batch_of_bad_files_gives_way_to_the_first_good_one(capsys: pytest.CaptureFixture[str]) -> None:
+    def read(number: int) -> int:
+        if number < 5:
+            raise InputError(f"{number}.wav is no audio.")
+        return 10 * number
+
+    never = (1 // 0 for _ in range(1))  # the others are not looked at where something can be used
+    assert usable([3, 7, 8], read, never) == [70, 80]
+    assert usable([1, 2], read, count(3)) == [50]
+    printed = capsys.readouterr().err.splitlines()
+    assert printed == [f"left out of this batch: {number}.wav is no audio." for number in (3, 1, 2, 3, 4)]
+    with pytest.raises(InputError, match=r"nor anything in its place.*corpus check"):
+        usable([1], read, [2, 3, 4])
+
+
+def test_substitutes_follow_from_the_seed() -> None:
+    drawn = list(substitutes(1000, [1, 2, 3]))
+    assert drawn == list(substitutes(1000, [1, 2, 3])) != list(substitutes(1000, [1, 2, 4]))
+    assert len(set(drawn)) == SUBSTITUTES
+    assert max(drawn) - min(drawn) > 2 * SUBSTITUTES
+    assert sorted(substitutes(3, [1, 2, 3])) == [0, 1, 2]

@@ -73,6 +73,15 @@ def test_too_few_words_change_nothing() -> None:
     assert fit_calibration(sure, [each < 0.5 for each in sure])[0] > 0
 
 
+def test_confidences_that_say_nothing_come_out_as_the_share_that_is_right() -> None:
+    draw = np.random.default_rng(1)
+    sure = draw.uniform(0.6, 0.98, 400)
+    right = [bool(draw.random() < 1.4 - each) for each in sure]  # the surer, the more often wrong
+    mended = [calibrated(each, *fit_calibration(sure.tolist(), right)) for each in sure]
+    assert np.mean(mended) == pytest.approx(np.mean(right), abs=0.01)
+    assert np.argsort(mended).tolist() == np.argsort(sure).tolist()
+
+
 @given(strategies.floats(0, 1))
 def test_nothing_to_mend_is_left_to_the_last_digit(confidence: float) -> None:
     assert calibrated(confidence, 1.0, 0.0) == confidence

@@ -228,7 +228,7 @@ def test_speakers_recordings_and_texts_across_splits_are_found() -> None:
     rows = _written("sumak wasi", "Sumak wasi!", "mana", "ari")
     splits = ("train", "test", "train", "test")
     speakers = ("rosa", "rosa", "ana", "bo")
-    recordings = ("r1", "r2", "r3", "r3")
+    recordings = ("r1", "r2", "r3@0.5-2", "r3@3.100-6.450")
     utterances = [
         replace(row, split=split, speaker=speaker, extra={"recording": recording})
         for row, split, speaker, recording in zip(rows, splits, speakers, recordings, strict=True)

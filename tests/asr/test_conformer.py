@@ -9,6 +9,7 @@ import torch
 from asr.encoder.conformer import ConformerConfig, ConformerEncoder, rotary_table, rotate
 from asr.features import Filterbank, spec_augment
 from asr.model import CTCModel
+from lm.errors import InputError
 
 
 @pytest.mark.parametrize("batch", [1, 4, 16])
@@ -101,3 +102,22 @@ def test_a_configuration_makes_the_same_encoder_again() -> None:
     values = encoder.config()
     assert values.pop("kind") == "conformer"
     assert ConformerConfig(**values) == encoder.settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [
+        ("num_heads", 0, "from 1"),
+        ("num_layers", 0, "from 1"),
+        ("width", 0, "from 1"),
+        ("num_bins", 6, "need 7"),
+    ],
+)
+def test_a_size_of_nothing_is_refused(name: str, value: int, least: str) -> None:
+    with pytest.raises(InputError, match=rf"encoder\.{name} is {value}.* {least}"):
+        ConformerConfig(**{name: value})  # type: ignore[arg-type]
+
+
+def test_seven_bins_are_enough() -> None:
+    encoder = ConformerEncoder(ConformerConfig(num_bins=7, width=16, num_layers=1, num_heads=2)).eval()
+    assert torch.isfinite(encoder(torch.randn(1, 16_000), torch.tensor([16_000])).hidden).all()

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,13 +123,39 @@ def test_a_second_run_hears_only_what_is_new(
     soundfile.write(recordings / "kichwa" / "new.wav", talk[::-1], 16_000)
     heard.clear()
     second, _ = curate(recordings, tmp_path / "out", CurateConfig())
-    assert sorted(heard) == sorted([Path(last).name, "new.wav"])
+    assert sorted(heard) == sorted([Path(last).name, "broken.wav", "new.wav"])
     assert {each.id for each in first} <= {each.id for each in second}
     heard.clear()
     curate(recordings, tmp_path / "out", CurateConfig())
-    assert heard == []
+    assert heard == ["broken.wav"]
     with pytest.raises(InputError, match="curated with other settings"):
         curate(recordings, tmp_path / "out", CurateConfig(min_snr_db=3))
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(
+    tmp_path: Path, talk: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for name, sound in {"one.wav": talk, "two.wav": talk[16_000:]}.items():
+        soundfile.write(folder / name, sound, 16_000)
+    module = sys.modules["asr.curate.curate"]
+    original = module.sift
+
+    def unlucky(path: Path, config: CurateConfig) -> dict[str, Any]:
+        if path.name == "two.wav":
+            raise InputError(f"{path}: Input/output error.")
+        found: dict[str, Any] = original(path, config)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "sift", unlucky)
+        first, problems = curate(folder, tmp_path / "out", CurateConfig())
+    assert len(problems) == 1
+    second, problems = curate(folder, tmp_path / "out", CurateConfig())
+    assert not problems
+    assert {row.audio.name for row in first} == {"one.wav"}
+    assert {row.audio.name for row in second} == {"one.wav", "two.wav"}
 
 
 def test_an_original_and_its_copy_are_told_apart_and_a_small_collection_has_a_dev(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as strategies
 
-from asr.manifest import Utterance, read_manifest, total_hours, with_text, write_manifest
+from asr.manifest import Utterance, read_manifest, recording_place, total_hours, with_text, write_manifest
 from lm.errors import InputError
 
 CELL = strategies.text(
@@ -82,6 +82,30 @@ def test_an_extra_column_cannot_be_called_as_one_of_ours(tmp_path: Path) -> None
     with pytest.raises(InputError, match="an extra column is called 'text'"):
         write_manifest([row], tmp_path / "m.tsv")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_name_of_an_extra_column_cannot_break_the_table(tmp_path: Path) -> None:
+    row = Utterance(id="a", audio=Path("a"), duration_s=1, extra={"Speaker\nage": "y"})
+    with pytest.raises(InputError, match=r"the extra column 'Speaker\\nage' holds a tab or line break"):
+        write_manifest([row], tmp_path / "m.tsv")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("extra", "place"),
+    [
+        ({}, ("day@1-2/u.wav", 2.5)),
+        ({"recording": ""}, ("day@1-2/u.wav", 2.5)),
+        ({"recording": "talk"}, ("talk", 2.5)),
+        ({"recording": "ch19@3.100-6.450"}, ("ch19", 3.1)),
+        ({"recording": "ana@home"}, ("ana@home", 2.5)),
+    ],
+)
+def test_the_recording_of_a_row_is_its_column_or_its_file(
+    extra: dict[str, str], place: tuple[str, float]
+) -> None:
+    row = Utterance(id="u", audio=Path("day@1-2/u.wav"), offset_s=2.5, duration_s=1, extra=extra)
+    assert recording_place(row) == place
 
 
 def test_a_cell_that_would_break_the_table_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import random
+import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +22,11 @@ from lm.errors import InputError
 
 def corpus(**hours: list[float]) -> list[Utterance]:
     """Utterances of the given seconds for each language; those of `a*` lie in another corpus than the rest."""
+    return corpus_of(hours)
+
+
+def corpus_of(hours: Mapping[str, list[float]]) -> list[Utterance]:
+    """The same of any languages."""
     return [
         Utterance(
             id=f"{language}{number}", audio=Path("x.wav"), duration_s=seconds, language=language,
@@ -39,6 +48,42 @@ def test_shares_by_temperature_on_two_levels() -> None:
     assert shares[("two", "b")] == pytest.approx(1 / (1 + 3))
     assert shares[("one", "a")] == shares[("one", "aa")] == pytest.approx(0.375)
     assert sum(temperature_shares(hours, [0.7, 0.3]).values()) == pytest.approx(1)
+
+
+def test_shares_are_to_the_last_bit_what_their_definitions_add_up_and_thousands_of_groups_take_no_time() -> (
+    None
+):
+    draw = random.Random(1)
+    names = [f"{number:02}" for number in range(20)]
+    hours = {(corpus, name): draw.uniform(0, 9) for corpus in "abc" for name in names}
+    corpora = {corpus: sum([hours[corpus, name] for name in names]) ** 0.3 for corpus in "abc"}
+    shares = temperature_shares(hours, [0.3, 0.7])
+    for (corpus, name), share in shares.items():
+        among = hours[corpus, name] ** 0.7 / sum([hours[corpus, other] ** 0.7 for other in names])
+        assert share == corpora[corpus] / sum(corpora.values()) * among
+
+    rows = [
+        replace(row, id=f"{corpus}{row.id}", extra={"corpus": corpus})
+        for corpus in "abc"
+        for row in corpus_of({name: [1.0] for name in names})
+    ]
+    graph = {first: {second: draw.uniform(-1, 1) for second in names[::3]} for first in names[::2]}
+    config = MixConfig(levels=("corpus", "language"), skill_eta=0.5, skill_graph=graph)
+    mixture = Mixture(rows, config, seed=1)
+    losses = {group: draw.uniform(1, 3) for group in mixture.groups}
+    mixture.learn(losses)
+
+    def edge(one: tuple[str, ...], other: tuple[str, ...]) -> float:
+        return graph.get(one[-1], {}).get(other[-1], float(one == other))
+
+    scores = [0.5 * sum([edge(one, other) * losses[other] for other in losses]) for one in mixture.groups]
+    weights = [math.exp(score - max(scores)) for score in scores]
+    assert list(mixture.shares.values()) == [weight / sum(weights) for weight in weights]
+
+    started = time.process_time()
+    many = {(str(number),): 1.0 + number for number in range(20_000)}
+    assert sum(temperature_shares(many, [0.5]).values()) == pytest.approx(1)
+    assert time.process_time() - started < 5
 
 
 @settings(max_examples=40, deadline=None)
@@ -182,6 +227,8 @@ def test_mistakes_are_named() -> None:
     mixture.check_dev(corpus(a=[1.0], b=[1.0]))
     with pytest.raises(InputError, match="both say what the shares are"):
         replace(skill, temperature=(0.5,))
+    with pytest.raises(InputError, match=r"mix.skill_window is 0. Give a number from 1"):
+        replace(skill, skill_window=0)
     for graph in ({"a": {"c": 0.5}}, {"c": {"a": 0.5}}):
         with pytest.raises(InputError, match="skill_graph names 'c', which no training utterance has"):
             Mixture(corpus(a=[1.0], b=[1.0]), replace(skill, skill_graph=graph), seed=1)

@@ -229,6 +229,24 @@ def test_the_command_cuts_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "exists and is kept" in capsys.readouterr().err
 
 
+def test_what_cannot_be_written_is_told_before_the_model_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few, notes = mini_rows(tmp_path), tmp_path / "notes.txt"
+    notes.write_text("0-0\n")
+    command = ["corpus", "recut", str(few), "--alignment", str(notes), "--model", "none", "--overwrite"]
+    before = few.read_bytes()
+    for out, message in (
+        (few, "is one of the inputs"),
+        (notes, "is one of the inputs"),
+        (MINI / "README.md", "is of another kind"),
+        (notes / "cut.tsv", "Give --out a folder that can be written"),
+    ):
+        assert main([*command, "--out", str(out)]) == 1
+        assert message in capsys.readouterr().err
+    assert (few.read_bytes(), notes.read_text()) == (before, "0-0\n")
+
+
 @pytest.mark.parametrize("seed", ["1", "2"])
 def test_the_command_bears_words_without_a_letter(tmp_path: Path, seed: str) -> None:
     few, out = mini_rows(tmp_path, "1990 2000 "), tmp_path / "cut.tsv"

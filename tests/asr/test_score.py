@@ -25,11 +25,11 @@ from asr.score import (
     score_recordings,
 )
 from asr.score_files import (
+    place_by_name,
     read_hypotheses,
     read_recordings,
     read_references,
     read_table,
-    recording_place,
 )
 from asr.score_report import format_report, score_report
 from asr.text import TextPolicy
@@ -434,10 +434,10 @@ def test_recordings_of_a_manifest_are_in_order_of_time(tmp_path: Path) -> None:
 
 def test_the_place_in_a_recording_comes_from_the_column_or_the_audio() -> None:
     row = Utterance(id="u", audio=Path("x/talk.wav"), offset_s=2.5, duration_s=1)
-    assert recording_place(row) == ("talk", 2.5)
+    assert place_by_name(row) == ("talk", 2.5)
     for column, place in (("ch1@3.100-6.4", ("ch1", 3.1)), ("a@b", ("a@b", 2.5)), ("ch2", ("ch2", 2.5))):
         cut = Utterance(id="u", audio=Path("u.wav"), offset_s=2.5, duration_s=1, extra={"recording": column})
-        assert recording_place(cut) == place
+        assert place_by_name(cut) == place
 
 
 def test_transcripts_are_named_after_what_they_transcribe(tmp_path: Path) -> None:

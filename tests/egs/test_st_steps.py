@@ -37,3 +37,14 @@ def test_every_arm_is_pre_trained_alike_by_what_one_file_says(tmp_path: Path) ->
         ]
         # The whole group first: it would undo a single setting before it.
         assert trainer == [("trainer", said), ("trainer.seed", seed)]
+
+
+def test_a_retrieval_that_fails_is_no_result() -> None:
+    for command, status, out in (("return 3", 3, ""), ("echo '{}'", 0, "m dev, text encoder of mt: {}\n")):
+        steps = f"""set -euo pipefail
+            . {shlex.quote(str(EGS / "st_steps.sh"))}
+            python() {{ {command}; }}
+            find_texts m manifest dev mt
+        """
+        done = subprocess.run(["bash", "-c", steps], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (status, out)

@@ -266,6 +266,19 @@ def test_nothing_is_overwritten_unasked(folder: Path, tmp_path: Path) -> None:
         build_language_model([], tmp_path / "new")
 
 
+def test_a_build_that_fails_leaves_the_old_one(folder: Path) -> None:
+    set_decoding(folder, {"lm_weight": 0.7})
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(InputError, match="too small"):
+        build_language_model(["a b c", "b a"], folder, fallback=None, overwrite=True)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    (folder / "new.partial").mkdir()  # of one that was killed
+    (folder / "new.partial" / "word.arpa").touch()
+    build_language_model(["a b"], folder, overwrite=True)
+    assert LanguageModel.load(folder).vocabulary == ("a", "b")
+    assert not (folder / "new.partial").exists()
+
+
 def test_an_interrupted_build_is_no_model_and_can_be_run_again(folder: Path) -> None:
     (folder / "lm.json").unlink()
     (folder / "word.arpa").rename(folder / "word.arpa.partial")

@@ -110,7 +110,8 @@ def test_too_little_text_is_an_error_only_where_fallback_is_not_allowed() -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"order": 1}, "order 1"),
+        ({"order": 1}, "order 1: kenlm reads 2 to 6"),
+        ({"order": 7}, "order 7: kenlm reads 2 to 6"),
         ({"order": 3, "prune": (1, 0)}, "must not fall"),
         ({"order": 2, "prune": (0, 0, 1)}, "1 to 2 thresholds"),
         ({"order": 2, "prune": (-1,)}, "0 or more"),

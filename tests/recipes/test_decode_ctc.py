@@ -131,6 +131,16 @@ def test_settings_of_one_part_bring_back_the_other_when_asked_for(lm: Path) -> N
         tuned_search(model, {"units": "words"})
 
 
+def test_a_weight_of_n_grams_that_are_not_there_is_refused(lm: Path) -> None:
+    model = LanguageModel.load(lm)
+    with pytest.raises(InputError, match=r"piece_weight is 0\.5, but language model .* has no such n-grams"):
+        tuned_search(model, {"piece_weight": 0.5})
+    for name in ("lm_weight", "word_bonus"):
+        with pytest.raises(InputError, match=f"{name} is 1.0, but there is no language model"):
+            tuned_search(None, {name: 1.0})
+    assert tuned_search(model.only("word"), {"lm_weight": 0.5, "char_weight": 0.0})[1] is not None
+
+
 def test_decoded_rows_are_in_the_manifests_order_and_can_be_scored(
     trained: Path,
     lm: Path,

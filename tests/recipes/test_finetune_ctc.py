@@ -358,6 +358,20 @@ def test_audio_that_is_gone_does_not_stop_the_training(
     assert "lost.wav" in printed
 
 
+def test_a_batch_of_one_bad_file_alone_does_not_stop_the_training(
+    tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "manifest.tsv").write_text(tone_corpus.read_text().replace("train05.wav", "lost.wav"))
+    words = (
+        f"corpus={tone_corpus.parent}",
+        "ctc.batch_s=0.1",
+        "trainer.updates=48",
+        "trainer.evaluate_every=48",
+    )
+    assert finetune(configure(tmp_path, tmp_path / "manifest.tsv", *words))["update"] == 48
+    assert "left out of this batch: " in capsys.readouterr().err
+
+
 def test_a_loss_that_is_not_a_number_names_the_utterances(
     tmp_path: Path, tone_corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,18 +395,16 @@ def test_texts_too_long_for_their_audio_are_left_out_and_named(
 def test_an_all_blank_model_raises_an_alarm(
     tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finetune(
-        configure(
-            tmp_path,
-            tone_corpus,
-            "trainer.lr=1e-9",
-            "trainer.updates=2",
-            "trainer.evaluate_every=1",
-            "ctc.blank_alarm=-1",
-            "ctc.blank_alarm_after=0",
-        )
+    changes = (
+        "trainer.updates=2",
+        "trainer.evaluate_every=1",
+        "ctc.blank_alarm=-1",
+        "ctc.blank_alarm_after=0",
     )
-    assert "blank" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"exp/model was not written: .*see the warnings"):
+        finetune(configure(tmp_path, tone_corpus, "trainer.lr=1e-9", *changes))
+    assert "warning: blank_ratio on dev" in capsys.readouterr().err
+    assert not (tmp_path / "exp" / "model").exists()
 
 
 def test_pieces_can_be_labels(tmp_path: Path, tone_corpus: Path) -> None:
@@ -550,6 +562,11 @@ def test_a_contrastive_loss_beside_ctc_cools_and_bears_short_utterances(
     assert task.model.objective.quantizer.temperature == pytest.approx(0.5)  # type: ignore[union-attr]
     assert "objective" not in task.evaluate(task.model)
     assert {watch.value for watch in task.watches()} > {"blank_ratio", "code_perplexity"}
+    # What is new learns while the encoder is frozen, and is no hidden matrix for Muon.
+    names = {id(parameter): name for name, parameter in task.model.named_parameters()}
+    heads = [names[id(parameter)] for parameter in task.head_parameters()]
+    assert sorted(heads) == sorted(name for name in names.values() if ".encoder." not in name)
+    assert "objective.quantizer.weight_proj.weight" in heads
 
 
 def test_dev_batches_without_a_masked_frame_say_nothing_of_the_objective(

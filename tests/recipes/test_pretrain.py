@@ -292,6 +292,23 @@ def test_short_and_silent_utterances(
     write_manifest([row for row in rows if row.id == "short" or row.split == "dev"], tmp_path / "short.tsv")
     with pytest.raises(InputError, match="0 training and 8 dev utterances are long enough"):
         pretrain(settings(tmp_path, tmp_path / "short.tsv"))
+    with pytest.raises(InputError, match=r"when cut to data.crop_s 0.2; .* raise data.crop_s"):
+        pretrain(settings(tmp_path, tone_corpus, "data.crop_s=0.2"))
+
+
+def test_a_batch_of_one_bad_file_alone_does_not_stop_the_training(
+    tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "manifest.tsv"
+    manifest.write_text(tone_corpus.read_text().replace("train05.wav", "lost.wav"))
+    words = (
+        f"corpus={tone_corpus.parent}",
+        "data.batch_s=0.1",
+        "trainer.updates=48",
+        "trainer.evaluate_every=48",
+    )
+    assert pretrain(settings(tmp_path, manifest, *words, "objective.kind=tera"))["update"] == 48
+    assert "left out of this batch: " in capsys.readouterr().err
 
 
 def test_nothing_but_silence(tmp_path: Path) -> None:

@@ -67,10 +67,10 @@ def test_a_translator_begins_where_pre_training_brought_speech_to_text(
         "transport": {"normalise": True, "position_weight": 3.0, "blur": 0.1},
     }  # fmt: skip
     pretrain_siamese.pretrain(siamese_config(spoken_numbers, tmp_path / "ot", 150, siamese=beside))
-    bridge = trained_bridge(tmp_path / "ot")
+    bridge = trained_bridge(tmp_path / "ot", 2)
     assert bridge is not None
     save_model(load_model(tmp_path / "ot/model"), tmp_path / "alone")
-    assert trained_bridge(tmp_path / "alone") is None
+    assert trained_bridge(tmp_path / "alone", 2) is None
 
     # One update that moves nothing: what the text's decoder makes of the speech that it is given.
     still = {"decoder_from": str(mt), "adaptor_layers": 0, "compress": True}

@@ -127,6 +127,21 @@ def test_a_decoder_begins_with_that_of_a_text_translator(
     )
 
 
+@pytest.mark.parametrize(("width", "copied"), [(32, True), (24, False), (16, False)])
+def test_a_bridge_is_copied_whole_where_the_memories_have_one_width(
+    speech: SpeechTranslator, width: int, copied: bool
+) -> None:
+    """32 is the speech encoder's; 24 leaves the bias alone alike, 16 is the decoder's and needs no bridge."""
+    encoder = TextEncoderConfig(width=width, layers=2, heads=2, inner=16)
+    other = TextTranslator(character_tokenizer(["ab c"], TextPolicy()), TARGET, encoder, SMALL)
+    before = {name: value.clone() for name, value in speech.decoder.bridge.state_dict().items()}
+    copy_decoder(speech, other, "mt")
+    expected = other.decoder.bridge.state_dict() if copied else before
+    found = speech.decoder.bridge.state_dict()
+    assert found.keys() == {"weight", "bias"}
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
 def test_a_decoder_of_another_size_is_refused(speech: SpeechTranslator) -> None:
     larger = DecoderConfig(width=16, layers=3, heads=2, inner=16)
     other = TextTranslator(character_tokenizer(["ab"], TextPolicy()), TARGET, TEXT, larger)

@@ -203,7 +203,7 @@ def test_a_manifest_of_other_languages_or_letters_is_not_translated(
         "into": ([replace(row, translation_language="fr") for row in rows], "writes es, .*says fr"),
         "letters": (
             [replace(row, text="xyz" + row.text[:4]) for row in rows],
-            "cannot read .* of the texts'",
+            "mt cannot read .* of the transcripts",
         ),
     }
     for name, (others, says) in changed.items():
@@ -217,6 +217,12 @@ def test_a_manifest_of_other_languages_or_letters_is_not_translated(
                 "--out",
                 tmp_path / "out.tsv",
             )
-    words = (spoken_numbers, "--split", "dev", "--out", tmp_path / "out.tsv", "--beam", 1)
-    assert run(monkeypatch, decode_st, tmp_path / "mt", *words) == 0
-    assert f"{len(rows)} of {len(rows)} utterances have no translation" in capsys.readouterr().err
+    # One text in other letters is no reason to lose the rest.
+    one = [replace(rows[0], text="ab это другой язык и письмо"), *rows[1:]]
+    write_manifest([*one, *(replace(row, id=f"{row.id}-2") for row in rows)], tmp_path / "one.tsv")
+    assert (
+        run(monkeypatch, decode_st, tmp_path / "mt", tmp_path / "one.tsv", "--out", tmp_path / "out.tsv") == 0
+    )
+    said = capsys.readouterr().err
+    assert f"one.tsv: 1 with a text that {tmp_path / 'mt'} cannot read, left empty: {rows[0].id}\n" in said
+    assert f"{2 * len(rows)} of {2 * len(rows)} utterances have no translation" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,15 @@ import torch
 from asr.model import CTCModel, pack_model, save_model
 from lm.errors import InputError
 from st.decoder import DecoderConfig
-from st.model import TextTranslator, save_translator
-from st.siamese import SiameseConfig, SiameseModel, SiameseTask, load_siamese, trained_bridge
+from st.model import SpeechTranslator, TextTranslator, copy_decoder, save_translator
+from st.siamese import (
+    SiameseConfig,
+    SiameseModel,
+    SiameseTask,
+    load_siamese,
+    look_through_bridge,
+    trained_bridge,
+)
 from st.text_encoder import TextEncoderConfig
 
 LABELS = torch.tensor([[1, 2, 3, 4]]), torch.tensor([4])
@@ -83,7 +91,46 @@ def test_states_that_nothing_trained_brings_to_one_width_are_not_compared(
         assert isinstance(load_siamese(tmp_path / model, fits).bridge, torch.nn.Identity)
     # Nor does a decoder look through what is as it was made.
     pre_trained(tiny_model, tmp_path / "unused", weight=0.0, text_from=other)
-    assert trained_bridge(tmp_path / "unused") is None
+    assert trained_bridge(tmp_path / "unused", 2) is None
+
+
+@pytest.mark.parametrize(("layer", "is_last"), [(0, True), (1, False), (2, True)])
+def test_a_bridge_from_a_layer_before_the_last_is_not_put_behind_it(
+    tiny_model: CTCModel, tmp_path: Path, capsys: pytest.CaptureFixture[str], layer: int, is_last: bool
+) -> None:
+    pre_trained(tiny_model, tmp_path / "ot", layer=layer)
+    assert (trained_bridge(tmp_path / "ot", 2) is not None) is is_last
+    assert ("begins at layer 1 of 2" in capsys.readouterr().err) is not is_last
+
+
+@pytest.mark.parametrize(
+    ("widths", "adaptor_layers", "says"),
+    [
+        ((24, 24), 0, "with the bridge of the recogniser's pre-training"),
+        ((24, 24), 1, "without the bridge of the recogniser's pre-training: .* adaptor_layers=1 shortens"),
+        ((16, 16), 0, "without .*: it ends at width 24, and the decoder looks at 16"),
+        ((24, 16), 0, "without .*: it ends at width 24, and the decoder's own begins at 24"),
+    ],
+)
+def test_a_bridge_that_a_decoder_cannot_use_is_named(
+    tiny_model: CTCModel, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    widths: tuple[int, int], adaptor_layers: int, says: str,
+) -> None:  # fmt: skip
+    trained = pre_trained(tiny_model, tmp_path / "ot")
+    text, config = (kind(width=width, layers=1, heads=2, inner=16) for kind, width in zip(
+        (TextEncoderConfig, DecoderConfig), widths, strict=True
+    ))  # fmt: skip
+    target = tiny_model.tokenizer
+    other = TextTranslator(target, target, text, config)
+    model = SpeechTranslator(tiny_model, target, config, adaptor_layers=adaptor_layers)
+    copy_decoder(model, other, "mt")
+    look_through_bridge(model, other, tmp_path / "ot")
+    assert re.fullmatch(f"decoder: begins {says}\n", capsys.readouterr().err)
+    assert isinstance(model.decoder.bridge, torch.nn.Linear)
+    assert isinstance(trained.bridge, torch.nn.Linear)
+    if widths == (24, 24):
+        same = torch.equal(model.decoder.bridge.weight, trained.bridge.weight)
+        assert same is (adaptor_layers == 0)
 
 
 def test_a_text_encoder_that_nothing_trained_is_not_compared_with(

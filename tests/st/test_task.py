@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,10 +19,15 @@ from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from lm.errors import InputError
 from st.decoder import DecoderConfig
-from st.model import SpeechTranslator
+from st.dev import DevScores
+from st.loss import framed
+from st.model import Memory, SpeechTranslator, TextTranslator
+from st.mt import MtConfig, TextTranslationTask
 from st.task import TranslationConfig, TranslationTask
+from st.text_encoder import TextEncoderConfig
 
 SMALL = DecoderConfig(width=16, layers=1, heads=2, inner=16)
+TEXT = TextEncoderConfig(width=16, layers=1, heads=2, inner=16)
 
 
 def gradients(
@@ -59,6 +66,53 @@ def test_a_row_that_lacks_a_transcript_in_part_has_none_for_ctc(
             seen["whole" if all(parts) else "in part" if any(parts) else "none"] += 1
             assert row[:size] == (labels.encode(" ".join(parts)) if all(parts) else [])
     assert all(seen.values()), seen
+
+
+@pytest.mark.parametrize("speech", [True, False])
+def test_other_texts_under_the_same_ids_are_another_training(
+    spoken_numbers: Path, tiny_model: CTCModel, speech: bool
+) -> None:
+    row, *dev = read_manifest(spoken_numbers)[:2]
+    labels = tiny_model.tokenizer
+
+    def said(row: Utterance) -> dict[str, Any]:
+        if not speech:
+            text = TextTranslator(labels, labels, TEXT, SMALL)
+            return TextTranslationTask(text, [row], dev, MtConfig(), seed=1).fingerprint()
+        model = SpeechTranslator(tiny_model, labels, SMALL)
+        return TranslationTask(model, [row], dev, TranslationConfig(), CtcConfig(), seed=1).fingerprint()
+
+    assert said(row) == said(replace(row, speaker="y"))
+    assert said(row) == json.loads(json.dumps(said(row)))  # as it comes back from a checkpoint
+    others = [{"translation": "ba"}] if speech else [{"translation": "ba"}, {"text": "ba"}, {"language": "y"}]
+    for change in others:
+        found = said(replace(row, **change))  # type: ignore[arg-type]
+        assert {name for name, value in said(row).items() if found[name] != value} == {
+            "translations" if speech else "texts"
+        }
+
+
+def test_the_translations_of_dev_do_not_depend_on_the_batches(tiny_model: CTCModel) -> None:
+    labels = tiny_model.tokenizer
+    model = TextTranslator(labels, labels, TEXT, SMALL).eval()
+    with torch.no_grad():  # it never ends a text
+        model.decoder.norm.weight.zero_()
+        model.decoder.norm.bias.fill_(1.0)
+        model.decoder.embedding.labels.weight.zero_()[3] = 1.0
+    dev = [
+        Utterance(id=text, audio=Path("u.wav"), duration_s=1.0, translation=text)
+        for text in ("ab", "abcdefabcdef")
+    ]
+    found = []
+    for batches in ([dev], [dev[:1], dev[1:]]):
+        scores = DevScores(model, dev)
+        for rows in batches:
+            framing = framed([labels.encode(row.translation) for row in rows])
+            memory = Memory(torch.zeros(len(rows), 2, 16), torch.full((len(rows),), 2))
+            scores.add([row.id for row in rows], memory, *framing)
+        found.append(scores.found)
+    assert found[0] == found[1]
+    assert {len(text) for text in found[0].values()} == {2 * 13}
 
 
 @pytest.mark.parametrize("name", ["source_ctc_weight", "target_ctc_weight"])

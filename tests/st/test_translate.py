@@ -12,11 +12,12 @@ import pytest
 import soundfile
 import torch
 
-from asr.decode import Hypothesis
+from asr.decode import Hypothesis, build_decoder
 from asr.formats import read_transcript
+from asr.model import CTCModel
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
-from asr.transcribe import Encoded, Heard, TranscribeConfig, Transcriber
+from asr.transcribe import Heard, TranscribeConfig, Transcriber
 from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
 from st.cli import main
@@ -77,8 +78,8 @@ def test_the_reading_that_was_translated_is_the_transcript(
     class Texts:
         languages = ("tone", "es")
 
-        def unknown_share(self, texts: Sequence[str]) -> float:
-            return 0.0
+        def unknown(self, text: str) -> tuple[int, int]:
+            return 0, len(text)
 
         def translate(self, texts: Sequence[str]) -> list[Scored]:
             return [Scored(f"es {text}", scores[text]) for text in texts]
@@ -171,12 +172,47 @@ def test_a_language_that_the_text_translator_does_not_read_is_refused(tmp_path: 
     open_text_translator(tmp_path / "one", language="quy", source_language="grn")
 
 
-def test_transcripts_in_another_script_are_refused(mt: Path, siamese: Path) -> None:
-    plain = Transcriber.load(siamese)
-    cascade = Cascade(plain, open_text_translator(mt), TranslateConfig(), "mt")
-    with pytest.raises(InputError, match="mt cannot read 100% of the transcript"):
-        cascade._check("это совсем другой язык и письмо")
-    assert cascade.understand([Encoded(np.log(np.full((3, 8), 1 / 8)))])[0].hypotheses
+def test_a_transcript_in_another_script_is_left_without_a_translation_and_a_recording_of_such_refused(
+    tmp_path: Path,
+    tiny_model: CTCModel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other, own = "это совсем другой язык и письмо", "abc cba abc cba abc cba"
+
+    def says(*texts: str) -> list[str]:
+        """The translations of a recording that says this, a segment each, in two groups."""
+        heard = [Heard([Hypothesis(text, (), -1.0, 1.0)]) for text in texts]
+
+        def transcribe(cascade: Transcriber, path: Path, **_: Any) -> Transcript:
+            found = []
+            for group in (heard[:1], heard[1:]):
+                monkeypatch.setattr(Transcriber, "understand", lambda *_, group=group: group)
+                found += [(each.hypotheses[0].text, each.translation) for each in cascade.understand([])]
+            segments = tuple(
+                TranscriptSegment(start=place, end=place + 1, text=text, translation=translation)
+                for place, (text, translation) in enumerate(found)
+            )
+            return Transcript(recording="talk", audio=path, duration=9.0, segments=segments)
+
+        monkeypatch.setattr(Transcriber, "transcribe", transcribe)
+        return [each.translation for each in translator.translate("talk.wav").segments]
+
+    texts = OwnTranslator(of_two_languages(tmp_path / "mt", ""), TranslationSearchConfig(max_labels=3))
+    monkeypatch.setattr(texts, "translate", lambda sources: [Scored(f"es {each}", -1.0) for each in sources])
+    decoder = build_decoder(tiny_model.tokenizer.surfaces, tiny_model.tokenizer.blank)
+    plain = Transcriber(tiny_model, decoder, TranscribeConfig(), {})
+    translator = Translator(Cascade(plain, texts, TranslateConfig(), "mt"), TranslateConfig(), "es")
+    assert says(own, other, own, own, own) == [f"es {own}", "", *[f"es {own}"] * 3]
+    assert capsys.readouterr().err == (
+        "talk.wav: 1 segment(s) without a translation, which MT model mt cannot read\n"
+        "talk.wav: 1 of 5 segments have no translation\n"
+    )
+    with pytest.raises(InputError, match=r"talk\.wav: MT model mt cannot read 5\d% of the transcripts"):
+        says(other, own)
+    # Each recording is judged by itself, and a few letters by themselves not at all.
+    assert says(own, "это", own) == [f"es {own}", "es это", f"es {own}"]
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

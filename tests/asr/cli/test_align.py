@@ -22,6 +22,7 @@ from asr.align.texts import Line
 from asr.audio import load
 from asr.cli import main
 from asr.formats import FORMAT_NAMES, read_transcript, write_transcript
+from asr.formats.eaf import read_eaf
 from asr.manifest import Utterance, read_manifest
 from asr.transcribe import Transcriber
 from asr.transcript import Gap, Transcript, TranscriptSegment
@@ -291,6 +292,25 @@ def test_files_that_exist_are_kept(
     assert "without --format" in one_line(capsys.readouterr().err)
 
 
+def test_the_transcript_is_kept_even_with_overwrite(
+    talk: tuple[Path, list[Utterance]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, lines = talk
+    plain = write(tmp_path / "talk.txt", FOREIGN, *(line.text for line in lines))
+    for given in (plain, theirs(tmp_path / "talk.TextGrid", lines)):
+        before = given.read_bytes()
+        tier = ("--tier", "text_?") if given.suffix == ".TextGrid" else ()
+        assert align(path, given, *tier, "--format", given.suffix[1:], "--overwrite") == 1
+        assert f"{given} is one of the inputs, and is kept" in one_line(capsys.readouterr().err)
+        assert given.read_bytes() == before
+    eaf = theirs(tmp_path / "talk.eaf", lines)
+    old = [tier.id for tier in read_eaf(eaf).tiers]
+    assert align(path, eaf, "--tier", "text_?", "--format", "eaf", "--overwrite") == 0
+    new = [tier.id for tier in read_eaf(eaf).tiers]
+    assert new[: len(old)] == old
+    assert len(new) > len(old)
+
+
 # --- mistakes -----------------------------------------------------------------------------------
 
 
@@ -405,6 +425,16 @@ def test_a_corpus_is_made_of_what_is_surely_said(tmp_path: Path, capsys: pytest.
     assert "7 utterances" in shown
     assert main(words) == 1
     assert "exists and is kept" in one_line(capsys.readouterr().err)
+
+
+def test_what_is_no_manifest_is_not_replaced_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = write(tmp_path / "rejected.tsv", "my own\tnotes")
+    words = ["corpus", "align", str(tmp_path), "--model", "none", "--out", str(tmp_path), "--overwrite"]
+    assert main(words) == 1
+    assert "rejected.tsv is of another kind" in one_line(capsys.readouterr().err)
+    assert notes.read_text() == "my own\tnotes\n"
 
 
 def test_of_a_recording_that_breaks_off_a_corpus_has_what_there_is(

@@ -195,6 +195,32 @@ def test_an_elan_file_of_ours_that_is_named_is_a_job_however_it_is_spelled(
         assert len(read_eaf(tmp_path / str(number) / "talk.eaf").tiers) == 8
 
 
+def test_the_recording_of_an_elan_file_is_the_one_that_it_links_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "talk.eaf").write_text(
+        EMPTY_EAF.replace("MEDIA_URL", 'RELATIVE_MEDIA_URL="../wav/session.wav" MEDIA_URL')
+    )
+    assert found_jobs([str(folder)]) == ([], True)
+    assert "talk.eaf: its recording was not found" in one_line(capsys.readouterr().err)
+    (tmp_path / "wav").mkdir()
+    linked = folder / ".." / "wav" / "session.wav"
+    linked.touch()
+    assert found_jobs([str(folder)]) == ([Job(linked, folder / "talk.eaf")], False)
+    (folder / "talk.wav").touch()
+    assert found_jobs([str(folder)]) == ([Job(folder / "talk.wav"), Job(linked, folder / "talk.eaf")], False)
+    assert not capsys.readouterr().err
+    meant = [str(folder / "talk.wav"), str(folder / "talk.eaf")]
+    assert found_jobs(meant) == ([Job(folder / "talk.wav", folder / "talk.eaf")], False)
+    linked.unlink()
+    assert found_jobs([str(folder)]) == ([Job(folder / "talk.wav", folder / "talk.eaf")], False)
+    (folder / "talk.wav").rename(folder / "talk.raw")
+    named = [str(folder / "talk.raw"), str(folder / "talk.eaf")]
+    assert found_jobs(named) == ([Job(folder / "talk.raw", folder / "talk.eaf")], False)
+
+
 def test_nothing_to_do_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert found_jobs([]) == ([], True)
     assert "no recording among" in one_line(capsys.readouterr().err)
@@ -365,11 +391,13 @@ def test_ones_own_segments_of_a_recording_that_breaks_off(
     assert transcribe(model, tmp_path / "cut.flac", *own) == 1
     assert "cut short or damaged" in one_line(capsys.readouterr().err)
     found = read_transcript(tmp_path / "cut.json")
-    assert [(each.start, each.end) for each in found.segments] == [(0.5, 3.0)]
+    assert "cut short" in found.details["failed"]
+    assert 4 < found.duration < 18
+    assert [(each.start, each.end) for each in found.segments] == [(0.5, 3.0), (4.0, found.duration)]
     assert [(gap.start, gap.end, gap.reason.partition(":")[0]) for gap in found.gaps] == [
         (0.0, 0.5, "not in the given segments"),
         (3.0, 4.0, "not in the given segments"),
-        (4.0, 20.0, "failed"),
+        (found.duration, 20.0, "failed"),
     ]
 
 

@@ -386,6 +386,7 @@ def test_hotwords_without_weights_are_no_setting(given_value: object) -> None:
         (b"\n   \n\t\n", "no phrase in it"),
         (b"a\n \t5\n", "line 2: no phrase before the tab"),
         (b"a\tmuch\n", "line 1: 'much' is no weight"),
+        (b"a\tnan\n", "line 1: 'nan' is no weight"),
         (b"a\t1\t2\n", "line 1: '1\\\\t2' is no weight"),
         (b"a\nb\na \t9\n", "line 3: 'a' weighs 9, but has no weight in line 1"),
         (b"\xff\xfea\x00", "not UTF-8"),

@@ -174,15 +174,21 @@ def test_odd_emissions_give_what_they_hold(open_vocabulary: bool) -> None:
     decoder = BeamDecoder(LETTERS, 0, toy_model("both"), replace(config, engine="torch"))
     unheard = random_emissions(8, 4, seed=1)
     unheard[4] = -np.inf
+    broken_off = random_emissions(8, 4, seed=1)
+    broken_off[-1] = -np.inf
     odd = [
         np.zeros((0, 4), dtype=np.float32),
         peaky_emissions([], 50, 4),
         *(peaky_emissions([(0, label)], 1, 4, peak=0.9999) for label in range(4)),
         np.full((3, 4), -np.inf, dtype=np.float32),
         unheard,
+        broken_off,
     ]
     for each, found in zip(odd, decoder.decode_all(odd), strict=True):
         assert_same(found, compiled.decode(each))
+    for each in (unheard, broken_off):
+        (found,) = compiled.decode(each)
+        assert (found.text, found.score) == ("", -np.inf)
     assert decoder.decode_all([]) == []
     with pytest.raises(ValueError, match="NaN"):
         decoder.decode_all([odd[1], np.full((3, 4), np.nan, dtype=np.float32)])

@@ -252,12 +252,39 @@ def test_our_own_models_are_converted(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "kind conformer has no other layout" in capsys.readouterr().err
 
 
-def test_what_differs_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["transformers", "fairseq"])
+def test_what_differs_or_cannot_be_read_is_refused_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Layout
+) -> None:
+    def fail(out: Path, with_head: bool) -> None:
+        assert out.exists()
+        raise KeyboardInterrupt
+
+    out = tmp_path / ("model" if layout == "transformers" else "model.pt")
     encoder = tiny_encoder("wav2vec2 base", num_attention_heads=1)
-    encoder.preprocessor["do_normalize"] = True  # fairseq2's reader takes a base model for one without
-    with pytest.raises(InputError, match=r"outputs differ by .* nothing was kept"):
+    with monkeypatch.context() as patch:
+        patch.setattr("asr.encoder.convert.difference", lambda *words: float("nan"))
+        with pytest.raises(InputError, match=r"outputs differ by nan .* nothing was kept"):
+            convert(encoder, None, out, layout)
+    monkeypatch.setattr("asr.encoder.convert._read_back", fail)
+    with pytest.raises(KeyboardInterrupt):
+        convert(encoder, None, out, layout)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("size", "other"), [("base", True), ("large", False)])
+def test_a_normalisation_that_fairseq2_cannot_say_is_refused(tmp_path: Path, size: str, other: bool) -> None:
+    encoder = tiny_encoder(f"wav2vec2 {size}", num_attention_heads=1)
+    encoder.preprocessor["do_normalize"] = other
+    with pytest.raises(
+        InputError, match=rf"do_normalize is {str(other).lower()}, and fairseq2.* Write fairseq or"
+    ):
         convert(encoder, None, tmp_path / "model.pt", "fairseq2")
-    assert not (tmp_path / "model.pt").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_and_encoders_that_do_not_fit_a_layout_are_refused(tmp_path: Path) -> None:
+    encoder = tiny_encoder("wav2vec2 base", num_attention_heads=1)
     with pytest.raises(InputError, match=r"written as a file that ends in .pt"):
         convert(encoder, None, tmp_path / "folder", "fairseq")
     with pytest.raises(InputError, match=r"Give a wav2vec 2.0"):

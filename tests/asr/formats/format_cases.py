@@ -8,6 +8,7 @@ from pathlib import Path
 from hypothesis import strategies
 
 from asr.formats import WRITERS
+from asr.formats.clean import one_line
 from asr.transcript import Gap, Transcript, TranscriptSegment, Word
 
 NASTY = (
@@ -50,6 +51,12 @@ NASTY = (
     "NOTE x",
     "%20",
 )
+
+
+def without_markup(text: str) -> str:
+    """What SubRip keeps of the texts above: it has no way to write what players take for markup."""
+    return one_line(text.replace("<i>", "").replace("</i>", ""))
+
 
 texts = strategies.one_of(strategies.sampled_from(NASTY), strategies.text(max_size=12))
 seconds = strategies.one_of(

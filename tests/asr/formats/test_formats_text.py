@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from format_cases import file_text, plain_transcript, transcripts
+from format_cases import file_text, plain_transcript, transcripts, without_markup
 from hypothesis import given, settings
 
 from asr.formats import READERS
@@ -107,6 +107,7 @@ def test_tsv_reads_back_in_milliseconds(round_trip: RoundTrip, transcript: Trans
 @quick
 @given(transcripts())
 def test_srt_is_numbered_blocks_and_reads_back(round_trip: RoundTrip, transcript: Transcript) -> None:
+    """But for what players take for markup: SubRip has no way to write it."""
     text = file_text("srt", transcript)
     blocks = SRT_BLOCK.findall(text)
     assert "\n".join("".join(match[0]) for match in SRT_BLOCK.finditer(text)) == text
@@ -121,7 +122,7 @@ def test_srt_is_numbered_blocks_and_reads_back(round_trip: RoundTrip, transcript
         assert start < end
     back = round_trip("srt", transcript).segments
     assert [(round(each.start * 1000), round(each.end * 1000), each.text) for each in back] == [
-        (cue.start, cue.end, cue.text) for cue in cues
+        (cue.start, cue.end, without_markup(cue.text)) for cue in cues
     ]
 
 
@@ -161,6 +162,28 @@ def test_foreign_vtt_is_read_without_its_notes_styles_and_tags(tmp_path: Path) -
     (segment,) = READERS["vtt"](path).segments
     assert (segment.start, segment.end, segment.speaker) == (1.0, 3602.5, "Ana")
     assert segment.text == "Yo & t\u00fa si"
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ('{\\an8}<i>habari</i> <font color="#ff0">ya</font>', "habari ya"),
+        ("<B>as</B>u<u\tx>buhi", "asubuhi"),
+        ("<i\nx>habari", "habari"),
+        ("<unk> a < b > c <s-> {an8} <in>", "<unk> a < b > c <s-> {an8} <in>"),
+    ],
+)
+def test_the_markup_of_srt_is_no_text(tmp_path: Path, text: str, read: str) -> None:
+    (tmp_path / "a.srt").write_text(f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n")
+    (segment,) = READERS["srt"](tmp_path / "a.srt").segments
+    assert segment.text == read
+
+
+@pytest.mark.parametrize("header", ["WEBVTT\n", "WEBVTT - title\nKind: captions\n", "WEBVTT\nid 1\n"])
+def test_a_cue_may_follow_the_header_of_vtt_at_once(tmp_path: Path, header: str) -> None:
+    cues = "00:01.000 --> 00:02.000\none\nmore\n\n00:03.000 --> 00:04.000\ntwo\n"
+    (tmp_path / "a.vtt").write_text(header + cues)
+    assert [each.text for each in READERS["vtt"](tmp_path / "a.vtt").segments] == ["one more", "two"]
 
 
 @pytest.mark.parametrize(

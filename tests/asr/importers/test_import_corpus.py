@@ -112,6 +112,20 @@ def test_splits_come_near_their_shares_and_share_no_group() -> None:
     assert first != second
 
 
+def test_parts_of_a_recording_in_files_of_their_own_stay_in_one_split() -> None:
+    parts = [
+        Utterance(
+            id=f"u{i}",
+            audio=Path(f"{i}.wav"),
+            duration_s=1,
+            extra={"recording": f"ch{i % 4}@{i}.100-{i}.900"},
+        )
+        for i in range(40)
+    ]
+    dealt = assign_splits(parts, {"train": 2, "test": 1})
+    assert len({(each.split, each.extra["recording"].split("@")[0]) for each in dealt}) == 4
+
+
 @settings(deadline=None)  # a busy machine is no failure
 @given(some.lists(some.floats(0.1, 1e4), min_size=3, max_size=20), some.integers(0, 9))
 def test_no_split_stays_empty(seconds: list[float], seed: int) -> None:

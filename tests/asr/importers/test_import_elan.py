@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, strategies
 
 from asr.formats.annotations import read_annotations
 from asr.importers import ImportConfig, import_corpus
+from asr.importers.tiers import Timeline
 from asr.segment import OwnSegments
 from asr.segment.own import OwnSegment
 from lm.errors import InputError
@@ -69,6 +71,27 @@ def test_a_translation_in_a_tier_of_its_own_is_matched_by_time(
     )
     utterances = import_corpus(tmp_path, config=ImportConfig(translation_tiers=("es",))).utterances
     assert [each.translation for each in utterances] == ["mi casa", ""]
+
+
+def shared_s(span: OwnSegment, other: OwnSegment | None) -> float:
+    """Seconds that two have in common; none where that is less than half of the shorter."""
+    shared = min(span.end, other.end) - max(span.start, other.start) if other else 0.0
+    return shared if other and 2 * shared >= min(span.end - span.start, other.end - other.start) else 0.0
+
+
+spans = strategies.builds(
+    lambda start, length: OwnSegment(start, start + length),
+    strategies.integers(0, 20),
+    strategies.integers(0, 9),
+)
+
+
+@given(spans, strategies.lists(spans, max_size=8))
+def test_the_one_that_shares_most_time_is_found(span: OwnSegment, others: list[OwnSegment]) -> None:
+    found = Timeline(others).best_overlap(span)
+    by_definition = max((shared_s(span, other) for other in others), default=0.0)
+    assert shared_s(span, found) == max(0.0, by_definition)
+    assert (found is None) == (by_definition <= 0)
 
 
 def test_recordings_are_found_elsewhere_or_reported(tmp_path: Path, make_audio: Make, make_eaf: Make) -> None:

@@ -30,6 +30,15 @@ def test_segments_speakers_and_an_open_end(tmp_path: Path, make_audio: Make) -> 
     assert (first.speaker, first.gender, first.language, first.split) == ("s1", "F", "qu", "train")
 
 
+def test_times_are_finite(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "r1.wav")
+    (tmp_path / "wav.scp").write_text(f"r1 {tmp_path / 'r1.wav'}\n")
+    (tmp_path / "segments").write_text("a r1 nan 1\nb r1 0 nan\nc r1 0 inf\nd r1 0.25 0.5\n")
+    imported = import_corpus(tmp_path)
+    assert [each.id for each in imported.utterances] == ["d"]
+    assert len(imported.problems) == 3
+
+
 def test_commands_in_wav_scp_are_refused_and_never_run(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "ok.wav")
     witness = tmp_path / "ran"

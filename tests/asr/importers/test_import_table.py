@@ -68,6 +68,24 @@ def test_a_column_that_cannot_be_found_is_told_with_those_there(
         import_corpus(tmp_path / "data.csv", "table", ImportConfig(columns=columns))
 
 
+@pytest.mark.parametrize("name", ["", "one"])
+def test_times_are_finite(tmp_path: Path, make_audio: Make, name: str) -> None:
+    make_audio(tmp_path / "a.wav")
+    rows = [f"{name},a.wav,{times},no" for times in ("nan,nan", "0,nan", "nan,1", "0,inf")]
+    (tmp_path / "data.csv").write_text("\n".join(["id,path,start,end,text", *rows, f"{name},a.wav,,,so"]))
+    imported = import_corpus(tmp_path / "data.csv", "table")
+    assert [each.text for each in imported.utterances] == ["so"]
+    assert len(imported.problems) == 4
+    assert all("not a number of seconds" in problem for problem in imported.problems)
+
+
+def test_a_header_of_several_lines_is_one(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "a.wav")
+    (tmp_path / "data.csv").write_text('audio,text,"Speaker\nage"\na.wav,hola,30\n')
+    write_manifest(import_corpus(tmp_path / "data.csv").utterances, tmp_path / "m.tsv")
+    assert [each.extra for each in read_manifest(tmp_path / "m.tsv")] == [{"Speaker age": "30"}]
+
+
 def test_rows_that_are_wrong_are_left_out_one_by_one(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "a.wav")
     rows = [

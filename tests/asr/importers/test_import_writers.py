@@ -40,6 +40,20 @@ def test_kaldi_directories_read_back_and_are_sorted_by_bytes(tmp_path: Path, mak
         assert same.duration_s == pytest.approx(each.duration_s)
 
 
+def test_no_two_recordings_have_one_name_in_kaldis_form(tmp_path: Path, make_audio: Make) -> None:
+    names = ("x/session.wav", "y/session.wav", "y/session-2.wav", "z/session-2.wav", "z/session-1.wav")
+    utterances = [
+        Utterance(id=f"u{i}", audio=make_audio(tmp_path / name), duration_s=1.0, split="train")
+        for i, name in enumerate(names)
+    ]
+    (folder,) = export_corpus(utterances, "kaldi", tmp_path / "out")
+    paths = dict(line.split() for line in (folder / "wav.scp").read_text().splitlines())
+    assert set(paths.values()) == {str(tmp_path / name) for name in names}
+    assert paths["session-1"] == str(tmp_path / "z/session-1.wav")
+    back = {each.id: each.audio for each in import_corpus(tmp_path / "out").utterances}
+    assert back == {each.id: each.audio for each in utterances}
+
+
 def test_fairseq_files_read_back(tmp_path: Path, make_audio: Make) -> None:
     paths = [make_audio(tmp_path / "wav" / name, 1.0) for name in ("x/a.wav", "b.wav")]
     utterances = [

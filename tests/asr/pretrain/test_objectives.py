@@ -229,3 +229,10 @@ def test_the_parts_of_the_way_are_the_way(encoder: str) -> None:
         whole = built(waveforms, num_samples).hidden
         parts = built.encode(built.embed(waveforms, num_samples)).hidden
     assert torch.equal(whole, parts)
+
+
+@pytest.mark.parametrize(("given", "made"), [(ObjectiveConfig.code_width, 16), (64, 64), (8, 8)])
+def test_best_rq_quantises_in_the_width_that_is_given(given: int, made: int) -> None:
+    # What stands in every saved configuration that gave none is 256, with a codebook of 16.
+    model = build("conformer", "best-rq", code_width=given)
+    assert model.objective.state_dict()["quantizer.codebook"].shape == (20, made)

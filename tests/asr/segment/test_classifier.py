@@ -23,7 +23,7 @@ from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.segment import PdacConfig, build_segmenter
 from asr.segment.classified import classified_track
 from asr.segment.classifier import FrameClassifier, load_classifier, pack_classifier, save_classifier
-from asr.segment.task import frame_targets, recordings
+from asr.segment.task import SegmenterTask, WindowConfig, frame_targets, recordings
 from lm.errors import InputError
 from recipes.train_segmenter import SegmenterRecipe, train_segmenter
 from tests.asr.segment.sounds import RATE, FloatArray, check, lay, silence, speech
@@ -98,6 +98,27 @@ def test_targets_are_1_inside_segments_and_0_where_two_touch() -> None:
     np.testing.assert_array_equal(frame_targets(spans, 0.0, 28, GRID), expected)
     # The same from a window that begins within the recording.
     np.testing.assert_array_equal(frame_targets(spans, 0.7, 21, GRID), expected[7:])
+
+
+def test_a_batch_of_a_bad_recording_alone_gives_way_to_another(
+    talks: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = recordings(read_manifest(talks), 0.1)
+    task = SegmenterTask(small(), found[:2], found[2:], WindowConfig(window_s=4), seed=1)
+    stretch = task.cache.stretch
+
+    def unlucky(utterance: Utterance, start_s: float, duration_s: float) -> FloatArray:
+        if utterance.id == "0":
+            raise InputError("0.wav: Input/output error.")
+        return stretch(utterance, start_s, duration_s)
+
+    item = [(place, index) for place, index in task.plan(0)[0] if task.windows[index][0] is found[0]]
+    monkeypatch.setattr(task.cache, "stretch", unlucky)
+    ids = task.load(0, item).ids
+    assert len(ids) == 1
+    assert ids[0].startswith("1 at ")
+    assert ids == task.load(0, item).ids
+    assert "left out of this batch: 0.wav" in capsys.readouterr().err
 
 
 def test_a_manifest_becomes_recordings_without_the_shortest_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import soundfile
 import torch
 
+from asr.audio import probe
 from asr.cli import main
 from asr.encoder.conformer import ConformerConfig, ConformerEncoder
 from asr.formats import read_transcript
@@ -284,6 +286,71 @@ def test_what_segment_writes_transcribe_reads(
     assert spans[0] == spans[1] == spans[2]
 
 
+def test_own_segments_are_kept_even_with_overwrite(
+    model: Path, talk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, grid = talk.with_suffix(".srt"), talk.with_suffix(".TextGrid")
+    own.write_text("1\n00:00:01,000 --> 00:00:03,000\nmine\n")
+    command = ["transcribe", str(talk), "--model", str(model), "--segments", str(own), "--overwrite"]
+    assert main([*command, "--format", "srt"]) == 1
+    assert "talk.srt is one of the inputs" in one_line(capsys.readouterr().err)
+    assert "mine" in own.read_text()
+    assert segment(talk, "--format", "TextGrid") == 0
+    before = grid.read_bytes()
+    assert segment(talk, "--compare", grid, "--format", "TextGrid", "--overwrite", "--max-segment", "1") == 1
+    assert "talk.TextGrid is one of the inputs" in one_line(capsys.readouterr().err)
+    assert grid.read_bytes() == before
+
+
+def test_own_segments_that_end_beyond_the_recording_cost_no_transcript(
+    model: Path,
+    talk: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = tmp_path / "own.tsv"
+    command = ["transcribe", str(talk), "--model", str(model), "--segments", str(own), "--format", "json"]
+    command.append("--overwrite")
+
+    def spans() -> list[tuple[float, float]]:
+        found = read_transcript(talk.with_suffix(".json"))
+        return sorted((each.start, each.end) for each in (*found.segments, *found.gaps))
+
+    own.write_text("0\t2\n7\t9.4\n")
+    assert main(command) == 0
+    assert spans() == [(0, 2), (2, 7), (7, 9)]
+    own.write_text("0\t2\n7\t9.7\n")
+    assert main(command) == 1
+    told = one_line(capsys.readouterr().err)
+    assert "own.tsv: a segment from 7.000 to 9.700 s, but " in told
+    assert spans() == [(0, 2), (2, 7), (7, 9)]
+    assert read_transcript(talk.with_suffix(".json")).details["failed"] in told
+
+    with monkeypatch.context() as patched:  # of a recording whose header tells no length
+        patched.setattr(
+            "asr.transcribe.probe",
+            lambda *given, **named: replace(probe(*given, **named), header_duration_s=None),
+        )
+        own.write_text("0\t2\n9.6\t12\n")
+        assert main(command) == 1
+        assert "9.600 to 12.000 s" in one_line(capsys.readouterr().err)
+        assert spans() == [(0, 2), (2, 9)]
+        own.write_text("9.6\t12\n")
+        talk.with_suffix(".json").unlink()
+        assert main(command) == 1
+        assert "9.600 to 12.000 s" in one_line(capsys.readouterr().err)
+        assert not talk.with_suffix(".json").exists()
+
+    def never(*_: object) -> None:
+        raise AssertionError("encoded")
+
+    monkeypatch.setattr(CTCModel, "emissions", never)
+    own.write_text("0\t2\n9.6\t12\n")
+    assert main(command) == 1
+    assert "talk.wav ends at 9.000 s" in one_line(capsys.readouterr().err)
+
+
 def test_own_segments_that_do_not_fit_are_one_line_and_other_files_go_on(
     model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -291,7 +358,7 @@ def test_own_segments_that_do_not_fit_are_one_line_and_other_files_go_on(
     soundfile.write(second, speech(2), RATE)
     rttm = tmp_path / "all.rttm"
     rttm.write_text(
-        "SPEAKER talk 1 1.0 2.0 <NA> <NA> A <NA> <NA>\nSPEAKER second 1 1.0 9.0 <NA> <NA> A <NA> <NA>\n"
+        "SPEAKER talk 1 1.0 2.0 <NA> <NA> A <NA> <NA>\nSPEAKER second 1 8.0 9.0 <NA> <NA> A <NA> <NA>\n"
     )
     command = ["transcribe", str(second), str(talk), "--model", str(model), "--segments", str(rttm)]
     assert main(command) == 1

@@ -136,11 +136,12 @@ def test_a_long_text_is_cut_and_said_so(
 
 
 @pytest.mark.parametrize("family", LANGUAGES)
-def test_unknown_share_is_that_of_pieces_without_an_entry(published: Published, family: str) -> None:
+def test_unknown_are_the_pieces_without_an_entry(published: Published, family: str) -> None:
     translator = opened(published, family)
-    assert translator.unknown_share(LINES) == 0
-    assert translator.unknown_share(["ቤት ቤት ቤት"]) > 0.3
-    assert translator.unknown_share([]) == 0
+    assert [translator.unknown(line)[0] for line in LINES] == [0] * len(LINES)
+    unknown, pieces = translator.unknown("ቤት ቤት ቤት")
+    assert unknown > 0.3 * pieces
+    assert translator.unknown("") == (0, 0)
 
 
 def test_what_is_no_model_is_one_clear_error(published: Published, tmp_path: Path) -> None:
