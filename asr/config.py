@@ -160,8 +160,14 @@ def _convert(hint: Any, value: Any, where: str, usual: Any = None) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise InputError(f"configuration: {where} is {value!r}. Give a list.")
+        kinds = get_args(hint)
+        if kinds[-1] is Ellipsis:
+            kinds = (kinds[0],) * len(value)
+        elif len(value) != len(kinds):
+            raise InputError(f"configuration: {where} is {value!r}. Give {len(kinds)} values.")
         return tuple(
-            _convert(get_args(hint)[0], item, f"{where}[{place}]") for place, item in enumerate(value)
+            _convert(kind, item, f"{where}[{place}]")
+            for place, (kind, item) in enumerate(zip(kinds, value, strict=True))
         )
     if origin is dict:
         if not isinstance(value, dict):

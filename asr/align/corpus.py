@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from asr.align.aligner import Aligner, Alignment
+import torch
+
+from asr.align.aligner import AlignConfig, Aligner, Alignment
 from asr.align.texts import Line, read_lines
+from asr.config import from_mapping, to_mapping
 from asr.formats import READERS
 from asr.formats.clean import one_line
 from asr.formats.tiernames import TIER_ENDINGS
 from asr.importers.base import find_files, place_below, safe_id, stem_below
+from asr.journal import append_entry, read_journal, stamp
 from asr.manifest import Utterance
 from asr.names import AUDIO_ENDINGS, misnamed, shown
 from asr.transcript import Transcript
@@ -19,6 +25,8 @@ from lm.errors import InputError
 
 LEAST_S = 0.001
 """Of the span of a line without a place, for a manifest's rows all have one."""
+OTHERS = 2_000
+"""Lines of all transcripts, about, of which decoys are taken: of more, every so many-th."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,7 @@ def find_pairs(
 def align_corpus(
     aligner: Aligner,
     pairs: Sequence[Pair],
+    journal: Path,
     *,
     tiers: Sequence[str] = (),
     language: str = "",
@@ -117,6 +126,8 @@ def align_corpus(
     Of a recording that breaks off, what there is becomes utterances, and the problems have the rest.
 
     Args:
+        journal: file for each alignment as soon as it is found. What it has of the same recording, transcript, model
+            and settings is not looked for again.
         tiers: of the transcripts, as `read_lines` takes them.
         language: of every utterance.
         begin: called with each recording; what it gives is called with the seconds that are done.
@@ -129,16 +140,26 @@ def align_corpus(
             read.append((pair, transcript, aligner.lines(transcript)))
         except InputError as error:
             problems.append(error)
+    owned = [(pair, line) for pair, _, lines in read for line in lines]
+    pool = owned[:: max(1, len(owned) // OTHERS)]
+    basis = _basis(aligner)
+    found = {entry["key"]: entry["alignment"] for entry in read_journal(journal)}
     aligned: list[tuple[Pair, Alignment]] = []
-    for pair, transcript, _ in read:
-        others = [line for other, _, lines in read if other is not pair for line in lines]
-        try:
-            progress = begin(pair.recording) if begin else None
-            aligned.append(
-                (pair, aligner.align(pair.recording, transcript, others=others, progress=progress))
-            )
-        except InputError as error:
-            problems.append(error)
+    with journal.open("a", encoding="utf-8") as entries:
+        for pair, transcript, lines in read:
+            try:
+                key = _digest(basis, pair.name, stamp(pair.recording), lines)
+                if key in found:
+                    earlier = from_mapping(Alignment, found[key])
+                    aligned.append((pair, replace(earlier, audio=pair.recording)))
+                    continue
+                others = [line for owner, line in pool if owner is not pair]
+                progress = begin(pair.recording) if begin else None
+                alignment = aligner.align(pair.recording, transcript, others=others, progress=progress)
+                append_entry(entries, {"key": key, "alignment": to_mapping(alignment)})
+                aligned.append((pair, alignment))
+            except InputError as error:
+                problems.append(error)
     threshold = aligner.threshold([alignment for _, alignment in aligned])
     utterances: list[Utterance] = []
     rejected: list[Utterance] = []
@@ -155,6 +176,20 @@ def align_corpus(
         for utterance, believed in _utterances(pair, alignment, threshold, language):
             (utterances if believed else rejected).append(utterance)
     return AlignedCorpus(utterances, rejected, threshold, kept, problems)
+
+
+def _basis(aligner: Aligner) -> str:
+    """What alignments follow from besides recording and transcript: model and settings."""
+    # What is believed is decided afterwards.
+    usual = AlignConfig()
+    config = replace(aligner.config, false_accepts=usual.false_accepts, least_share=usual.least_share)
+    state = aligner.transcriber.model.state_dict()
+    weights = (value.detach().cpu().reshape(-1).view(torch.uint8).numpy() for value in state.values())
+    return _digest(config, aligner.transcriber.config, *map(zlib.crc32, weights))
+
+
+def _digest(*values: object) -> str:
+    return hashlib.blake2b(repr(values).encode(), digest_size=16).hexdigest()
 
 
 def _utterances(

@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="where manifest.tsv goes, and rejected.tsv with the lines below the threshold",
+        help="where manifest.tsv goes, rejected.tsv with the lines below the threshold, and alignments.jsonl, from "
+        "which a run that was stopped goes on",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace manifests that exist")
     parser.add_argument("--language", default="", metavar="CODE", help="of every utterance")
@@ -60,7 +61,14 @@ def run(args: argparse.Namespace) -> int:
             bars.pop_all().close()
             return bars.enter_context(progress_bar(recording))
 
-        made = align_corpus(aligner, pairs, tiers=args.tier, language=args.language, begin=begin)
+        made = align_corpus(
+            aligner,
+            pairs,
+            args.out / "alignments.jsonl",
+            tiers=args.tier,
+            language=args.language,
+            begin=begin,
+        )
     for problem in made.problems:
         report(problem)
     if not made.utterances:

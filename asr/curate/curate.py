@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +23,7 @@ from asr.curate.snr import wada_snr
 from asr.frames import samples_to_seconds
 from asr.importers.base import find_files, safe_id, span_name, stem_below
 from asr.importers.splits import MAX_OVERFILL
+from asr.journal import append_entry, read_journal, stamp
 from asr.manifest import Utterance, write_manifest
 from asr.names import AUDIO_ENDINGS, misnamed
 from asr.segment import VadConfig, split_speech
@@ -88,15 +88,15 @@ def curate(
         path: why for path in files if (why := misnamed(path))
     }  # neither journal nor manifest can hold it
     files = [path for path in files if path not in wrong]
-    entries = _read_journal(out / JOURNAL, config)
+    entries = _entries(out / JOURNAL, config)
     waiting = [path for path in files if not _is_done(entries.get(_key(path, source), {}), path)]
     done = len(files) - len(waiting)
     with (out / JOURNAL).open("a", encoding="utf-8") as journal:
         if not journal.tell():
-            _append(journal, {"config": _plain(config)})
+            append_entry(journal, {"config": _plain(config)})
         for path, entry in _sift_all(waiting, source, config, jobs):
             entries[_key(path, source)] = entry
-            _append(journal, entry)
+            append_entry(journal, entry)
             done += 1
             if progress:
                 progress(done, len(files))
@@ -150,7 +150,7 @@ def _sift_all(
     """Each file's entry for the journal, in order; only a few are in the making at once."""
 
     def one(path: Path) -> dict[str, Any]:
-        entry: dict[str, Any] = {"file": _key(path, source), "stamp": _stamp(path)}
+        entry: dict[str, Any] = {"file": _key(path, source), "stamp": stamp(path)}
         try:
             return entry | sift(path, config)
         except InputError as error:
@@ -267,35 +267,18 @@ def report(seconds: dict[str, Counter[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read_journal(path: Path, config: CurateConfig) -> dict[str, dict[str, Any]]:
-    """Entries by file; a last line that a crash cut short is dropped.
+def _entries(path: Path, config: CurateConfig) -> dict[str, dict[str, Any]]:
+    """Entries of a journal by file.
 
     Raises:
         InputError: it was begun with other settings.
     """
-    entries: dict[str, dict[str, Any]] = {}
-    if not path.exists():
-        return entries
-    lines = path.read_bytes().split(b"\n")
-    whole = b"".join(line + b"\n" for line in lines[:-1])
-    if lines[-1]:
-        path.write_bytes(whole)
-    for number, line in enumerate(whole.splitlines()):
-        entry = json.loads(line)
-        if not number:
-            if entry.get("config") != _plain(config):
-                raise InputError(
-                    f"{path.parent} was curated with other settings. Give another --out, or remove {path}."
-                )
-            continue
-        entries[entry["file"]] = entry
-    return entries
-
-
-def _append(journal: Any, entry: dict[str, Any]) -> None:
-    journal.write(json.dumps(entry, ensure_ascii=False) + "\n")
-    journal.flush()
-    os.fsync(journal.fileno())
+    head, *entries = read_journal(path) or [{}]
+    if head and head.get("config") != _plain(config):
+        raise InputError(
+            f"{path.parent} was curated with other settings. Give another --out, or remove {path}."
+        )
+    return {entry["file"]: entry for entry in entries}
 
 
 def _plain(config: CurateConfig) -> Any:
@@ -308,17 +291,11 @@ def _plain(config: CurateConfig) -> Any:
 
 def _is_done(entry: dict[str, Any], path: Path) -> bool:
     """Whether an entry holds what is in the file; one that could not be read may be readable by now."""
-    return entry.get("stamp") == _stamp(path) and "problem" not in entry
+    return entry.get("stamp") == stamp(path) and "problem" not in entry
 
 
 def _key(path: Path, source: Path) -> str:
     return path.relative_to(source).as_posix() if path != source else path.name
-
-
-def _stamp(path: Path) -> list[int]:
-    """Size and time of a file: another one under the same name is heard again."""
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
 
 
 def _chance(name: str) -> float:

@@ -25,13 +25,14 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
     name: str | None = None
     on: bool = False
+    span: tuple[float, str] = (0.0, "")
     shares: dict[str, float] = field(default_factory=dict)
 
 
 def test_overrides_come_after_the_file(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("path: x\ninner: {rate: 2e-4}\n")
-    config = load_config(Outer, tmp_path / "c.yaml", ["inner.layers=[1, 2]", "on=true", "inner.mode=b"])
-    assert config == Outer(path=Path("x"), inner=Inner(rate=2e-4, layers=(1, 2), mode="b"), on=True)
+    config = load_config(Outer, tmp_path / "c.yaml", ["inner.layers=[1, 2]", "on=true", "span=[1, s]"])
+    assert config == Outer(path=Path("x"), inner=Inner(rate=2e-4, layers=(1, 2)), on=True, span=(1.0, "s"))
     save_config(config, tmp_path / "saved.yaml")
     assert load_config(Outer, tmp_path / "saved.yaml") == config
 
@@ -67,6 +68,7 @@ def test_what_a_group_leaves_unsaid_is_the_default_of_its_field() -> None:
         ({"path": "x", "on": 1}, "on is 1. Give true or false"),
         ({"path": "x", "inner": 3}, "Give a group of settings"),
         ({"path": "x", "inner": {"layers": 3}}, "Give a list"),
+        ({"path": "x", "span": [1.0]}, r"span is \[1.0\]. Give 2 values"),
         ({"path": "x", "shares": {False: 1.0}}, "has the name False, .* Write it in quotes"),
     ],
 )

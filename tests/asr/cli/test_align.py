@@ -427,6 +427,38 @@ def test_a_corpus_is_made_of_what_is_surely_said(tmp_path: Path, capsys: pytest.
     assert "exists and is kept" in one_line(capsys.readouterr().err)
 
 
+def test_a_corpus_that_was_stopped_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for name, first in (("a", 0), ("b", 5), ("c", 10)):
+        write(folder / f"{name}.txt", *(line.text for line in cut(folder / f"{name}.wav", first, first + 4)))
+    words = ["corpus", "align", str(folder), "--model", str(MODEL), "--out"]
+    assert main([*words, str(tmp_path / "at_once")]) == 0
+    heard: list[str] = []
+    align = Aligner.align
+
+    def counted(self: Aligner, path: Path, *others: Any, **named: Any) -> Alignment:
+        heard.append(path.stem)
+        if heard == ["a", "b"]:
+            raise KeyboardInterrupt
+        return align(self, path, *others, **named)
+
+    monkeypatch.setattr(Aligner, "align", counted)
+    out = tmp_path / "out"
+    assert main([*words, str(out)]) == 130
+    assert not (out / "manifest.tsv").exists()
+    assert main([*words, str(out)]) == 0
+    assert heard == ["a", "b", "b", "c"]
+    for name in ("manifest.tsv", "rejected.tsv"):
+        assert (out / name).read_text() == (tmp_path / "at_once" / name).read_text()
+    write(folder / "b.txt", *(line.text for line in reference()[6:9]))
+    assert main([*words, str(out), "--overwrite", "--false-accepts", "0.5"]) == 0
+    assert heard == ["a", "b", "b", "c", "b"]
+    assert sum(row.id.startswith("b_") for row in read_manifest(out / "manifest.tsv")) == 3
+
+
 def test_what_is_no_manifest_is_not_replaced_by_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
