@@ -25,7 +25,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck $$(git ls-files '*.sh' .ci/run)
+	$(BIN)/shellcheck egs/*.sh egs/*/*.sh tests/*.sh .ci/run
 
 unit: $(READY)
 	$(BIN)/pytest

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from asr.checkpoint import sha256
+from asr.checkpoint import sha256, write_folder
 from lm.errors import InputError
 
 FORMAT = 1
 CARD = "loquela.json"
 WEIGHTS = "model.safetensors"
+
+
+@contextmanager
+def write_model_folder(folder: str | Path) -> Iterator[Path]:
+    """`write_folder` in place of nothing or of a model; whatever else lies there is kept.
+
+    Raises:
+        InputError: there is something else.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / CARD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is no model folder, so it is kept. Give another folder.")
+    with write_folder(folder) as partial:
+        yield partial
 
 
 def write_card(folder: Path, files: Sequence[str], **content: Any) -> None:

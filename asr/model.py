@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from asr.batches import padded
-from asr.card import CARD, WEIGHTS, check_files, model_folder, read_card, write_card
-from asr.checkpoint import write_folder, write_tensors
+from asr.card import CARD, WEIGHTS, check_files, model_folder, read_card, write_card, write_model_folder
+from asr.checkpoint import write_tensors
 from asr.encoder import Encoder, EncoderOutput, build_encoder
 from asr.encoder.lora import plain_state
 from asr.text import TOKENIZER, TextPolicy
@@ -131,10 +131,7 @@ def save_model(
         readme: model card in Markdown to copy into it.
         beside: weights that the training needed and the recogniser does without, by file name.
     """
-    folder = Path(folder)
-    if folder.exists() and not (folder / CARD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is no model folder, so it is kept. Give another folder.")
-    with write_folder(folder) as partial:
+    with write_model_folder(folder) as partial:
         write_tensors(stored_state(model, half=half), partial / WEIGHTS)
         model.tokenizer.save(partial / TOKENIZER)
         for name, weights in (beside or {}).items():

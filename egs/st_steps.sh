@@ -42,15 +42,20 @@ decode_arms() { # ARMS SEEDS MANIFEST SPLIT
     local arm seed
     for arm in $1; do
         for seed in $2; do
+            if [ ! -d "exp/st/$arm/$seed/model" ]; then
+                echo "left out $arm/$seed: exp/st/$arm/$seed has no model" >&2
+                continue
+            fi
             python -m recipes.decode_st "exp/st/$arm/$seed" "$3" --split "$4" --out "exp/st/$arm/$seed/$4.tsv"
         done
     done
 }
 
-score_arms() { # ARMS SEEDS MANIFEST SPLIT: over the seeds, against CTC; the cascade, against its own half
+score_arms() { # ARMS SEEDS MANIFEST SPLIT: over the seeds, against $base; the cascade, against its own half
     local which
     for which in "" --unseen; do
-        python "$ROOT/egs/st_table.py" exp/st "$3" --split "$4" --arms "$1" --seeds "$2" ${which:+"$which"}
+        python "$ROOT/egs/st_table.py" exp/st "$3" --split "$4" --arms "$1" --seeds "$2" --base "${base:-ctc}" \
+            ${which:+"$which"}
     done
     loquela score --translation --reference "$3" --split "$4" --train-manifest "$3" \
         --hypothesis "exp/cascade/$4.tsv" --against exp/cascade/gold.tsv

@@ -17,7 +17,7 @@ import numpy as np
 from asr.cli import guarded
 from asr.manifest import read_manifest
 from asr.score_files import read_hypotheses
-from lm.errors import InputError
+from egs.arms import runs_found
 from st.score import TranslationScore, one_line, score_translations
 from st.score_report import verbatim
 
@@ -35,21 +35,10 @@ def main() -> int:
     parser.add_argument("--base", default="ctc", help="the arm that the others are compared with")
     parser.add_argument("--unseen", action="store_true", help="leave out references that occur in training")
     args = parser.parse_args()
-    if args.base not in args.arms:
-        raise InputError(
-            f"--base is {args.base}, which is not among --arms {' '.join(args.arms)}. Add it, or give one of them."
-        )
-    paths = {
+    files = {
         arm: {seed: args.exp / arm / seed / f"{args.split}.tsv" for seed in args.seeds} for arm in args.arms
     }
-    missing = [path for of_arm in paths.values() for path in of_arm.values() if not path.is_file()]
-    if len(missing) == sum(map(len, paths.values())):
-        raise InputError(
-            f"{args.exp} has no ARM/SEED/{args.split}.tsv of the arms {' '.join(args.arms)} and the seeds "
-            f"{' '.join(args.seeds)}. Decode first, or give other --arms or --seeds."
-        )
-    for path in missing:
-        print(f"left out {path.parent.relative_to(args.exp)}: there is no {path}", file=sys.stderr)
+    paths = runs_found(files, args.base, args.exp)
     references = {row.id: row.translation for row in read_manifest(args.manifest, split=args.split)}
     wanted, what = {name for name, text in references.items() if text.strip()}, "utterances"
     if args.unseen:
@@ -60,7 +49,6 @@ def main() -> int:
         arm: {
             seed: score_translations(references, read_hypotheses([path])).select(wanted)
             for seed, path in of_arm.items()
-            if path not in missing
         }
         for arm, of_arm in paths.items()
     }

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from asr.card import WEIGHTS, check_files, model_folder, read_card, write_card
-from asr.checkpoint import write_folder, write_tensors
+from asr.card import WEIGHTS, check_files, model_folder, read_card, write_card, write_model_folder
+from asr.checkpoint import write_tensors
 from asr.config import from_mapping
 from asr.encoder import build_encoder
 from asr.features import frame_mask
@@ -198,7 +198,7 @@ def save_translator(
         lm: language model folder for the transcripts, to copy into it.
         readme: model card in Markdown to copy into it.
     """
-    with write_folder(Path(folder)) as partial:
+    with write_model_folder(folder) as partial:
         write_tensors(stored_state(model, half=half), partial / WEIGHTS)
         source = model.recogniser.tokenizer if isinstance(model, SpeechTranslator) else model.source
         source.save(partial / TOKENIZER)

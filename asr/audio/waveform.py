@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import os
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +29,8 @@ Channel = int | Literal["mix"]
 CHUNK_S = 30.0
 STRETCH_TOLERANCE_S = 0.1
 """A stretch may end this far beyond the recording: tables round their times."""
+CANCELLED = 0.01
+"""Share of the loudest channel's power below which a mix has lost it."""
 FILTER_S = 0.05
 """Sound before a stretch that the resampling filter needs (its own reach is under 10 ms)."""
 
@@ -188,8 +192,7 @@ def _resampled(reader: Reader, channel: Channel, start: int) -> Iterator[FloatAr
     """The waveform at 16 kHz from its sample ``start`` to the end."""
     rate = reader.info.sample_rate
     if rate == SAMPLE_RATE:
-        for block in reader.blocks(start):
-            yield _mono(block, channel)
+        yield from _mono(reader, channel, start)
         return
     # Begin where a sample of the file and one of the waveform fall together, so that the filter
     # takes the same phases as over the whole file, and early enough to fill it.
@@ -198,22 +201,43 @@ def _resampled(reader: Reader, channel: Channel, start: int) -> Iterator[FloatAr
     steps = max(0, start - seconds_to_samples(FILTER_S)) // step_out
     skip = start - steps * step_out
     resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
-    for block in reader.blocks(steps * step_in):
-        out = resampler.resample_chunk(_mono(block, channel))
+    for block in _mono(reader, channel, steps * step_in):
+        out = resampler.resample_chunk(block)
         if skip < len(out):
             yield out[skip:]
         skip = max(0, skip - len(out))
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)[skip:]
 
 
-def _mono(block: FloatArray, channel: Channel) -> FloatArray:
-    """(S, C) -> (S,)"""
-    if block.shape[1] == 1:
-        return block[:, 0]
-    if channel == "mix":
-        mixed: FloatArray = block.mean(axis=1, dtype=np.float32)
-        return mixed
-    return np.ascontiguousarray(block[:, channel - 1])
+def _mono(reader: Reader, channel: Channel, start: int) -> Iterator[FloatArray]:
+    """Blocks (S,) at the file's rate from its sample ``start``."""
+    info = reader.info
+    if info.num_channels == 1 or channel != "mix":
+        wanted = 0 if info.num_channels == 1 or channel == "mix" else channel - 1
+        for block in reader.blocks(start):
+            yield np.ascontiguousarray(block[:, wanted])
+        return
+    count, mixed_power, powers = 0, 0.0, np.zeros(info.num_channels)
+    try:
+        for block in reader.blocks(start):
+            mixed: FloatArray = block.mean(axis=1, dtype=np.float32)
+            count += len(block)
+            mixed_power += float(np.square(mixed).sum())
+            powers += np.square(block).sum(axis=0)
+            yield mixed
+    finally:
+        if count > info.sample_rate and mixed_power < CANCELLED * powers.max():
+            _tell_of_cancelling(info.path)
+
+
+@lru_cache
+def _tell_of_cancelling(path: Path) -> None:
+    """Once for each file; its utterances may be read one by one."""
+    print(
+        f"{shown(path)}: its channels cancel each other out, as of a balanced line in a stereo jack, and little is "
+        "left of what they say. Give a channel's number instead of mix.",
+        file=sys.stderr,
+    )
 
 
 def _limited(blocks: Iterable[FloatArray], count: int | None) -> Iterator[FloatArray]:

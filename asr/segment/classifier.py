@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from asr.card import CARD, WEIGHTS, check_files, model_folder, read_card, write_card
-from asr.checkpoint import write_folder, write_tensors
+from asr.card import CARD, WEIGHTS, check_files, model_folder, read_card, write_card, write_model_folder
+from asr.checkpoint import write_tensors
 from asr.encoder import Encoder, build_encoder
 from asr.features import frame_mask
 from asr.model import check_apart, copy_beside, stored_state
@@ -107,7 +107,7 @@ def save_classifier(
     readme: Path | None = None,
 ) -> None:
     """Write a classifier's folder, whole or not at all; see `asr.model.save_model`."""
-    with write_folder(folder) as partial:
+    with write_model_folder(folder) as partial:
         write_tensors(stored_state(model, half=half), partial / WEIGHTS)
         copy_beside(partial, None, readme)
         write_card(

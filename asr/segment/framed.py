@@ -75,6 +75,8 @@ class _Giver:
     def add(self, span: Span) -> Iterator[Speech]:
         """The segment that was held, now that the next span is known."""
         start, end = (self._sample(frame) for frame in span)
+        if start >= self._sound.end:  # the last frame, of which the sound ends before its hop begins
+            return
         floor = self._sound.start
         if self._held:
             floor = max(self._held[1], min(self._held[1] + self._keep, (self._held[1] + start) // 2))

@@ -121,9 +121,9 @@ class OwnSegments:
             sound.append(piece)
             yield from _certain(sound, waiting, max_segment_s)
             sound.drop_before(waiting[0].start if waiting else sound.end)
-        for each in sorted(waiting):
-            if each.start < sound.end:
-                yield _given(sound, each.start, sound.end, each.segment)
+        ended = [each._replace(end=min(each.end, sound.end)) for each in waiting if each.start < sound.end]
+        heapq.heapify(ended)
+        yield from _certain(sound, ended, max_segment_s)
 
 
 class _Waiting(NamedTuple):

@@ -4,7 +4,7 @@
 # an hour or all of the target's labels, several seeds, the same number of updates for every arm.
 # Then what pseudo-labels add, and what labels of another language do, however they are mixed; last, the corpus's own,
 # longer recipe, begun from a recogniser of the other language.
-# --killkan, --mboshi and --storybooks are the corpora's folders; --target is killkan or mboshi.
+# --killkan, --mboshi and --storybooks are the corpora's folders (see egs/killkan, egs/mboshi and egs/longform); --target is killkan or mboshi.
 set -euo pipefail
 cd "$(dirname "$0")"
 stage=1 stop_stage=10

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Killkan: Ecuadorian Kichwa radio drama (Taguchi et al. 2024, CC BY 4.0), 3.4 hours to train on.
 # From scratch, on its own training data alone. Chapters 1-17 train, 18 dev, 19 test.
-# --corpus is the folder that holds manifest.tsv, opus/ and recordings/.
+# --corpus is the folder that holds manifest.tsv, opus/ and recordings/: the clips and chapters of
+# github.com/ctaguchi/killkan with a table of id, audio, duration_s, text, translation, split and
+# recording (chNN@START-END).
 set -euo pipefail
 cd "$(dirname "$0")"
 stage=1 stop_stage=10

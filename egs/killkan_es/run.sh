@@ -2,7 +2,9 @@
 # Killkan: Kichwa speech to Spanish text (Taguchi et al. 2024, CC BY 4.0), 3.3 hours to train on.
 # What does the encoder's pre-training buy: none, cross-entropy, CTC, CTC + optimal transport
 # (Le et al. 2023)? The last three go on from the recogniser of egs/killkan, as many updates each.
-# --corpus is the folder that holds manifest.tsv, opus/ and recordings/.
+# --corpus is the folder that holds manifest.tsv, opus/ and recordings/: the clips and chapters of
+# github.com/ctaguchi/killkan with a table of id, audio, duration_s, text, translation, split and
+# recording (chNN@START-END).
 set -euo pipefail
 cd "$(dirname "$0")"
 stage=1 stop_stage=9
@@ -10,6 +12,7 @@ corpus=../../../shared/corpora/killkan
 recogniser=../killkan/model
 seeds="1 2 3"
 arms="random ce ctc ot"
+base=ctc              # the arm that stage 7 compares the others with
 conf=conf
 recording=ch19        # what stage 9 translates
 . ./path.sh

@@ -2,7 +2,8 @@
 # Long recordings: which segmenter keeps words whole, and what it costs the recogniser. Killkan's chapters 18 (limits are
 # chosen on it) and 19, stories in English and French that nobody cut, Mboshi sessions joined; stages 2 and 3 make the
 # classifier that comes with the package.
-# --corpora is the folder that holds killkan/, storybooks/ and mboshi/.
+# --corpora is the folder that holds killkan/ and mboshi/ (see egs/killkan and egs/mboshi), and storybooks/: the stories of
+# github.com/global-asp/asp-audio with a table of id, audio, offset_s, duration_s, text, recording and notes.
 set -euo pipefail
 cd "$(dirname "$0")"
 stage=1 stop_stage=8

@@ -2,8 +2,9 @@
 # Mboshi-French (Godard et al. 2018): elicited Mboshi, 4.0 hours to train on, three speakers.
 # From scratch, on its own training data alone. The published dev is the test here, and is
 # selected on by nobody: stage 1 carves a dev split from the training sessions.
-# --corpus is the folder that holds manifest.tsv and opus/. The corpus has no licence, so nothing
-# that is made of it is shipped.
+# --corpus is the folder that holds manifest.tsv and opus/: the sound of
+# github.com/besacier/mboshi-french-parallel-corpus with a table of id, audio, duration_s, text,
+# translation, speaker and split. The corpus has no licence, so nothing that is made of it is shipped.
 set -euo pipefail
 cd "$(dirname "$0")"
 stage=1 stop_stage=8

@@ -3,7 +3,7 @@
 # test, dev is carved from the training sessions as in egs/mboshi, whose manifest and recogniser
 # this takes. 59 (65 before dev was carved) of the 514 test references occur in training: loquela
 # score gives both groups.
-# --corpus is the folder that holds manifest.tsv and opus/.
+# --corpus is the folder that holds manifest.tsv and opus/; see egs/mboshi.
 set -euo pipefail
 cd "$(dirname "$0")"
 stage=1 stop_stage=8
@@ -11,6 +11,7 @@ corpus=../../../shared/corpora/mboshi
 recogniser=../mboshi/exp/ctc
 seeds="1"
 arms="random ce ctc ot"
+base=ctc              # the arm that stage 7 compares the others with
 conf=../killkan_es/conf   # the same models and training as Kichwa's
 . ./path.sh
 . "$ROOT/egs/parse_options.sh"

@@ -144,6 +144,18 @@ def test_channels_are_mixed_picked_or_read_one_by_one(tmp_path: Path) -> None:
         load(path, channel=4)
 
 
+def test_channels_that_cancel_each_other_out_are_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = sound(2.0, 8_000)
+    for name, other in (("balanced", -0.99 * one), ("apart", np.roll(one, 40)), ("silent", 0 * one)):
+        soundfile.write(tmp_path / f"{name}.wav", np.hstack([one, other]), 8_000)
+        for _ in range(2):
+            load(tmp_path / f"{name}.wav")
+            load(tmp_path / f"{name}.wav", channel=1)
+    assert capsys.readouterr().err.count("cancel each other out") == 1
+
+
 def test_nothing_is_clipped_or_normalised(tmp_path: Path) -> None:
     samples = np.array([0.0, 3.5, -7.25, 1e-6], dtype=np.float32)
     soundfile.write(tmp_path / "loud.wav", samples, 16_000, subtype="FLOAT")
@@ -245,6 +257,34 @@ def test_a_truncated_file_says_after_how_many_seconds_it_broke(tmp_path: Path, k
 def test_a_truncated_file_without_index_is_refused(tmp_path: Path, kind: str) -> None:
     path = cut(write(tmp_path / f"talk{kind}", sound(3.0, 48_000), 48_000))
     assert "Copy" in message(path)
+
+
+@pytest.mark.parametrize("kind", ["AIFF", "AU", "W64", "CAF", "NIST", "VOC", "RF64"])
+def test_a_truncated_file_of_samples_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, sound(2.0, 16_000), 16_000, format=kind, subtype="PCM_16")
+    assert len(load(path)) == 32_000
+    assert "missing" in message(cut(path))
+    assert sum(map(len, stream(path, partly=True))) == 32_000
+    with pytest.raises(InputError, match="missing"):
+        list(stream(cut(path), partly=True))
+
+
+def test_a_header_that_counts_too_few_samples_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "talk.wav", sound(3.0, 16_000), 16_000)
+    data = path.read_bytes()
+    at = data.index(b"data") + 4
+    remark = b"LIST" + struct.pack("<I", 40_001) + bytes(40_001)
+    for kept in (
+        data + remark,
+        data + remark + b"\0id3 " + struct.pack("<I", 40_000) + bytes(40_000),
+        data + b"TAG",
+    ):
+        path.write_bytes(kept)
+        assert len(load(path)) == 48_000
+    for broken in (data[:at] + struct.pack("<I", 32_000) + data[at + 4 :], data + data, data + bytes(40_000)):
+        path.write_bytes(broken)
+        assert "bytes follow" in message(path)
 
 
 def test_a_recorder_that_died_is_told_from_a_stream(tmp_path: Path) -> None:

@@ -48,3 +48,19 @@ def test_a_retrieval_that_fails_is_no_result() -> None:
         """
         done = subprocess.run(["bash", "-c", steps], capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (status, out)
+
+
+def test_arms_that_were_not_trained_are_left_out_of_decoding(tmp_path: Path) -> None:
+    (tmp_path / "exp" / "st" / "ctc" / "1" / "model").mkdir(parents=True)
+    steps = f"""set -euo pipefail
+        . {shlex.quote(str(EGS / "st_steps.sh"))}
+        python() {{ echo "$3"; }}
+        decode_arms "ctc distilled" "1 2" manifest test
+    """
+    done = subprocess.run(["bash", "-c", steps], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "exp/st/ctc/1\n")
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == [
+        "left out ctc/2",
+        "left out distilled/1",
+        "left out distilled/2",
+    ]

@@ -67,8 +67,11 @@ def test_zero_has_no_minus(table: ModuleType, monkeypatch: pytest.MonkeyPatch) -
     ("options", "says"),
     [
         (("--arms", "ot", "--seeds", "1"), "--base is ctc, which is not among --arms ot"),
-        (("--arms", "ctc", "--seeds", "7 8"), r"has no ARM/SEED/test\.tsv of the arms ctc and the seeds 7 8"),
-        (("--arms", "x", "--seeds", "1", "--base", "x"), "of the arms x and the seeds 1"),
+        (
+            ("--arms", "ctc", "--seeds", "7 8"),
+            r"has nothing of the arms ctc with these seeds, as ctc/7/test\.tsv",
+        ),
+        (("--arms", "x", "--seeds", "1", "--base", "x"), "has nothing of the arms x with these seeds"),
     ],
 )
 def test_arms_and_seeds_that_are_not_there_are_refused(

@@ -1,7 +1,7 @@
 """Error rates of every arm over its seeds: ``table.py EXP MANIFEST --arms "none target" --labels "10" --seeds "1 2"``.
 
 Means over the seeds; intervals by drawing utterances, with the errors of all seeds of an utterance
-together; each arm against one of them on the same draws.
+together; each arm against one of them on the same draws and seeds. What is not there is named on stderr.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from asr.cli import guarded
 from asr.score import METRICS, CorpusScore, score_corpus
 from asr.score_files import read_hypotheses, read_references
 from asr.text import TextPolicy
+from egs.arms import runs_found
 
 
 def main() -> int:
@@ -29,6 +30,9 @@ def main() -> int:
         parser.add_argument(f"--{name}", required=True, type=str.split)
     parser.add_argument("--base", default="none", help="the arm that the others are compared with")
     args = parser.parse_args()
+    runs = [f"{minutes}.{seed}" for minutes in args.labels for seed in args.seeds]
+    files = {arm: {run: args.exp / arm / run / "test.tsv" for run in runs} for arm in args.arms}
+    found = runs_found(files, args.base, args.exp)
     references = read_references(args.manifest, split="test").texts
     settings = yaml.safe_load(
         (Path(__file__).parents[1] / "conf" / "finetune.yaml").read_text(encoding="utf-8")
@@ -39,31 +43,37 @@ def main() -> int:
     )
     print("|---|---|---|---|---|---|---|---|")
     for minutes in args.labels:
-        base: list[CorpusScore] = []
-        for arm in args.arms:
-            scores = []
-            for seed in args.seeds:
-                run = args.exp / arm / f"{minutes}.{seed}"
-                if (run / "test.tsv").is_file():
-                    scores.append(score_corpus(references, read_hypotheses([run / "test.tsv"]), policy))
-            if not scores:
-                continue
-            base = base or (scores if arm == args.base else [])
-            cells = [minutes, arm, str(len(scores))]
-            for metric in METRICS[::-1]:
-                errors, lengths = totals(scores, metric)
-                interval = rate_interval(errors, lengths)
-                rate = 100 * sum(errors) / sum(lengths)
-                cells.append(f"{rate:.1f} ({100 * interval.low:.1f} to {100 * interval.high:.1f})")
-                if metric == "cer":
-                    rates = [100 * score.counts(metric).rate for score in scores]
-                    deviation = f" ±{statistics.stdev(rates):.1f}" if len(rates) > 1 else ""
-                    cells.append(" ".join(f"{rate:.1f}" for rate in rates) + deviation)
-                cells.append(
-                    "" if arm == args.base or len(base) != len(scores) else against(scores, base, metric)
-                )
-            print("| " + " | ".join(cells) + " |")
+        scores = {
+            arm: {
+                run: score_corpus(references, read_hypotheses([path]), policy)
+                for run, path in own.items()
+                if run.startswith(f"{minutes}.")
+            }
+            for arm, own in found.items()
+        }
+        for arm, own in scores.items():
+            if own:
+                row = [minutes, arm, *cells(own, {} if arm == args.base else scores[args.base])]
+                print("| " + " | ".join(row) + " |")
     return 0
+
+
+def cells(own: dict[str, CorpusScore], base: dict[str, CorpusScore]) -> list[str]:
+    """The rest of an arm's row, from its scores and the base's by run."""
+    row = [str(len(own))]
+    shared = [run for run in own if run in base]
+    for metric in METRICS[::-1]:
+        errors, lengths = totals(list(own.values()), metric)
+        interval = rate_interval(errors, lengths)
+        rate = 100 * sum(errors) / sum(lengths)
+        row.append(f"{rate:.1f} ({100 * interval.low:.1f} to {100 * interval.high:.1f})")
+        if metric == "cer":
+            rates = [100 * score.counts(metric).rate for score in own.values()]
+            deviation = f" ±{statistics.stdev(rates):.1f}" if len(rates) > 1 else ""
+            row.append(" ".join(f"{rate:.1f}" for rate in rates) + deviation)
+        pairs = [own[run] for run in shared], [base[run] for run in shared]
+        row.append(against(*pairs, metric) if shared else "")
+    return row
 
 
 def totals(scores: list[CorpusScore], metric: str) -> tuple[list[int], list[int]]:
@@ -79,7 +89,7 @@ def against(scores: list[CorpusScore], base: list[CorpusScore], metric: str) -> 
     errors, lengths = totals(scores, metric)
     found = paired_bootstrap(errors, totals(base, metric)[0], lengths)
     low, high = 100 * found.interval.low, 100 * found.interval.high
-    return f"{100 * found.difference:+.1f} ({low:+.1f} to {high:+.1f}), p {found.p_value:.3f}"
+    return f"{100 * found.difference:+z.1f} ({low:+z.1f} to {high:+z.1f}), p {found.p_value:.3f}"
 
 
 if __name__ == "__main__":

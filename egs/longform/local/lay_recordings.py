@@ -88,7 +88,11 @@ def lay_chapters(chapters: dict[str, list[Utterance]], corpus: Path, out: Path) 
         if name not in WHOLE:
             path = out / f"{name}.flac"
             if not path.exists():
-                soundfile.write(path, laid(clips, np.random.default_rng(number)), SAMPLE_RATE)
+                partial = out / f"{name}.partial"  # half a chapter must not be taken for a whole one
+                soundfile.write(
+                    partial, laid(clips, np.random.default_rng(number)), SAMPLE_RATE, format="FLAC"
+                )
+                partial.replace(path)
         split = "test" if WHOLE.get(name) == "test" else "dev" if name in DEV_CHAPTERS else "train"
         for clip in clips:
             yield replace(clip, audio=path, offset_s=start_of(clip), split=split, extra={})

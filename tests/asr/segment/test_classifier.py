@@ -276,6 +276,11 @@ def test_a_packed_classifier_is_half_as_large_and_says_the_same(tmp_path: Path) 
     torch.testing.assert_close(got, wanted, atol=2e-2, rtol=1e-2)
     with pytest.raises(InputError, match=r"holds .*Give another folder"):
         pack_classifier(tmp_path / "full", tmp_path / "full")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(InputError, match="is no model folder, so it is kept"):
+        pack_classifier(tmp_path / "full", tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
 def test_the_command_takes_a_trained_classifier(

@@ -236,6 +236,11 @@ def test_a_segment_may_end_a_little_beyond_the_recording_and_no_further() -> Non
     assert [segment for segment, _ in found] == [Segment(1, 2), Segment(8, 10)]
 
 
+def test_what_waits_behind_a_turn_that_ends_beyond_keeps_its_own_end() -> None:
+    found = [segment for segment, _ in own((2, 10.004), (4, 5), (6, 6.5)).split([SOUND], "talk.wav")]
+    assert found == [Segment(2, 10), Segment(4, 5), Segment(6, 6.5)]
+
+
 def test_segments_of_another_recording_are_refused() -> None:
     with pytest.raises(ValueError, match="no segments of other, only of 'talk'"):
         list(own((1, 2), name="talk").split([SOUND], "folder/other.wav"))
