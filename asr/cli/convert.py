@@ -52,7 +52,7 @@ def read_parts(
     from asr.card import own_folder, read_card
     from asr.encoder import build_encoder
     from asr.encoder.export import CtcHead
-    from asr.encoder.pretrained import load_pretrained, open_published, published_objective
+    from asr.encoder.pretrained import open_published, published_encoder, published_objective
     from asr.encoder.published import is_recogniser, load_published
     from asr.encoder.saved import saved_objective
     from asr.model import load_model
@@ -74,7 +74,8 @@ def read_parts(
         files = open_published(source)
         if encoder_only or not is_recogniser(files):
             left += ["the quantiser and projections of pretraining"] * bool(published_objective(files))
-            return load_pretrained(files, language=language), None, left
+            # What its files say of normalisation goes along as it is: nothing is trained or heard with it here.
+            return published_encoder(files, language=language), None, left
         try:
             published = load_published(files, language=language)
         except InputError as error:

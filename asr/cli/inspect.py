@@ -34,7 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, write; an analysis that does not apply is named and left out."""
+    """Measure, write; an analysis that does not apply, and audio that gives nothing, is named and left out.
+
+    Returns:
+        1 if audio was left out, or if no analysis applied.
+    """
     import sys
 
     from asr.inspect.report import inspect_model
@@ -46,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
         members = groups.setdefault(group_of(row, (args.by,))[0] or "-", [])
         if len(members) < args.most:
             members.append(row)
-    skipped = inspect_model(
+    found = inspect_model(
         args.model, groups, args.out, by=args.by, recogniser=args.recogniser, pictures=not args.no_plots
     )
-    for line in skipped:
+    for line in found.skipped:
         print(f"left out: {line}", file=sys.stderr)
-    for path in sorted(args.out.iterdir()):
+    for path in found.written:
         print(path)
-    return 0
+    return int(bool(found.unheard) or not found.written)

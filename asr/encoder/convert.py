@@ -13,7 +13,7 @@ from asr.encoder.base import Encoder
 from asr.encoder.export import CtcHead, export_transformers
 from asr.encoder.fairseq import load_fairseq
 from asr.encoder.layouts import FAIRSEQ, FAIRSEQ2, Table, inverse, renamed
-from asr.encoder.pretrained import load_pretrained
+from asr.encoder.pretrained import open_published, published_encoder
 from asr.encoder.published import FAIRSEQ_SPECIALS, load_published
 from asr.encoder.transformers_encoder import TransformersEncoder, old_weight_norm_name
 from lm.errors import InputError
@@ -124,14 +124,14 @@ def _check_normalisation(encoder: TransformersEncoder) -> None:
 
 
 def _read_back(out: Path, with_head: bool) -> tuple[TransformersEncoder, nn.Linear | None]:
-    """What was written, as anybody reads it."""
+    """What was written, as its files say: a normalisation that is odd on purpose is none to ask about here."""
     if out.suffix == ".pt":
         checkpoint = load_fairseq(out)
         return checkpoint.encoder, checkpoint.head
     if with_head:
         published = load_published(out)
         return published.encoder, published.head
-    return load_pretrained(out), None
+    return published_encoder(open_published(out)), None
 
 
 def in_fairseq_order(head: CtcHead) -> CtcHead:

@@ -97,11 +97,7 @@ def load_pretrained(
             normalised audio and says that its audio is not.
     """
     files = open_published(source)
-    if isinstance(files, FairseqFile):
-        encoder = load_fairseq(files, options=options, **switches).encoder
-    else:
-        encoder = encoder_from_files(files, options, **switches)
-        encoder.load_weights(checkpoint_weights(files, encoder, language), files.source)
+    encoder = published_encoder(files, language=language, options=options, **switches)
     if preprocessor:
         check_names(f"preprocessor of {files.source}", preprocessor, set(encoder.preprocessor))
         encoder.preprocessor |= preprocessor
@@ -113,6 +109,21 @@ def load_pretrained(
             "audio, but its files say do_normalize=false. Say which it is: "
             "encoder.preprocessor={do_normalize: true}, or false."
         )
+    return encoder
+
+
+def published_encoder(
+    files: Opened, *, language: str = "", options: Mapping[str, Any] | None = None, **switches: bool
+) -> TransformersEncoder:
+    """As `load_pretrained`, its files taken at their word on whether audio is normalised.
+
+    Raises:
+        InputError: the model cannot be read, or an option is unknown.
+    """
+    if isinstance(files, FairseqFile):
+        return load_fairseq(files, options=options, **switches).encoder
+    encoder = encoder_from_files(files, options, **switches)
+    encoder.load_weights(checkpoint_weights(files, encoder, language), files.source)
     return encoder
 
 

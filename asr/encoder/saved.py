@@ -10,13 +10,18 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from asr.card import WEIGHTS, check_files, model_folder, read_card, write_card
-from asr.checkpoint import write_folder, write_tensors
+from asr.card import WEIGHTS, check_files, model_folder, read_card, write_card, write_model_folder
+from asr.checkpoint import write_tensors
 from asr.encoder.base import Encoder
 from lm.errors import InputError
 
 OBJECTIVE = "objective.safetensors"
-PREFIXES = {"recogniser": "encoder.", "speech translator": "recogniser.encoder."}
+PREFIXES = {
+    "encoder": "",
+    "recogniser": "encoder.",
+    "segmenter": "encoder.",
+    "speech translator": "recogniser.encoder.",
+}
 """What the names of the encoder's weights begin with in each kind of folder."""
 
 
@@ -39,7 +44,7 @@ def save_encoder(
         facts: how it came about.
         objective: weights of the layers that pretraining needs beside it, to go on with.
     """
-    with write_folder(Path(folder)) as partial:
+    with write_model_folder(folder) as partial:
         write_tensors(encoder.state_dict(), partial / WEIGHTS)
         write_tensors(objective, partial / OBJECTIVE)
         write_card(
@@ -54,9 +59,10 @@ def saved_config(source: str | Path, changes: Mapping[str, Any]) -> dict[str, An
         changes: a conformer's settings; of the other kinds fields of transformers' configuration, by themselves
             or in ``config``, and what else `asr.encoder.pretrained` takes.
     Raises:
-        InputError: the folder is none, or ``narrowband`` is to change, which weights are adapted to once.
+        InputError: the folder is none or holds no speech encoder, or ``narrowband`` is to change, which weights are
+            adapted to once.
     """
-    config: dict[str, Any] = read_card(model_folder(source))["encoder"]
+    config: dict[str, Any] = _open(source)[1]["encoder"]
     if config["kind"] == "conformer":
         return {**config, **changes}
     if "narrowband" in changes and changes["narrowband"] != config.get("narrowband", False):
@@ -73,7 +79,7 @@ def saved_config(source: str | Path, changes: Mapping[str, Any]) -> dict[str, An
 
 
 def load_saved_weights(encoder: Encoder, source: str | Path, *, shrink: bool = False) -> None:
-    """Give an encoder the weights of a folder of ours: a pretrained encoder's, a recogniser's or a speech translator's.
+    """Give an encoder the weights of a folder of ours, whatever of `PREFIXES` it holds; layers besides are left out.
 
     Args:
         encoder: a new one.
@@ -81,13 +87,13 @@ def load_saved_weights(encoder: Encoder, source: str | Path, *, shrink: bool = F
             Muon is of one size whatever the matrix, so that one which training made large learns slowly; the
             directions, which are what was learned, stay (after Ash and Adams 2020, who shrink and perturb).
     Raises:
-        InputError: a file is missing or altered, or the weights are of another architecture.
+        InputError: the folder holds no speech encoder, a file is missing or altered, or the weights are of another
+            architecture.
     """
-    folder = model_folder(source)
-    card = read_card(folder)
+    folder, card = _open(source)
     check_files(folder, card)
     tensors = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
-    prefix = PREFIXES.get(card.get("holds", "recogniser"), "")
+    prefix = PREFIXES[_holds(card)]
     tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     own = encoder.state_dict()
     for name in sorted(own.keys() | tensors.keys()):
@@ -103,6 +109,26 @@ def load_saved_weights(encoder: Encoder, source: str | Path, *, shrink: bool = F
             for name, value in tensors.items()
         }
     encoder.load_state_dict(tensors)
+
+
+def _open(source: str | Path) -> tuple[Path, dict[str, Any]]:
+    """Model folder and card of what has a speech encoder.
+
+    Raises:
+        InputError: it has none.
+    """
+    folder = model_folder(source)
+    card = read_card(folder)
+    if _holds(card) not in PREFIXES:
+        raise InputError(
+            f"{source} holds a {_holds(card)}, which has no speech encoder. "
+            "Give the folder of a pretraining, a recogniser, a speech translator or a segmenter."
+        )
+    return folder, card
+
+
+def _holds(card: Mapping[str, Any]) -> str:
+    return str(card.get("holds", "recogniser"))
 
 
 def _size(matrix: Tensor) -> Tensor:

@@ -13,7 +13,12 @@ from asr.calibration import Reliability
 from lm.errors import InputError
 
 
-def _pyplot() -> Any:
+def open_pyplot() -> Any:
+    """matplotlib's drawing, on no screen.
+
+    Raises:
+        InputError: it is not installed.
+    """
     try:
         import matplotlib
     except ImportError as error:
@@ -44,7 +49,7 @@ def heatmap(
     path: Path,
 ) -> None:
     """A matrix, with its numbers where they fit."""
-    pyplot = _pyplot()
+    pyplot = open_pyplot()
     figure, axes = pyplot.subplots(figsize=(2 + 0.6 * len(columns), 1.5 + 0.4 * len(rows)))
     image = axes.imshow(values, aspect="auto", cmap="viridis")
     axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
@@ -61,7 +66,7 @@ def heatmap(
 
 def curves(lines: Mapping[str, Sequence[float]], title: str, xlabel: str, ylabel: str, path: Path) -> None:
     """A line for each name over 1, 2, 3 ..."""
-    pyplot = _pyplot()
+    pyplot = open_pyplot()
     figure, axes = pyplot.subplots(figsize=(6, 4))
     for name, values in lines.items():
         axes.plot(range(1, len(values) + 1), values, marker="o", label=name)
@@ -73,7 +78,7 @@ def curves(lines: Mapping[str, Sequence[float]], title: str, xlabel: str, ylabel
 
 def reliability_diagram(found: Reliability, title: str, path: Path) -> None:
     """Share of right words over their confidence, a dot for each bin as large as its words are many."""
-    pyplot = _pyplot()
+    pyplot = open_pyplot()
     figure, axes = pyplot.subplots(figsize=(4.5, 4.5))
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--")
     axes.plot([each.confidence for each in found.bins], [each.right for each in found.bins], color="C0")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from asr.card import model_folder, own_folder, read_card
 from asr.config import from_mapping
 from asr.encoder import Encoder, build_encoder
 from asr.encoder.saved import saved_objective
+from asr.frames import FrameGrid
 from asr.manifest import Utterance
 from asr.model import CTCModel, load_model
 from asr.pretrain.objectives import ObjectiveConfig, PretrainModel
@@ -64,32 +67,64 @@ def open_recogniser(source: str | Path) -> CTCModel:
     return load_model(folder)
 
 
-def batches_of(groups: Groups, batch_s: float = 40.0) -> Iterator[tuple[str, list[str], Tensor, Tensor]]:
-    """Group, ids, padded waveforms (N, S) and samples (N,)."""
-    for group, rows in groups.items():
-        order = epoch_batches([row.duration_s for row in rows], batch_s=batch_s, seed=0, epoch=0, jitter=0.0)
-        for indices in order:
-            chosen = [rows[index] for index in indices]
-            waveforms = [load(row.audio, offset_s=row.offset_s, duration_s=row.duration_s) for row in chosen]
-            yield group, [row.id for row in chosen], *padded(waveforms)
+@dataclass(kw_only=True)
+class Heard:
+    """Utterances as every analysis hears them, in batches; one whose audio gives nothing is left out of all."""
+
+    groups: Groups
+    grid: FrameGrid
+    """The encoder's."""
+    unheard: set[str] = field(default_factory=set)
+    """Ids of what was left out, each told once on stderr."""
+
+    def batches(self, batch_s: float = 40.0) -> Iterator[tuple[str, list[str], Tensor, Tensor]]:
+        """Group, ids, padded waveforms (N, S) and samples (N,).
+
+        Raises:
+            InputError: the audio of no utterance gives anything.
+        """
+        silence = True
+        for group, members in self.groups.items():
+            rows = [row for row in members if row.id not in self.unheard]
+            durations_s = [row.duration_s for row in rows]
+            for indices in epoch_batches(durations_s, batch_s=batch_s, seed=0, epoch=0, jitter=0.0):
+                heard = {rows[index].id: self._waveform(rows[index]) for index in indices}
+                waveforms = {name: waveform for name, waveform in heard.items() if waveform is not None}
+                if waveforms:
+                    silence = False
+                    yield group, list(waveforms), *padded(list(waveforms.values()))
+        if silence:
+            raise InputError("the audio of no utterance can be used. Run `loquela corpus check`.")
+
+    def _waveform(self, row: Utterance) -> NDArray[np.float32] | None:
+        """The samples (S,) of an utterance; None, and a line on stderr, where there is nothing to hear."""
+        try:
+            waveform = load(row.audio, offset_s=row.offset_s, duration_s=row.duration_s)
+            if not self.grid.num_frames(len(waveform)):
+                raise InputError(f"{row.id}: {row.duration_s} s is too short for one frame. Leave it out.")
+        except InputError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            self.unheard.add(row.id)
+            return None
+        return waveform
 
 
 @torch.inference_mode()
 def pooled_features(
-    encoder: Encoder, groups: Groups
+    encoder: Encoder, heard: Heard
 ) -> tuple[list[NDArray[np.float64]], NDArray[np.int64], NDArray[np.int64]]:
     """Each layer's mean over an utterance, (K, D) for each layer, with the group and the utterance of each row.
 
     Raises:
-        InputError: there is one group alone.
+        InputError: there is one group alone, or nothing to hear.
     """
-    if len(groups) < 2:
+    if len(heard.groups) < 2:
         raise InputError("there is one group alone, and nothing to tell apart.")
     wanted = range(1, encoder.num_layers + 1)
     found: dict[int, list[NDArray[np.float64]]] = {number: [] for number in wanted}
     labels: list[int] = []
-    names = sorted(groups)
-    for group, ids, waveforms, num_samples in batches_of(groups):
+    names = sorted(heard.groups)
+    for group, ids, waveforms, num_samples in heard.batches():
         out = encoder(waveforms, num_samples, tuple(wanted))
         labels += [names.index(group)] * len(ids)
         for number, hidden in out.layers.items():
@@ -100,11 +135,14 @@ def pooled_features(
 
 @torch.inference_mode()
 def frame_features(
-    encoder: Encoder, recogniser: CTCModel, groups: Groups
+    encoder: Encoder, recogniser: CTCModel, heard: Heard
 ) -> tuple[list[NDArray[np.float64]], NDArray[np.int64], NDArray[np.int64]]:
     """Each layer at frames where a recogniser is sure of a letter, with the letter and the utterance.
 
     Letters stand for phones: what a recogniser writes at a frame, blanks and word boundaries left out.
+
+    Raises:
+        InputError: there is nothing to hear.
     """
     wanted = range(1, encoder.num_layers + 1)
     found: dict[int, list[NDArray[np.float64]]] = {number: [] for number in wanted}
@@ -113,7 +151,7 @@ def frame_features(
     generator = np.random.default_rng(0)
     silent = [number for number, surface in enumerate(recogniser.tokenizer.surfaces) if not surface.strip()]
     unit = 0
-    for _, ids, waveforms, num_samples in batches_of(groups):
+    for _, ids, waveforms, num_samples in heard.batches():
         out = encoder(waveforms, num_samples, tuple(wanted))
         said = recogniser(waveforms, num_samples)
         ratio = encoder.grid.frames_per_second / recogniser.grid.frames_per_second
@@ -127,5 +165,4 @@ def frame_features(
             unit += 1
             for number, hidden in out.layers.items():
                 found[number].append(hidden[row, frames].double().numpy())
-    kept = np.concatenate(labels) if labels else np.array([], dtype=np.int64)
-    return [np.concatenate(found[number]) for number in wanted], kept, np.concatenate(units)
+    return [np.concatenate(found[number]) for number in wanted], np.concatenate(labels), np.concatenate(units)

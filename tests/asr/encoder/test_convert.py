@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +282,26 @@ def test_a_normalisation_that_fairseq2_cannot_say_is_refused(tmp_path: Path, siz
     ):
         convert(encoder, None, tmp_path / "model.pt", "fairseq2")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("with_head", [False, True])
+def test_a_normalisation_that_is_odd_on_purpose_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], with_head: bool
+) -> None:
+    encoder = tiny_encoder("wav2vec2 large", num_attention_heads=1)
+    encoder.preprocessor["do_normalize"] = False
+    head = CtcHead(torch.nn.Linear(32, 6), ("a", " ", "", "ñ", "", "sh"), 4) if with_head else None
+    with pytest.raises(InputError, match="Write fairseq or transformers"):
+        convert(encoder, head, tmp_path / "fairseq2.pt", "fairseq2")
+    # From files, too, whose word is taken: there is no option to say it with.
+    convert(encoder, head, tmp_path / "one", "transformers")
+    for source, out, layout in (("one", "two.pt", "fairseq"), ("two.pt", "three", "transformers")):
+        assert main(["convert", str(tmp_path / source), str(tmp_path / out), "--to", layout]) == 0, (
+            capsys.readouterr().err
+        )
+        again = load_pretrained(tmp_path / out, preprocessor={"do_normalize": False})
+        assert difference(encoder, again) < 1e-5
+    assert json.loads((tmp_path / "three" / "preprocessor_config.json").read_text())["do_normalize"] is False
 
 
 def test_names_and_encoders_that_do_not_fit_a_layout_are_refused(tmp_path: Path) -> None:

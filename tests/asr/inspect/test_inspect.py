@@ -13,6 +13,7 @@ import torch
 
 from asr.cli import main
 from asr.encoder import build_encoder
+from asr.encoder.saved import save_encoder
 from asr.inspect.attention import attention_spans
 from asr.inspect.codes import perplexity, similarity
 from asr.inspect.plots import heatmap
@@ -103,6 +104,53 @@ def test_the_command(
     said = capsys.readouterr().err
     assert "left out: codes: " in said
     assert "left out: probe of language: there is one group alone" in said
+
+
+@pytest.fixture
+def untrained(tmp_path: Path) -> Path:
+    """The folder of a small encoder."""
+    torch.manual_seed(0)
+    save_encoder(build_encoder(KINDS["conformer"]), tmp_path / "encoder", facts={}, objective={})
+    return tmp_path / "encoder"
+
+
+def test_audio_that_gives_nothing_is_told_once_and_the_rest_is_heard(
+    tmp_path: Path, tone_corpus: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        replace(row, language="ab"[number % 2])
+        for number, row in enumerate(read_manifest(tone_corpus, split="dev"))
+    ]
+    rows[2:2] = [
+        replace(rows[0], id="gone", audio=tmp_path / "gone.wav"),
+        replace(rows[0], id="short", duration_s=0.001),
+    ]
+    write_manifest(rows, tmp_path / "some.tsv")
+    out = tmp_path / "seen"
+    words = ["inspect", str(untrained), str(tmp_path / "some.tsv"), "--out", str(out), "--no-plots"]
+    assert main(words) == 1
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [str(out / "attention.tsv"), str(out / "probes.tsv")]
+    assert told.err.count("gone.wav") == 1
+    assert told.err.count("short: 0.001 s is too short") == 1
+    probes = (out / "probes.tsv").read_text()
+    assert probes.count("language") == 2
+    # The tables of an earlier run are not this one's.
+    write_manifest([row for row in rows if row.id in ("gone", "short")], tmp_path / "none.tsv")
+    assert main([*words[:2], str(tmp_path / "none.tsv"), *words[3:]]) == 1
+    told = capsys.readouterr()
+    assert not told.out
+    assert "left out: attention: the audio of no utterance can be used" in told.err
+    assert (out / "probes.tsv").read_text() == probes
+
+
+def test_a_recogniser_that_was_named_and_is_none_is_an_error(
+    tmp_path: Path, tone_corpus: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--out", str(tmp_path / "seen"), "--no-plots", "--recogniser", str(untrained)]
+    assert main(["inspect", str(untrained), str(tone_corpus), *words]) == 1
+    assert "is no recogniser" in capsys.readouterr().err
+    assert not (tmp_path / "seen").exists()
 
 
 def test_plots_without_matplotlib_name_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

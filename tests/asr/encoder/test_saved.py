@@ -1,0 +1,39 @@
+"""Encoders out of folders of ours, whatever else these hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr.card import write_card
+from asr.cli import main
+from asr.encoder import build_encoder
+from asr.segment.classifier import PACKAGED, load_classifier
+from lm.errors import InputError
+
+
+def test_the_encoder_of_a_segmenter_without_its_classifier() -> None:
+    theirs = load_classifier(PACKAGED).encoder.state_dict()
+    own = build_encoder({"kind": "saved", "source": str(PACKAGED)}).state_dict()
+    assert own.keys() == theirs.keys()
+    assert all(torch.equal(own[name], value) for name, value in theirs.items())
+
+
+def test_a_text_translator_has_no_speech_encoder(
+    tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "exp" / "model"
+    folder.mkdir(parents=True)
+    write_card(folder, (), holds="text translator", encoder={"width": 32})
+    with pytest.raises(InputError, match=r"exp holds a text translator, which has no .* Give the folder of"):
+        build_encoder({"kind": "saved", "source": str(tmp_path / "exp")})
+    out = str(tmp_path / "out")
+    for words in (
+        ["convert", str(folder), out, "--to", "transformers"],
+        ["inspect", str(folder), str(tone_corpus), "--out", out, "--no-plots"],
+    ):
+        assert main(words) == 1
+        assert "holds a text translator" in capsys.readouterr().err
+    assert not Path(out).exists()
