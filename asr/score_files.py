@@ -59,7 +59,7 @@ def read_references(path: str | Path, *, split: str = "") -> References:
         raise InputError(
             f"{shown(path)} is the transcript of one recording. Add --recording-level, or give a manifest or table."
         )
-    if is_manifest(path):
+    if means_manifest(path):
         return references_of(read_manifest(path, split=split))
     if split:
         raise InputError(f"{shown(path)} is no manifest and has no split {split!r}. Leave out --split.")
@@ -93,7 +93,7 @@ def read_recordings(
         InputError: unreadable, no such tier, or a split or tier of a file that has none.
     """
     path = Path(path)
-    manifest, tiered = is_manifest(path), path.suffix.lower() in TIER_ENDINGS
+    manifest, tiered = means_manifest(path), path.suffix.lower() in TIER_ENDINGS
     if tiers and not tiered:
         raise InputError(f"{shown(path)} has no tiers. Leave out --tier.")
     if split and not manifest:
@@ -269,8 +269,8 @@ def columns_of(path: Path) -> list[str]:
     return read_text(path).partition("\n")[0].rstrip("\r").split("\t")
 
 
-def is_manifest(path: Path) -> bool:
-    """Whether a table has the columns that no manifest lacks."""
+def means_manifest(path: Path) -> bool:
+    """Whether a table is to be read as a manifest; its reader misses durations by name."""
     return {"id", "audio"} <= set(columns_of(path))
 
 

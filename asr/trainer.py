@@ -454,13 +454,11 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self) -> None:
-        weights = self._weights()
         if not self.config.ema_decay:
-            # What a training that is gone on with averages from.
-            self.ema = {name: value.float() for name, value in weights.items()}
             return
         # The average follows closely at first, so that it is never dominated by the initial weights.
         decay = min(self.config.ema_decay, (1 + self.update) / (10 + self.update))
+        weights = self._weights()
         floats = [name for name in self.ema if weights[name].is_floating_point()]
         torch._foreach_lerp_(
             [local(self.ema[name]) for name in floats],
@@ -525,7 +523,10 @@ class Trainer:
             for index, values in each.state_dict()["state"].items()
             for name, value in values.items()
         }
-        groups = {"weights": self._weights(), "ema": self.ema, "optimizer": optimizer}
+        weights = self._weights()
+        # Without an average one that a later run turns on begins with the weights.
+        ema = self.ema if self.config.ema_decay else {name: value.float() for name, value in weights.items()}
+        groups = {"weights": weights, "ema": ema, "optimizer": optimizer}
         tensors = {group: self._gathered(values) for group, values in groups.items()}
         if self.accelerator.is_main_process:
             self._write_checkpoint(tensors)

@@ -1,11 +1,13 @@
-"""What the tables of arms share: the runs that are there, and a word on those that are not."""
+"""What the tables of arms share: the runs that are there, a word on those that are not, and how figures are written."""
 
 from __future__ import annotations
 
+import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from asr.bootstrap import Interval
 from lm.errors import InputError
 
 
@@ -35,3 +37,19 @@ def runs_found(paths: Mapping[str, Mapping[str, Path]], base: str, where: Path) 
             if seed not in found[arm]:
                 print(f"left out {path.parent.relative_to(where)}: there is no {path}", file=sys.stderr)
     return found
+
+
+def by_seed(values: Sequence[float]) -> str:
+    """Each run's value, and their standard deviation where there are several."""
+    deviation = f" ±{statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return " ".join(f"{value:.1f}" for value in values) + deviation
+
+
+def difference(value: float, interval: Interval, p_value: float, *, scale: float = 1.0) -> str:
+    """A difference with its interval and p-value; no difference is no negative one.
+
+    Args:
+        scale: what value and interval are multiplied by, 100 for shares.
+    """
+    shown = [f"{scale * each:+z.1f}" for each in (value, interval.low, interval.high)]
+    return f"{shown[0]} ({shown[1]} to {shown[2]}), p {p_value:.3f}"

@@ -7,7 +7,6 @@ those of all seeds together; intervals by drawing utterances; each arm against o
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from asr.cli import guarded
 from asr.manifest import read_manifest
 from asr.score_files import read_hypotheses
-from egs.arms import runs_found
+from egs.arms import by_seed, difference, runs_found
 from st.score import TranslationScore, one_line, score_translations
 from st.score_report import verbatim
 
@@ -62,11 +61,9 @@ def main() -> int:
         shared = [seed for seed in found if seed in scores.get(args.base, {})]
         for metric in METRICS:
             interval = own.interval(metric)
-            by_seed = [score.score(metric) for score in found.values()]
-            deviation = f" ±{statistics.stdev(by_seed):.1f}" if len(by_seed) > 1 else ""
             cells += [
                 f"{own.score(metric):.1f} ({interval.low:.1f} to {interval.high:.1f})",
-                " ".join(f"{score:.1f}" for score in by_seed) + deviation,
+                by_seed([score.score(metric) for score in found.values()]),
                 against(found, scores[args.base], shared, metric) if shared and arm != args.base else "",
             ]
         print("| " + " | ".join(cells) + " |")
@@ -91,9 +88,7 @@ def against(
 ) -> str:
     """Difference to the base over the seeds that both have, with its interval and p-value."""
     found = together([own[seed] for seed in seeds]).compare(together([base[seed] for seed in seeds]), metric)
-    # z: no difference is no negative one.
-    interval = f"({found.interval.low:+z.1f} to {found.interval.high:+z.1f})"
-    return f"{found.difference:+z.1f} {interval}, p {found.p_value:.3f}"
+    return difference(found.difference, found.interval, found.p_value)
 
 
 if __name__ == "__main__":

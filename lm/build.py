@@ -239,25 +239,22 @@ def _new_files(out: Path, overwrite: bool) -> Iterator[Path]:
     new = out / _NEW
     try:
         out.mkdir(parents=True, exist_ok=True)
-        held = {file.name for file in out.iterdir()}
+        held = {file.name for file in out.iterdir()} - {_NEW}
+        ours = {name for name in held if name.removesuffix(".partial") in _FILES}
+        if held - ours:
+            raise InputError(
+                f"--out {out} holds {min(held - ours)!r}, no part of a language model. Give another folder."
+            )
+        if "lm.json" in held and not overwrite:
+            raise InputError(f"--out {out} holds a language model. Give --overwrite or another folder.")
+        shutil.rmtree(new, ignore_errors=True)  # of a build that was killed
+        new.mkdir()
     except OSError as error:
         raise InputError(f"--out {out}: {error.strerror}. Give a folder that can be written.") from error
-    ours = {name for name in held if name.removesuffix(".partial") in _FILES} | ({_NEW} & held)
-    if held - ours:
-        raise InputError(
-            f"--out {out} holds {min(held - ours)!r}, no part of a language model. Give another folder."
-        )
-    if "lm.json" in held and not overwrite:
-        raise InputError(f"--out {out} holds a language model. Give --overwrite or another folder.")
     try:
-        shutil.rmtree(new, ignore_errors=True)  # of a build that was killed
-        try:
-            new.mkdir()
-        except OSError as error:
-            raise InputError(f"--out {out}: {error.strerror}. Give a folder that can be written.") from error
         yield new
         # lm.json goes first and comes last: without it there is no model.
-        for name in sorted(ours - {_NEW}, key=lambda name: name != "lm.json"):
+        for name in sorted(ours, key=lambda name: name != "lm.json"):
             (out / name).unlink()
         for file in sorted(new.iterdir(), key=lambda file: file.name == "lm.json"):
             file.rename(out / file.name)

@@ -213,7 +213,7 @@ def _mono(reader: Reader, channel: Channel, start: int) -> Iterator[FloatArray]:
     """Blocks (S,) at the file's rate from its sample ``start``."""
     info = reader.info
     if info.num_channels == 1 or channel != "mix":
-        wanted = 0 if info.num_channels == 1 or channel == "mix" else channel - 1
+        wanted = 0 if channel == "mix" else channel - 1
         for block in reader.blocks(start):
             yield np.ascontiguousarray(block[:, wanted])
         return

@@ -191,7 +191,7 @@ def _read_reference(args: argparse.Namespace) -> _Reference:
             f"--tier names tiers of an .eaf or .TextGrid reference with --recording-level; {shown(path)} "
             "is read without. Leave it out, or add --recording-level."
         )
-    if score_files.is_manifest(path):
+    if score_files.means_manifest(path):
         utterances = read_manifest(path, split=args.split)
         return _Reference(
             translations=score_files.references_of(utterances, "translation"),

@@ -7,7 +7,6 @@ together; each arm against one of them on the same draws and seeds. What is not 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from asr.cli import guarded
 from asr.score import METRICS, CorpusScore, score_corpus
 from asr.score_files import read_hypotheses, read_references
 from asr.text import TextPolicy
-from egs.arms import runs_found
+from egs.arms import by_seed, difference, runs_found
 
 
 def main() -> int:
@@ -68,9 +67,7 @@ def cells(own: dict[str, CorpusScore], base: dict[str, CorpusScore]) -> list[str
         rate = 100 * sum(errors) / sum(lengths)
         row.append(f"{rate:.1f} ({100 * interval.low:.1f} to {100 * interval.high:.1f})")
         if metric == "cer":
-            rates = [100 * score.counts(metric).rate for score in own.values()]
-            deviation = f" ±{statistics.stdev(rates):.1f}" if len(rates) > 1 else ""
-            row.append(" ".join(f"{rate:.1f}" for rate in rates) + deviation)
+            row.append(by_seed([100 * score.counts(metric).rate for score in own.values()]))
         pairs = [own[run] for run in shared], [base[run] for run in shared]
         row.append(against(*pairs, metric) if shared else "")
     return row
@@ -88,8 +85,7 @@ def against(scores: list[CorpusScore], base: list[CorpusScore], metric: str) -> 
     """Difference to the base with its interval and p-value."""
     errors, lengths = totals(scores, metric)
     found = paired_bootstrap(errors, totals(base, metric)[0], lengths)
-    low, high = 100 * found.interval.low, 100 * found.interval.high
-    return f"{100 * found.difference:+z.1f} ({low:+z.1f} to {high:+z.1f}), p {found.p_value:.3f}"
+    return difference(found.difference, found.interval, found.p_value, scale=100)
 
 
 if __name__ == "__main__":
