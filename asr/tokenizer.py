@@ -55,6 +55,17 @@ class Tokenizer:
         opening = [self.languages[language]] if text and language in self.languages else []
         return opening + [label for label in self._spell(text) if label != UNKNOWN]
 
+    def segmentations(self, text: str, num_best: int) -> tuple[list[list[int]], list[float]]:
+        """Ways to write a text in pieces, from the likeliest, which `encode` gives, and their log-probabilities.
+
+        Labels that are letters write it in one way.
+        """
+        if self.sentencepiece is None:
+            return [self.encode(text)], [0.0]
+        found = self._pieces.nbest_encode_as_ids(self.policy(text), num_best)
+        scores = [sum(self._pieces.get_score(label) for label in labels) for labels in found]
+        return [[label for label in labels if label != self.blank] for labels in found], scores
+
     def spell(self, text: str) -> list[int]:
         """Labels of a transcript's `nearest`; `UNKNOWN` for a character without one, in pieces for a run of such."""
         return self._spell(self.nearest(text))

@@ -23,6 +23,9 @@ from st.dev import DevScores
 from st.loss import framed, smoothed_cross_entropy
 from st.model import TextTranslator, save_translator
 
+SMOOTHING = 0.1
+"""Exponent of a segmentation's probability when one of several is drawn (Kudo 2018, for 64 of them)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MtConfig:
@@ -30,17 +33,20 @@ class MtConfig:
 
     label_smoothing: float = 0.1
     batch_labels: int = 2000
-    """Most labels in a batch, source or target, padding included."""
+    """Most labels in a batch, source or target, padding included; of translations in their likeliest segmentation."""
     label_dropout: float = 0.0
     """Share of the source labels that are left out in training (Sennrich and Zhang 2019: helps small corpora)."""
+    subword_nbest: int = 1
+    """Segmentations of a translation from which training draws another in every epoch (Kudo 2018); 1 draws none."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.label_smoothing < 1 and 0 <= self.label_dropout < 1):
             raise InputError(
                 "mt.label_smoothing and mt.label_dropout are shares. Give numbers from 0 to below 1."
             )
-        if self.batch_labels < 1:
-            raise InputError(f"mt.batch_labels is {self.batch_labels}. Give a number from 1.")
+        for name in ("batch_labels", "subword_nbest"):
+            if getattr(self, name) < 1:
+                raise InputError(f"mt.{name} is {getattr(self, name)}. Give a number from 1.")
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,15 @@ class TextTranslationTask:
         config: MtConfig,
         seed: int,
     ) -> None:
+        """
+        Raises:
+            InputError: segmentations are to be drawn, and the translation's labels are letters.
+        """
+        if config.subword_nbest > 1 and model.tokenizer.sentencepiece is None:
+            raise InputError(
+                f"mt.subword_nbest is {config.subword_nbest}, and letters write a translation in one way only. "
+                "Set target_tokenizer.unit=piece, or leave mt.subword_nbest out."
+            )
         self.translator = model
         self.model: nn.Module = model
         self.train = list(train)
@@ -84,17 +99,24 @@ class TextTranslationTask:
         return epoch_batches(sizes, batch_s=self.config.batch_labels, seed=self.seed, epoch=epoch)
 
     def load(self, epoch: int, item: list[int]) -> TextBatch:
-        """A batch; labels left out of the source follow from seed, epoch and pair."""
+        """A batch; labels left out of the source and pieces of the target follow from seed, epoch and pair."""
         pairs = []
         for index in item:
             source, target = self.pairs[index]
+            draws = np.random.default_rng([self.seed, epoch, index])
             if self.config.label_dropout:
-                kept = np.random.default_rng([self.seed, epoch, index]).random(len(source))
+                kept = draws.random(len(source))
                 source = [
                     label
                     for label, draw in zip(source, kept, strict=True)
                     if draw >= self.config.label_dropout
                 ]
+            if self.config.subword_nbest > 1:
+                ways, scores = self.translator.tokenizer.segmentations(
+                    self.train[index].translation, self.config.subword_nbest
+                )
+                shares = np.exp(SMOOTHING * (np.array(scores) - scores[0]))
+                target = ways[draws.choice(len(ways), p=shares / shares.sum())]
             pairs.append((source or self.pairs[index][0], target))
         return _collate([self.train[index].id for index in item], pairs)
 

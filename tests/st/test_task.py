@@ -16,7 +16,7 @@ from asr.ctc import CtcConfig
 from asr.manifest import Utterance, read_manifest
 from asr.model import CTCModel
 from asr.text import TextPolicy
-from asr.tokenizer import character_tokenizer
+from asr.tokenizer import character_tokenizer, piece_tokenizer
 from lm.errors import InputError
 from st.decoder import DecoderConfig
 from st.dev import DevScores
@@ -90,6 +90,29 @@ def test_other_texts_under_the_same_ids_are_another_training(
         assert {name for name, value in said(row).items() if found[name] != value} == {
             "translations" if speech else "texts"
         }
+
+
+def test_other_pieces_of_the_same_translation_are_drawn_in_every_epoch(tiny_model: CTCModel) -> None:
+    texts = ["banana nab", "nab a banana", "a banana"] * 3
+    pieces = piece_tokenizer(texts, TextPolicy(), num_pieces=10)
+    rows = [
+        Utterance(id=str(place), audio=Path("u.wav"), duration_s=1.0, text="ab", translation=text)
+        for place, text in enumerate(texts)
+    ]
+
+    def drawn(num_best: int, epoch: int, item: list[int]) -> list[list[int]]:
+        model = TextTranslator(tiny_model.tokenizer, pieces, TEXT, SMALL)
+        task = TextTranslationTask(model, rows, rows, MtConfig(subword_nbest=num_best), seed=1)
+        batch = task.load(epoch, item)
+        sizes = (batch.num_wanted - 1).tolist()
+        return [row[:size] for row, size in zip(batch.wanted.tolist(), sizes, strict=True)]
+
+    one, two = (drawn(16, epoch, [0, 1, 2]) for epoch in (0, 1))
+    assert one != two
+    assert one == drawn(16, 0, [0, 1, 2])  # a resumed training draws the same
+    assert one[::-1] == drawn(16, 0, [2, 1, 0])  # whatever else is in the batch
+    assert [pieces.decode(labels) for labels in one + two] == texts[:3] * 2
+    assert drawn(1, 0, [0, 1, 2]) == [pieces.encode(text) for text in texts[:3]]
 
 
 def test_the_translations_of_dev_do_not_depend_on_the_batches(tiny_model: CTCModel) -> None:

@@ -20,6 +20,7 @@ from asr.config import from_mapping
 from asr.manifest import read_manifest, write_manifest
 from asr.mixing import MixConfig
 from asr.model import CTCModel, load_model, save_model
+from asr.recipe import TokenizerConfig
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer, character_tokenizer
 from lm.errors import InputError
@@ -239,10 +240,20 @@ def test_a_model_of_other_languages_or_letters_is_nothing_to_begin_with(
     train_st.train(st_config(spoken_numbers, tmp_path / "st", 1, decoder_from=begin))
 
 
-@pytest.mark.parametrize("labels", [0, -5])
-def test_batches_without_labels_are_refused(labels: int) -> None:
-    with pytest.raises(InputError, match=rf"mt\.batch_labels is {labels}\. Give a number from 1"):
-        MtConfig(batch_labels=labels)
+@pytest.mark.parametrize(("name", "value"), [("batch_labels", 0), ("batch_labels", -5), ("subword_nbest", 0)])
+def test_batches_without_labels_are_refused(name: str, value: int) -> None:
+    with pytest.raises(InputError, match=rf"mt\.{name} is {value}\. Give a number from 1"):
+        MtConfig(**{name: value})
+
+
+def test_letters_have_no_other_segmentations(spoken_numbers: Path, tmp_path: Path) -> None:
+    config = replace(
+        mt_config(spoken_numbers, tmp_path / "mt", 1),
+        target_tokenizer=TokenizerConfig(unit="character"),
+        mt=MtConfig(subword_nbest=64),
+    )
+    with pytest.raises(InputError, match=r"mt\.subword_nbest is 64.*target_tokenizer\.unit=piece"):
+        train_mt.train(config)
 
 
 def test_one_setting_of_the_targets_leaves_the_others_as_they_are(tmp_path: Path) -> None:
