@@ -188,7 +188,7 @@ def flashlight(task: Task, config: BeamSearchConfig) -> Decoder:
 
 THRESHOLDS = [
     {"label_threshold": label, "beam_threshold": beam}
-    for label, beam in itertools.product((5.0, 4.0, 3.0), (10.0, 7.0, 5.0))
+    for label, beam in itertools.product((5.0, 4.0, 3.0, 2.0), (10.0, 7.0, 5.0, 4.0, 3.0))
 ]
 SYSTEMS: dict[str, tuple[Make, list[dict[str, Any]]]] = {
     "loquela": (
@@ -212,7 +212,7 @@ SYSTEMS: dict[str, tuple[Make, list[dict[str, Any]]]] = {
         flashlight,
         [
             {"beam_threshold": beam, "max_labels": labels}
-            for beam, labels in itertools.product((25.0, 10.0, 7.0, 5.0), (40, 10, 5))
+            for beam, labels in itertools.product((25.0, 10.0, 7.0, 5.0, 4.0, 3.0), (40, 10, 5))
         ],
     ),
 }

@@ -112,7 +112,9 @@ def read_stm(path: Path) -> Transcript:
             )
         names.add(cells[0])
         words = cells[6:] if len(cells) > 5 and re.fullmatch("<.*>", cells[5]) else cells[5:]
-        if words == ["IGNORE_TIME_SEGMENT_IN_SCORING"] or cells[2] == "inter_segment_gap":
+        # published files, TED-LIUM among them, write the mark in lower case
+        ignored = [word.upper() for word in words] == ["IGNORE_TIME_SEGMENT_IN_SCORING"]
+        if ignored or cells[2] == "inter_segment_gap":
             continue
         speaker = "" if cells[2] == NO_SPEAKER else cells[2]
         segments.append(

@@ -23,6 +23,15 @@ def tier_name(kind: str, speaker: str = "", run: int = 1) -> str:
     return f"{PREFIX}-{kind}" + (f"-{run}" if run > 1 else "") + (f"@{speaker}" if speaker else "")
 
 
+def is_ours(name: str) -> bool:
+    """Whether the tier is one of this toolkit's.
+
+    >>> is_ours("loquela-word@Ana"), is_ours("words")
+    (True, False)
+    """
+    return name.startswith(f"{PREFIX}-")
+
+
 def speaker_of(name: str) -> str | None:
     """The speaker that the name of a first run's utterance tier carries, "" for none; None: another tier."""
     match = re.fullmatch(re.escape(tier_name(UTTERANCE)) + "(?:@(.+))?", name, re.DOTALL)

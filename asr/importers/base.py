@@ -142,18 +142,27 @@ def find_audio(name: str, folders: Iterable[Path], *, endings: Sequence[str] = (
     return None
 
 
-def find_beside(path: Path, source: Path, config: ImportConfig) -> Path | None:
-    """The recording of an annotation file that names none: of its name, beside it or in ``config.audio``.
+def audio_folders(path: Path, source: Path, config: ImportConfig) -> list[Path]:
+    """Where in ``config.audio``, a folder or None, the recording of an annotation file may lie.
 
     Args:
         source: the folder that is imported, whose sub-folders ``config.audio`` may have, too; or ``path``.
     """
+    if config.audio is None:
+        return []
+    below = path.parent.relative_to(source) if source.is_dir() else Path()
+    return [config.audio / below, config.audio]
+
+
+def find_beside(path: Path, source: Path, config: ImportConfig) -> Path | None:
+    """The recording of an annotation file that names none: of its name, beside it or in ``config.audio``.
+
+    Args:
+        source: what is imported, as in `audio_folders`.
+    """
     if config.audio is not None and config.audio.is_file():
         return config.audio
-    folders = [path.parent]
-    if config.audio is not None:
-        below = path.parent.relative_to(source) if source.is_dir() else Path()
-        folders = [config.audio / below, config.audio]
+    folders = audio_folders(path, source, config) or [path.parent]
     found = (recordings_in(folder).get(composed(path.stem)) for folder in folders)
     return next(filter(None, found), None)
 

@@ -7,18 +7,20 @@ from pathlib import Path
 
 from asr.formats.clean import one_line
 from asr.formats.eaf import EafAnnotation, EafDocument, EafTier, find_media, origin_of, read_eaf
+from asr.formats.tiernames import is_ours
 from asr.importers.base import (
     Draft,
     ImportConfig,
     Importer,
     Reading,
+    audio_folders,
     find_files,
     matches,
     read_each,
     span_name,
     stem_below,
 )
-from asr.importers.tiers import Timeline, choose_tiers, with_tiers
+from asr.importers.tiers import Timeline, choose_tiers, listed, with_tiers
 from asr.manifest import COLUMNS
 from lm.errors import InputError
 
@@ -36,20 +38,21 @@ def read(source: Path, config: ImportConfig) -> Reading:
 
     Tiers that depend on a chosen one become columns named like the tier (of several annotations
     under one utterance, the values joined by spaces). The translation is the annotation of a
-    translation tier below the utterance, or else of one that lies at the same time.
+    translation tier below the utterance, or else of one that lies at the same time, of the tiers
+    of the same root if there are such.
     """
     paths = [source] if source.is_file() else find_files(source, ".eaf")
     if not paths:
         raise InputError(f"{source} holds no .eaf file. Give an ELAN file or a folder of them.")
     documents, problems = read_each(paths, read_eaf)
-    chosen = _chosen_tiers(documents, config, source)
+    reading = Reading([], problems)
+    chosen = _chosen_tiers(documents, config, source, reading)
     if config.audio is not None and config.audio.is_file() and len(paths) > 1:
         raise InputError(
             f"--audio {config.audio} is one file for {len(paths)} .eaf files. Give the folder of recordings."
         )
-    reading = Reading([], problems)
     for path, document in with_tiers(documents, _tier_names, chosen, config, reading):
-        audio = _audio_of(document, path, config)
+        audio = _audio_of(document, path, source, config)
         if audio is None:
             named = ", ".join(each.relative_url or each.url for each in document.media) or "none"
             problems.append(
@@ -65,32 +68,38 @@ def _tier_names(document: EafDocument) -> list[str]:
     return [tier.id for tier in document.tiers]
 
 
-def _chosen_tiers(documents: dict[Path, EafDocument], config: ImportConfig, source: Path) -> list[str]:
-    counts: dict[str, int] = {}
-    independent: list[str] = []
+def _chosen_tiers(
+    documents: dict[Path, EafDocument], config: ImportConfig, source: Path, reading: Reading
+) -> list[str]:
+    values: dict[str, list[str]] = {}
+    independent: set[str] = set()
     for document in documents.values():
         for tier in document.tiers:
-            counts[tier.id] = counts.get(tier.id, 0) + sum(
-                1 for each in tier.annotations if each.value.strip()
-            )
-            if (
-                not tier.parent
-                and tier.id not in independent
-                and not matches(tier.id, config.translation_tiers)
-            ):
-                independent.append(tier.id)
+            texts = (each.value for each in tier.annotations if each.value.strip())
+            values.setdefault(tier.id, []).extend(texts)
+            if not tier.parent:
+                independent.add(tier.id)
     for pattern in config.translation_tiers:
-        if not any(matches(name, [pattern]) for name in counts):
+        if not any(matches(name, [pattern]) for name in values):
             raise InputError(
-                f"{source} has no translation tier {pattern!r}. It has {', '.join(map(repr, counts))}."
+                f"{source} has no translation tier {pattern!r}. It has {', '.join(map(repr, values))}."
             )
-    return choose_tiers(counts, independent, config.tiers, str(source))
+    possible = [name for name in values if not matches(name, config.translation_tiers)]
+    candidates = [name for name in possible if name in independent]
+    others = [name for name in possible if name not in independent and values[name] and not is_ours(name)]
+    chosen = choose_tiers(values, candidates, config.tiers, str(source), others)
+    if others and not config.tiers:
+        reading.notes.append(
+            f"{source}: took the tier {chosen[0]!r}; others hold text: {listed(values, others)}. "
+            "Choose with --tier."
+        )
+    return chosen
 
 
-def _audio_of(document: EafDocument, path: Path, config: ImportConfig) -> Path | None:
+def _audio_of(document: EafDocument, path: Path, source: Path, config: ImportConfig) -> Path | None:
     if config.audio is not None and config.audio.is_file():
         return config.audio
-    return find_media(document, path, config.audio)
+    return find_media(document, path, *audio_folders(path, source, config))
 
 
 def _drafts_of(
@@ -102,15 +111,15 @@ def _drafts_of(
     main_tiers = [tier for tier in document.tiers if tier.id in chosen]
     for tier in main_tiers:
         utterances = {each.id: each for each in tier.annotations if one_line(each.value)}
-        beside = _parallel_translations(tier, document, config)
+        beside = _parallel_translations(tier, main_tiers, document, config)
         below = {each.id: _below(each, utterances, parents) for each in _dependents(tier, document)}
         for annotation in utterances.values():
             values = {name: _joined(found[annotation.id]) for name, found in below.items()}
             translation = [name for name in values if matches(name, config.translation_tiers)]
             text = next((values[name] for name in translation if values[name]), "")
             if not translation:
-                found_beside = (each.best_overlap(annotation) for each in beside)
-                text = next((one_line(each.value) for each in found_beside if each), "")
+                parallel = beside.best_overlap(annotation)
+                text = one_line(parallel.value) if parallel else ""
             extra = {_column(name): value for name, value in values.items() if name not in translation}
             # With several tiers two people may speak at once: the tier tells their ids apart.
             place = f"{recording}_{tier.id}" if len(main_tiers) > 1 else recording
@@ -166,14 +175,42 @@ def _joined(annotations: list[EafAnnotation]) -> str:
 
 
 def _parallel_translations(
-    tier: EafTier, document: EafDocument, config: ImportConfig
-) -> list[Timeline[EafAnnotation]]:
-    """The translation tiers of their own, the same participant's before others'."""
-    tiers = [
-        each for each in document.tiers if each.id != tier.id and matches(each.id, config.translation_tiers)
+    tier: EafTier, main_tiers: list[EafTier], document: EafDocument, config: ImportConfig
+) -> Timeline[EafAnnotation]:
+    """What the translation tiers say that a tier may share: those of its root, or else those of no other.
+
+    In most templates the transcript and the translation of a speaker both depend on one tier.
+    """
+    parents = {each.id: each.parent for each in document.tiers}
+    translations, speakers = [], set()
+    for each in document.tiers:
+        if matches(each.id, config.translation_tiers):
+            translations.append(each)
+        else:
+            speakers.add(each.participant)
+    kin = [
+        each
+        for each in translations
+        if each.id != tier.id and _root(each.id, parents) == _root(tier.id, parents)
     ]
-    tiers.sort(key=lambda each: each.participant != tier.participant)
-    return [Timeline(each.annotations) for each in tiers]
+    others_roots = {_root(each.id, parents) for each in main_tiers}
+    others_names = speakers - {"", tier.participant}
+    free = [
+        each
+        for each in translations
+        if _root(each.id, parents) not in others_roots and each.participant not in others_names
+    ]
+    values = (value for each in kin or free for value in each.annotations if one_line(value.value))
+    return Timeline(values, several=not kin and len(free) > 1)
+
+
+def _root(name: str, parents: dict[str, str]) -> str:
+    """The tier that one depends on in the end."""
+    seen = set()
+    while parents[name] and name not in seen:
+        seen.add(name)  # a file may claim a circle
+        name = parents[name]
+    return name
 
 
 def _column(tier: str) -> str:

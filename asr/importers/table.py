@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 from asr.formats.clean import one_line
@@ -47,7 +48,7 @@ _NEEDED = ("audio", "text")
 def recognises(source: Path) -> bool:
     """A .csv or .tsv file, or a folder whose only table is one, with columns for audio and text."""
     try:
-        header, _ = _rows(_table_of(source))
+        header, _ = _header_and_rows(_table_of(source))  # what is wrong with a row is for `read` to tell
         found = _map_columns(header, {}, source)
     except InputError:
         return False
@@ -61,7 +62,7 @@ def read(source: Path, config: ImportConfig) -> Reading:
     ``, ; tab`` that the header has most of). Columns that are not ours are kept.
     """
     table = _table_of(source)
-    header, rows = _rows(table)
+    header, rows = _header_and_rows(table)
     columns = _map_columns(header, config.columns, table)
     folders = [config.audio] if config.audio else []
     folders += [table.parent, table.parent / "audio", table.parent / "clips", table.parent / "wav"]
@@ -132,8 +133,20 @@ def _file_of(source: Path) -> Path | None:
         return None
 
 
-def _rows(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header, and the rows with their line numbers."""
+def _header_and_rows(table: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Header, and the rows with their line numbers, each read when its turn comes.
+
+    Raises:
+        InputError: unreadable or empty, or the next row is not CSV.
+    """
+    rows = _rows(table)
+    header = next(rows, None)
+    if header is None:
+        raise InputError(f"{table} is empty. Give a table with a header and a row per utterance.")
+    return [one_line(name.strip()) for name in header[1]], rows
+
+
+def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
     text = read_text(table)
     first = text.split("\n", 1)[0]
     tabs = table.suffix.lower() == ".tsv" or first.count("\t") > max(first.count(","), first.count(";"))
@@ -141,16 +154,19 @@ def _rows(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if tabs:
         reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
-        reader = csv.reader(lines, delimiter=max(",;", key=first.count))
+        # strict: else a quote that is not closed makes one cell of all the rows below
+        reader = csv.reader(lines, delimiter=max(",;", key=first.count), strict=True)
+    line = 1
     try:
-        rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield reader.line_num, cells
+            line = reader.line_num + 1
     except csv.Error as error:
         raise InputError(
-            f"{table}, line {reader.line_num}: {error}. Save it as a plain CSV or TSV."
+            f"{table}, the row that begins in line {line}: {error}. "
+            "Mend it: a quote that opens a cell also closes it, and one inside is doubled."
         ) from error
-    if not rows:
-        raise InputError(f"{table} is empty. Give a table with a header and a row per utterance.")
-    return [one_line(name.strip()) for name in rows[0][1]], rows[1:]
 
 
 def _map_columns(header: list[str], chosen: dict[str, str], table: Path) -> dict[str, int]:

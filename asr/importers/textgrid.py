@@ -58,20 +58,19 @@ def _tier_names(document: TextGridDocument) -> list[str]:
 
 
 def _chosen_tiers(documents: dict[Path, TextGridDocument], config: ImportConfig, source: Path) -> list[str]:
-    counts: dict[str, int] = {}
+    values: dict[str, list[str]] = {}
     for document in documents.values():
         for tier in document.tiers:
             if not tier.is_point_tier:
-                counts[tier.name] = counts.get(tier.name, 0) + sum(
-                    1 for each in tier.intervals if each.text.strip()
-                )
+                texts = (each.text for each in tier.intervals if each.text.strip())
+                values.setdefault(tier.name, []).extend(texts)
     for pattern in config.translation_tiers:
-        if not any(matches(name, [pattern]) for name in counts):
+        if not any(matches(name, [pattern]) for name in values):
             raise InputError(
-                f"{source} has no translation tier {pattern!r}. It has {', '.join(map(repr, counts))}."
+                f"{source} has no translation tier {pattern!r}. It has {', '.join(map(repr, values))}."
             )
-    candidates = [name for name in counts if not matches(name, config.translation_tiers)]
-    return choose_tiers(counts, candidates, config.tiers, str(source))
+    candidates = [name for name in values if not matches(name, config.translation_tiers)]
+    return choose_tiers(values, candidates, config.tiers, str(source))
 
 
 def _drafts_of(
@@ -79,12 +78,10 @@ def _drafts_of(
 ) -> list[Draft]:
     drafts = []
     tiers = [tier for tier in document.tiers if tier.name in chosen and not tier.is_point_tier]
+    translated = [tier for tier in document.tiers if matches(tier.name, config.translation_tiers)]
     translations = Timeline(
-        interval
-        for tier in document.tiers
-        if matches(tier.name, config.translation_tiers)
-        for interval in tier.intervals
-        if interval.text.strip()
+        (interval for tier in translated for interval in tier.intervals if interval.text.strip()),
+        several=len(translated) > 1,
     )
     for tier in tiers:
         speaker = one_line(tier.name) if len(chosen) > 1 else ""

@@ -26,37 +26,55 @@ T = TypeVar("T", bound=Timed)
 
 
 def choose_tiers(
-    counts: Mapping[str, int], candidates: Sequence[str], patterns: Sequence[str], where: str
+    values: Mapping[str, Sequence[str]],
+    candidates: Sequence[str],
+    patterns: Sequence[str],
+    where: str,
+    dependents: Sequence[str] = (),
 ) -> list[str]:
     """Tiers to take the transcript from, in the files' order.
 
     Args:
-        counts: annotations with text of every tier of all files.
+        values: what the annotations of every tier of all files say.
         candidates: tiers that may be meant when no pattern is given.
         patterns: what the user asked for.
         where: the source, for messages.
+        dependents: tiers with text that may be the transcript where the candidate above them only numbers it.
     Raises:
-        InputError: nothing fits the patterns, or several candidates and no pattern to choose by.
+        InputError: nothing fits the patterns, or no pattern to choose by where several candidates
+            may be meant or one whose dependents may be.
     """
-    listing = ", ".join(f"{name!r} ({count})" for name, count in counts.items()) or "none"
+    listing = listed(values, values) or "none"
     if patterns:
-        chosen = [name for name in counts if matches(name, patterns)]
+        chosen = [name for name in values if matches(name, patterns)]
         if not chosen:
             raise InputError(
                 f"{where} has no tier {' or '.join(map(repr, patterns))}. Tiers (annotations): {listing}."
             )
         return chosen
-    filled = [name for name in candidates if counts[name]]
-    if len(filled) != 1:
-        found = (
-            "no tier that holds annotations"
-            if not filled
-            else f"{len(filled)} tiers that may be the transcript"
-        )
-        raise InputError(
-            f"{where} has {found}. Choose with --tier NAME or PATTERN. Tiers (annotations): {listing}."
-        )
-    return filled
+    filled = [name for name in candidates if values[name]]
+    if not filled:
+        found = "no tier that holds annotations"
+    elif len(filled) > 1:
+        found = f"{len(filled)} tiers that may be the transcript"
+    elif dependents and (number := _number_in(values[filled[0]])):
+        found = f"mostly numbers, as {number!r}, in {filled[0]!r}, the one tier that depends on none"
+    else:
+        return filled
+    raise InputError(
+        f"{where} has {found}. Choose with --tier NAME or PATTERN. Tiers (annotations): {listing}."
+    )
+
+
+def listed(values: Mapping[str, Sequence[str]], names: Iterable[str]) -> str:
+    """Tiers with the counts of their annotations, for messages."""
+    return ", ".join(f"{name!r} ({len(values[name])})" for name in names)
+
+
+def _number_in(values: Sequence[str]) -> str:
+    """One of the values, if most are such as templates number sentences with, ``17`` or ``ana.017``; else ""."""
+    alike = [each for each in values if " " not in each.strip() and any(map(str.isdigit, each))]
+    return alike[0] if 2 * len(alike) > len(values) else ""
 
 
 def with_tiers(
@@ -84,21 +102,33 @@ def with_tiers(
 
 
 class Timeline(Generic[T]):
-    """Stretches of time, laid out so that those near another are found without a look at all of them."""
+    """Stretches of time, laid out so that those near another are found without a look at all of them.
 
-    def __init__(self, stretches: Iterable[T]) -> None:
+    Args:
+        several: they are of several tiers, so that those of another speaker may be among them.
+    """
+
+    def __init__(self, stretches: Iterable[T], *, several: bool = False) -> None:
+        self._several = several
         self._stretches = sorted(stretches, key=lambda each: each.start)
         self._starts = [each.start for each in self._stretches]
         self._reach = list(accumulate((each.end for each in self._stretches), max))
 
     def best_overlap(self, span: Timed) -> T | None:
-        """The (first) one that shares most time with ``span``: at least half of the shorter of the two."""
-        best, best_shared = None, 0.0
+        """The one that shares most time with ``span``, at least half of the shorter of the two.
+
+        Of several tiers it shares half of the longer: a word that is said into another's long
+        turn does not take that one's. Of two that share equally it is the shorter, then the first.
+        """
+        best, best_key = None, (0.0, 0.0)
+        longer_or_shorter = max if self._several else min
         near = slice(bisect_right(self._reach, span.start), bisect_left(self._starts, span.end))
         for other in self._stretches[near]:
             shared = min(span.end, other.end) - max(span.start, other.start)
-            if shared > best_shared and shared >= 0.5 * min(span.end - span.start, other.end - other.start):
-                best, best_shared = other, shared
+            length = longer_or_shorter(span.end - span.start, other.end - other.start)
+            key = (shared, other.start - other.end)
+            if key > best_key and shared >= 0.5 * length:
+                best, best_key = other, key
         return best
 
 

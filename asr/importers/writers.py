@@ -110,7 +110,8 @@ _OURS: dict[str, Callable[[Path], bool]] = {
 def _kaldi(utterances: Sequence[Utterance], folder: Path) -> Files:
     """wav.scp, segments, text, utt2spk, spk2utt, spk2gender and utt2lang, each sorted as by LC_ALL=C.
 
-    Kaldi's tools need ids that begin with the speaker's: those that do not get it put before them.
+    Kaldi's tools want utterances in the same order by id and by speaker. So ids begin with the speaker's
+    and a hyphen, which sorts before all else that an id may have; those that do not get them put before.
     """
     tables: dict[str, dict[str, str]] = {
         name: {} for name in ("wav.scp", "segments", "text", "utt2spk", "utt2lang")
@@ -124,7 +125,7 @@ def _kaldi(utterances: Sequence[Utterance], folder: Path) -> Files:
             raise InputError(f"{path}: Kaldi's tools split paths at spaces. Rename the file or folder.")
         speaker = safe_id(each.speaker) if each.speaker else safe_id(each.id)
         name = safe_id(each.id)
-        name = name if name.startswith(speaker) else f"{speaker}-{name}"
+        name = name if name == speaker or name.startswith(f"{speaker}-") else f"{speaker}-{name}"
         if name in tables["utt2spk"]:
             raise InputError(
                 f"{each.id}: its id is the same as another's in Kaldi's form. Rename one of them."
@@ -141,6 +142,21 @@ def _kaldi(utterances: Sequence[Utterance], folder: Path) -> Files:
             tables["utt2lang"][name] = each.language
         if each.gender.lower() in ("f", "m"):
             genders[speaker] = each.gender.lower()
+    speakers = tables["utt2spk"]
+    if 0 < len(tables["text"]) < len(speakers):
+        raise InputError(
+            f"{shown(folder.name)}: {len(speakers) - len(tables['text'])} of {len(speakers)} utterances have no "
+            "text, and Kaldi's tools want all or none to have it. Take those rows out, or give them a split of "
+            "their own."
+        )
+    by_id = sorted(speakers, key=str.encode)
+    by_speaker = sorted(by_id, key=lambda name: speakers[name].encode())
+    for name, other in zip(by_id, by_speaker, strict=True):
+        if name != other:
+            raise InputError(
+                f"{shown(folder.name)}: the speaker {speakers[name]!r} is called as {speakers[other]!r} with a "
+                "hyphen and more, so that Kaldi's tools cannot sort them. Rename one of them."
+            )
     tables["spk2utt"] = {
         speaker: " ".join(sorted(names, key=str.encode)) for speaker, names in spoken.items()
     }

@@ -188,7 +188,7 @@ def _read_rttm(path: Path, _: str) -> Iterator[Row]:
 
 
 def _read_tiers(path: Path, tier: str) -> Iterator[Row]:
-    for name, found in read_annotations(path, [tier] if tier else []).items():
+    for name, found in read_annotations(path, [tier] if tier else [], times_alone=True).items():
         for each in found:
             yield Row(f"tier {name!r}", repr(each.start), repr(each.end), speaker=each.speaker)
 

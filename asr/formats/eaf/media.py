@@ -11,7 +11,7 @@ from asr.formats.eaf.document import EafDocument
 from asr.names import MEDIA_TYPES, composed, find_file, recordings_in
 
 
-def find_media(document: EafDocument, eaf_path: str | Path, folder: str | Path | None = None) -> Path | None:
+def find_media(document: EafDocument, eaf_path: str | Path, *folders: Path) -> Path | None:
     """The recording of an ELAN file, or None.
 
     Tried in turn: RELATIVE_MEDIA_URL; a file named like the media (MEDIA_URL is a path on
@@ -19,11 +19,10 @@ def find_media(document: EafDocument, eaf_path: str | Path, folder: str | Path |
     file's name with the ending of any recording. Names may be composed or not.
 
     Args:
-        folder: where to look before the ELAN file's own folder.
+        folders: where to look before the ELAN file's own folder.
     """
     eaf_path = Path(eaf_path)
-    folders = [Path(folder)] if folder is not None else []
-    folders.append(eaf_path.parent)
+    folders = (*folders, eaf_path.parent)
     relative = [each.relative_url for each in document.media if each.relative_url]
     names = [_last_part(url) for each in document.media for url in (each.relative_url, each.url) if url]
     candidates = [base / path for base in folders for url in relative for path in _as_paths(url)]

@@ -11,6 +11,9 @@ from asr.formats import WRITERS
 from asr.formats.clean import one_line
 from asr.transcript import Gap, Transcript, TranscriptSegment, Word
 
+TIMES = "00:00:01,000 --> 00:00:02,000"
+"""A text that SubRip has no way to write: there it begins a cue."""
+
 NASTY = (
     "",
     " ",
@@ -18,7 +21,7 @@ NASTY = (
     "<i>x</i>",
     "</ANNOTATION_VALUE>",
     "]]>",
-    "00:00:01,000 --> 00:00:02,000",
+    TIMES,
     "-->",
     "&amp;lt;",
     "&copy",

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from format_cases import file_text, plain_transcript, transcripts, without_markup
-from hypothesis import given, settings
+from format_cases import TIMES, file_text, plain_transcript, transcripts, without_markup
+from hypothesis import assume, given, settings
 
 from asr.formats import READERS
 from asr.formats.clean import one_line, span_ms
 from asr.formats.cues import MAX_CUE_CHARACTERS, MAX_CUE_SECONDS, make_cues
+from asr.formats.subtitles import most_lines
 from asr.transcript import Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 
@@ -107,7 +108,8 @@ def test_tsv_reads_back_in_milliseconds(round_trip: RoundTrip, transcript: Trans
 @quick
 @given(transcripts())
 def test_srt_is_numbered_blocks_and_reads_back(round_trip: RoundTrip, transcript: Transcript) -> None:
-    """But for what players take for markup: SubRip has no way to write it."""
+    """But for what players take for markup or times: SubRip has no way to write it."""
+    assume(TIMES not in (line for cue in make_cues(transcript) for line in cue.lines))
     text = file_text("srt", transcript)
     blocks = SRT_BLOCK.findall(text)
     assert "\n".join("".join(match[0]) for match in SRT_BLOCK.finditer(text)) == text
@@ -177,6 +179,45 @@ def test_the_markup_of_srt_is_no_text(tmp_path: Path, text: str, read: str) -> N
     (tmp_path / "a.srt").write_text(f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n")
     (segment,) = READERS["srt"](tmp_path / "a.srt").segments
     assert segment.text == read
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("srt", "1\n00:00:01,000 --> 00:00:02,000\none\n2\n00:00:03,000 --> 00:00:04,000\ntwo\nmore\n\n"
+                "3\n00:00:05,000 --> 00:00:06,000\n4\n00:00:07,000 --> 00:00:08,000\n5\n"),
+        ("vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\none\n00:03.000 --> 00:04.000\ntwo\n \nmore\n\n"
+                "00:05.000 --> 00:06.000\n00:07.000 --> 00:08.000\n5\n"),
+    ],
+)  # fmt: skip
+def test_a_cue_begins_at_its_times_without_a_blank_line(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / f"a.{name}"
+    path.write_text(text)
+    segments = READERS[name](path).segments
+    assert [(each.start, each.text.split()) for each in segments] == [
+        (1.0, ["one"]), (3.0, ["two", "more"]), (5.0, []), (7.0, ["5"]),
+    ]  # fmt: skip
+    assert most_lines(path) == 2
+
+
+def test_captions_that_roll_are_read_once(tmp_path: Path) -> None:
+    """As YouTube writes those it makes itself, a line of one word and a word said twice among them."""
+    line = "yo<00:00:00.500><c> &amp;</c><00:00:01.000><c> t\u00fa</c>"
+    cues = {
+        "00:00.000 --> 00:02.000 align:start position:0%": (" ", line),
+        "00:02.000 --> 00:02.010 align:start position:0%": ("yo &amp; t\u00fa", " "),
+        "00:02.010 --> 00:04.000 align:start position:0%": ("yo &amp; t\u00fa", "no"),
+        "00:04.000 --> 00:04.010 align:start position:0%": ("no", " "),
+        "00:04.010 --> 00:05.000 align:start position:0%": ("no", "no"),
+        "00:09.000 --> 00:10.000 align:start position:0%": (" ", "no"),
+    }  # fmt: skip
+    blocks = ["\n".join([times, *lines]) for times, lines in cues.items()]
+    path = tmp_path / "a.vtt"
+    path.write_text("\n\n".join(["WEBVTT\nKind: captions\nLanguage: es", *blocks]) + "\n")
+    assert [(each.start, each.text) for each in READERS["vtt"](path).segments] == [
+        (0.0, "yo & t\u00fa"), (2.01, "no"), (4.01, "no"), (9.0, "no"),
+    ]  # fmt: skip
+    assert most_lines(path) == 1
 
 
 @pytest.mark.parametrize("header", ["WEBVTT\n", "WEBVTT - title\nKind: captions\n", "WEBVTT\nid 1\n"])
@@ -299,6 +340,7 @@ def test_foreign_stm_and_ctm_are_read(tmp_path: Path) -> None:
     stm.write_text(
         ';; CATEGORY "0" "" ""\nf 1 inter_segment_gap 0 1 <o> \nf 1 s1 1.0 2.5 <o,f0,male> hola a\n'
         "f 1 s2 3 4 IGNORE_TIME_SEGMENT_IN_SCORING\nf A s2 4 5 no label\n"
+        "f 1 excluded_region 5 6 <o,,unknown> ignore_time_segment_in_scoring\n"
     )
     assert [(each.start, each.speaker, each.text) for each in READERS["stm"](stm).segments] == [
         (1.0, "s1", "hola a"),

@@ -31,7 +31,7 @@ def make_eaf() -> MakeEaf:
     """Write an ELAN file.
 
     Tiers are (name, participant, [(start ms, end ms, text)]), children (name, parent tier,
-    [(place of the parent annotation, text)]).
+    [(place of the parent annotation, text)]); a child's participant is its parent's.
     """
 
     def make(
@@ -46,6 +46,7 @@ def make_eaf() -> MakeEaf:
         body: list[str] = []
         ids: dict[str, list[str]] = {}
         number = 0
+        participants = {name: participant for name, participant, _ in tiers}
         for name, participant, members in tiers:
             body.append(f'<TIER TIER_ID="{name}" PARTICIPANT="{participant}" LINGUISTIC_TYPE_REF="main">')
             for start, end, text in members:
@@ -63,7 +64,11 @@ def make_eaf() -> MakeEaf:
                 )
             body.append("</TIER>")
         for name, parent, below in children:
-            body.append(f'<TIER TIER_ID="{name}" PARENT_REF="{parent}" LINGUISTIC_TYPE_REF="below">')
+            participants[name] = participants[parent]
+            body.append(
+                f'<TIER TIER_ID="{name}" PARENT_REF="{parent}" PARTICIPANT="{participants[name]}" '
+                'LINGUISTIC_TYPE_REF="below">'
+            )
             previous: dict[int, str] = {}
             for place, text in below:
                 number += 1

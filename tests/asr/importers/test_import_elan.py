@@ -73,6 +73,69 @@ def test_a_translation_in_a_tier_of_its_own_is_matched_by_time(
     assert [each.translation for each in utterances] == ["mi casa", ""]
 
 
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("rooted", [True, False])
+def test_a_translation_is_never_another_speakers(
+    tmp_path: Path, make_audio: Make, make_eaf: Make, named: bool, rooted: bool
+) -> None:
+    """Beside the transcript below one tier, as in most templates, or in tiers that depend on none."""
+    make_audio(tmp_path / "talk.wav", 10.0)
+    said = {
+        "A": [(2000, 9000, "largo relato", "long story")],
+        "B": [(4000, 4600, "aja", ""), (6000, 7000, "que paso", "what happened")],
+    }
+    tiers: list[tuple[str, str, list[tuple[int, int, str]]]] = []
+    children: list[tuple[str, str, list[tuple[int, str]]]] = []
+    for name, rows in said.items():
+        columns = {
+            "ref": [(start, end, f"{name}.{start}") for start, end, _, _ in rows],
+            "tx": [(start, end, text) for start, end, text, _ in rows],
+            "ft": [(start, end, text) for start, end, _, text in rows if text],
+        }
+        starts = [start for start, _, _ in columns["ref"]]
+        for kind, column in columns.items():
+            if rooted and kind != "ref":
+                below = [(starts.index(start), text) for start, _, text in column]
+                children.append((f"{kind}@{name}", f"ref@{name}", below))
+            else:
+                tiers.append((f"{kind}@{name}", name if named else "", column))
+    eaf = make_eaf(tmp_path / "talk.eaf", tiers, children)
+    config = ImportConfig(tiers=("tx@*",), translation_tiers=("ft@*",))
+    assert [(each.text, each.translation) for each in import_corpus(eaf, config=config).utterances] == [
+        ("largo relato", "long story"), ("aja", ""), ("que paso", "what happened"),
+    ]  # fmt: skip
+
+
+def test_a_tier_that_numbers_others_is_no_transcript(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
+    make_audio(tmp_path / "talk.wav", 4.0)
+    numbers = [(500, 1500, "A.001"), (1600, 1800, "A.002")]
+    children = [("tx@A", "ref@A", [(0, "hola"), (1, "adios")])]
+    eaf = make_eaf(tmp_path / "talk.eaf", [("ref@A", "", numbers)], children)
+    told = r"numbers, as 'A.001', in 'ref@A'.*Choose with --tier.*'ref@A' \(2\), 'tx@A' \(2\)"
+    for read in (import_corpus, read_annotations):
+        with pytest.raises(InputError, match=told):
+            read(eaf)
+    assert [each.start for each in read_annotations(eaf, times_alone=True)["ref@A"]] == [0.5, 1.6]
+    assert [each.text for each in read_annotations(eaf, ["tx@A"])["tx@A"]] == ["hola", "adios"]
+    alone = make_eaf(tmp_path / "talk.eaf", [("ref@A", "", numbers)])
+    assert [each.text for each in import_corpus(alone).utterances] == ["A.001", "A.002"]
+
+
+def test_other_tiers_with_text_are_told_where_none_was_chosen(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
+    make_audio(tmp_path / "talk.wav", 4.0)
+    children = [
+        ("tx", "main", [(0, "hola")]), ("ft", "main", [(0, "hi")]), ("loquela-word", "main", [(0, "hola")]),
+    ]  # fmt: skip
+    eaf = make_eaf(tmp_path / "talk.eaf", [("main", "", UTTERANCES)], children)
+    (note,) = import_corpus(eaf, config=ImportConfig(translation_tiers=("ft",))).notes
+    assert note == f"{eaf}: took the tier 'main'; others hold text: 'tx' (1). Choose with --tier."
+    assert import_corpus(eaf, config=ImportConfig(tiers=("main",))).notes == []
+
+
 def shared_s(span: OwnSegment, other: OwnSegment | None) -> float:
     """Seconds that two have in common; none where that is less than half of the shorter."""
     shared = min(span.end, other.end) - max(span.start, other.start) if other else 0.0
@@ -92,6 +155,25 @@ def test_the_one_that_shares_most_time_is_found(span: OwnSegment, others: list[O
     by_definition = max((shared_s(span, other) for other in others), default=0.0)
     assert shared_s(span, found) == max(0.0, by_definition)
     assert (found is None) == (by_definition <= 0)
+
+
+def test_of_two_that_share_equally_the_shorter_is_found() -> None:
+    span, other, longer = OwnSegment(4, 5), OwnSegment(4, 5.5), OwnSegment(2, 9)
+    assert Timeline([longer, other]).best_overlap(span) == other
+    assert Timeline([longer]).best_overlap(span) == longer
+    assert Timeline([longer], several=True).best_overlap(span) is None
+    assert Timeline([longer, other], several=True).best_overlap(span) == other
+
+
+def test_recordings_are_found_in_the_same_sub_folder(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
+    for day, seconds in (("day1", 4.0), ("day2", 5.0)):
+        make_audio(tmp_path / "sound" / day / "talk.wav", seconds)
+        (tmp_path / "eaf" / day).mkdir(parents=True)
+        make_eaf(tmp_path / "eaf" / day / "talk.eaf", [("main", "", UTTERANCES)])
+    imported = import_corpus(tmp_path / "eaf", config=ImportConfig(audio=tmp_path / "sound"))
+    assert {each.audio.parent.name for each in imported.utterances} == {"day1", "day2"}
 
 
 def test_recordings_are_found_elsewhere_or_reported(tmp_path: Path, make_audio: Make, make_eaf: Make) -> None:

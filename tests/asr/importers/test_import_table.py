@@ -31,6 +31,18 @@ def test_quotes_in_a_tsv_are_literal(tmp_path: Path, make_audio: Make) -> None:
     assert texts == ['"he said', 'she said"']
 
 
+@pytest.mark.parametrize(
+    ("row", "told"), [('a.wav,"hola', "unexpected end"), ('a.wav,"si" dijo', "',' expected")]
+)
+def test_an_unbalanced_quote_is_told_and_swallows_no_rows(
+    tmp_path: Path, make_audio: Make, row: str, told: str
+) -> None:
+    make_audio(tmp_path / "a.wav")
+    (tmp_path / "data.csv").write_text(f'file,text\na.wav,"5"" de\nlargo"\n{row}\na.wav,dos\n')
+    with pytest.raises(InputError, match=f"begins in line 4: {told}"):
+        import_corpus(tmp_path)
+
+
 def test_chosen_columns_win_and_spans_are_cut_from_one_file(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "talk.wav", 3.0)
     (tmp_path / "data.csv").write_text(

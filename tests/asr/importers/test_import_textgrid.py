@@ -53,6 +53,21 @@ def test_intervals_with_text_of_the_chosen_tier_are_utterances(tmp_path: Path, m
     assert alone.text == only.text
 
 
+def test_a_translation_is_not_another_speakers(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "talk.wav", 4.0)
+    tiers = {
+        "Ana": [(0.5, 3.5, "largo relato")],
+        "Ana-es": [(0.5, 3.5, "long story")],
+        "Bo": [(1.0, 1.5, "aja"), (2.0, 2.5, "que paso")],
+        "Bo-es": [(1.0, 1.5, "uh-huh")],
+    }
+    _write(tmp_path / "talk.TextGrid", tiers)
+    config = ImportConfig(tiers=("Ana", "Bo"), translation_tiers=("*-es",))
+    assert [(each.text, each.translation) for each in import_corpus(tmp_path, config=config).utterances] == [
+        ("largo relato", "long story"), ("aja", "uh-huh"), ("que paso", ""),
+    ]  # fmt: skip
+
+
 def test_a_textgrid_without_recording_is_reported(tmp_path: Path) -> None:
     _write(tmp_path / "talk.TextGrid", {"a": [(0, 4, "hola")]})
     imported = import_corpus(tmp_path)

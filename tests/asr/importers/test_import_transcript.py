@@ -36,6 +36,22 @@ def test_segments_of_every_format_are_utterances(tmp_path: Path, make_audio: Mak
         assert first.text.startswith("uno")
 
 
+def test_a_subtitle_may_be_named_with_its_language(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "talk.v2.wav", 4.0)
+    write_transcript(TALK, tmp_path / "talk.v2.pt-BR.srt")
+    first, _ = import_corpus(tmp_path).utterances
+    assert (first.id, first.language) == ("talk.v2_0000000500-0000001500", "pt-BR")
+    assert import_corpus(tmp_path, config=ImportConfig(language="por")).utterances[0].language == "por"
+    write_transcript(TALK, tmp_path / "talk.v2.es.vtt")
+    imported = import_corpus(tmp_path)
+    assert imported.utterances == []
+    assert all("talk.v2.wav has other transcripts, too" in problem for problem in imported.problems)
+    assert len(imported.problems) == 2
+    assert [each.language for each in import_corpus(tmp_path / "talk.v2.es.vtt").utterances] == ["es", "es"]
+    write_transcript(TALK, tmp_path / "talk.v2.srt")
+    assert [each.language for each in import_corpus(tmp_path).utterances] == ["", ""]
+
+
 def test_of_several_the_fullest_counts_and_another_form_wins(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "sound" / "talk.wav", 4.0)
     texts = tmp_path / "texts"

@@ -40,6 +40,36 @@ def test_kaldi_directories_read_back_and_are_sorted_by_bytes(tmp_path: Path, mak
         assert same.duration_s == pytest.approx(each.duration_s)
 
 
+def test_kaldis_ids_are_in_the_order_of_their_speakers(tmp_path: Path, make_audio: Make) -> None:
+    talk = make_audio(tmp_path / "talk.wav")
+    pairs = [("spk1_a", "spk1"), ("spk10_a", "spk10"), ("spk1-b", "spk1"), ("x", "x"), ("x-2", "x-2")]
+    utterances = [Utterance(id=name, audio=talk, duration_s=1.0, speaker=speaker) for name, speaker in pairs]
+    (folder,) = export_corpus(utterances, "kaldi", tmp_path / "out")
+    rows = [tuple(line.split()) for line in (folder / "utt2spk").read_text().splitlines()]
+    assert rows == [
+        ("spk1-b", "spk1"), ("spk1-spk1_a", "spk1"), ("spk10-spk10_a", "spk10"), ("x", "x"), ("x-2", "x-2"),
+    ]  # fmt: skip
+    assert rows == sorted(rows) == sorted(rows, key=lambda row: row[1])
+    other = replace(utterances[0], id="a", speaker="spk1-c")
+    with pytest.raises(InputError, match=r"^all: the speaker 'spk1-c' is called as 'spk1' with a hyphen"):
+        export_corpus([*utterances, other], "kaldi", tmp_path / "other")
+
+
+def test_kaldis_splits_have_text_for_all_or_for_none(tmp_path: Path, make_audio: Make) -> None:
+    talk = make_audio(tmp_path / "talk.wav")
+    texts = {"a": ("dev", "hola"), "b": ("test", ""), "c": ("dev", "")}
+    utterances = [
+        Utterance(id=name, audio=talk, duration_s=1.0, split=split, text=text)
+        for name, (split, text) in texts.items()
+    ]
+    export_corpus(utterances[:2], "kaldi", tmp_path / "out")
+    assert (tmp_path / "out/dev/text").exists()
+    assert not (tmp_path / "out/test/text").exists()
+    with pytest.raises(InputError, match=r"^dev: 1 of 2 utterances have no text.* a split of their own"):
+        export_corpus(utterances, "kaldi", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_no_two_recordings_have_one_name_in_kaldis_form(tmp_path: Path, make_audio: Make) -> None:
     names = ("x/session.wav", "y/session.wav", "y/session-2.wav", "z/session-2.wav", "z/session-1.wav")
     utterances = [
