@@ -7,7 +7,7 @@ together, so that a hard utterance is hard for both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +34,9 @@ class Comparison:
     difference: float
     interval: Interval
     p_value: float
-    """Two-sided, by inverting the percentile interval: below 0.05 where the 95 % interval leaves
-    out zero. Never below 2 / (resamples + 1): so many draws cannot say more."""
+    """Two-sided: twice the share of the draws on the rarer side of zero, with one more that is
+    counted there. Near 0.05 the 95 % interval, whose ends lie between draws, may say otherwise; the
+    verdict is the interval's. Never below 2 / (resamples + 1): so many draws cannot say more."""
 
     @property
     def verdict(self) -> str:
@@ -43,6 +44,22 @@ class Comparison:
         if self.interval.high < 0:
             return "a"
         return "b" if self.interval.low > 0 else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bootstrap:
+    """How the intervals of a score are made."""
+
+    units: Mapping[str, str] | None = None
+    """id -> the unit that is drawn (a speaker, say) instead of the utterance."""
+    drawn: str = "utterance"
+    """What such a unit is."""
+    resamples: int = RESAMPLES
+    """How often as many units as there are are drawn."""
+    seed: int = SEED
+
+
+BOOTSTRAP = Bootstrap()
 
 
 def rate_interval(

@@ -55,8 +55,9 @@ class Reliability:
     """The same over bins of equal counts."""
     brier: float
     """Mean squared distance of confidence and outcome."""
-    normalised_cross_entropy: float
-    """1 is all-knowing; 0 knows no more than the share of right words; less is misleading."""
+    normalised_cross_entropy: float | None
+    """1 is all-knowing; 0 knows no more than the share of right words; less is misleading. None where all words are
+    right, or none: then there is nothing to know."""
     bins: tuple[Bin, ...]
     """Those of equal width that hold words."""
 
@@ -179,11 +180,11 @@ def _judged(operations: str) -> list[bool]:
     return [operation == "C" for operation in operations if operation != "D"]
 
 
-def _normalised_cross_entropy(sure: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
-    """1 - H(confidences) / H(share of right words); not a number where all are right, or none."""
+def _normalised_cross_entropy(sure: NDArray[np.float64], truth: NDArray[np.float64]) -> float | None:
+    """1 - H(confidences) / H(share of right words)."""
     share = float(truth.mean())
     if share in (0.0, 1.0):
-        return math.nan
+        return None
     held = np.clip(sure, 1e-6, 1 - 1e-6)
     entropy = -float((truth * np.log(held) + (1 - truth) * np.log(1 - held)).mean())
     return 1 - entropy / -(share * math.log(share) + (1 - share) * math.log(1 - share))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.checkpoint import sha256, write_folder
+from asr.names import given_path
 from lm.errors import InputError
 
 FORMAT = 1
@@ -50,7 +51,8 @@ def model_folder(source: str | Path) -> Path:
 
 def own_folder(source: str | Path) -> Path | None:
     """As `model_folder`; None where ``source`` is no folder of ours, as a published model's."""
-    folders = (Path(source), Path(source) / "model")
+    folder = given_path(source)
+    folders = (folder, folder / "model")
     return next((folder for folder in folders if (folder / CARD).is_file()), None)
 
 

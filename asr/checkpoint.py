@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+
+from lm.errors import InputError
 
 SUMS = "sha256.json"
 
@@ -23,9 +26,22 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors as safetensors; shared storage is copied."""
-    save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, path)
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as safetensors; shared storage is copied.
+
+    Raises:
+        InputError: they cannot be written, as on a full disk.
+    """
+    path.touch()
+    mode = path.stat().st_mode
+    try:
+        copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+        save_file(copies, path, metadata)
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} cannot be written ({error}). Make room on the disk, or write to another."
+        ) from error
+    path.chmod(mode)  # safetensors puts in its place a file that nobody else may read, whatever the umask
 
 
 @contextmanager
@@ -34,7 +50,8 @@ def write_folder(folder: Path) -> Iterator[Path]:
 
     What stood at ``folder`` before is moved to ``.old`` and then removed. A crash at any moment
     leaves the old folder or the new one whole; where it fell between the two moves, the old one
-    lies at ``.old`` and the next write puts it back first.
+    lies at ``.old`` and the next write puts it back first. A failure leaves nothing of the new one:
+    where the disk is full, its room is needed.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(folder.name + ".partial")
@@ -44,11 +61,15 @@ def write_folder(folder: Path) -> Iterator[Path]:
     for leftover in (partial, old):
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir()
-    yield partial
-    for path in sorted(partial.rglob("*")):
-        if path.is_file():
-            _flush(path)
-    _flush(partial)
+    try:
+        yield partial
+        for path in sorted(partial.rglob("*")):
+            if path.is_file():
+                _flush(path)
+        _flush(partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     if folder.exists():
         os.rename(folder, old)
     os.rename(partial, folder)
@@ -84,10 +105,14 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
+def all_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints of an experiment, damaged ones among them, oldest first."""
+    return sorted(path for path in folder.glob("update_*") if path.is_dir() and path.suffix == "")
+
+
 def whole_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints of an experiment that can be resumed from, oldest first."""
-    found = sorted(path for path in folder.glob("update_*") if path.is_dir() and path.suffix == "")
-    return [path for path in found if is_whole(path)]
+    return [path for path in all_checkpoints(folder) if is_whole(path)]
 
 
 def _flush(path: Path) -> None:

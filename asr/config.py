@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import yaml
 
+from asr.names import given_path
 from lm.errors import InputError
 
 Config = TypeVar("Config")
@@ -189,7 +190,7 @@ def _convert(hint: Any, value: Any, where: str, usual: Any = None) -> Any:
 
 def _plain(hint: type[Any], value: Any, where: str) -> Any:
     if hint is Path and isinstance(value, str):
-        return Path(value)
+        return given_path(value)
     if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
             return float(value)  # YAML 1.1 reads 1e-4 as a string

@@ -76,6 +76,22 @@ class CtcConfig:
     blank_patience: int = 8
     """Evaluations in a row above the alarm at which training stops."""
 
+    def __post_init__(self) -> None:
+        for name, what in {
+            "inter_weight": "a share of the loss",
+            "mask_start": "a share of the training, not a number of updates",
+            "consistency_start": "a share of the training, not a number of updates",
+            "join_probability": "a share of the training items",
+        }.items():
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"ctc.{name} is {getattr(self, name)}. Give {what}, from 0 to 1.")
+        for name in ("batch_s", "dev_batch_s", "join_max_s"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"ctc.{name} is {getattr(self, name)}. Give a number of seconds above 0.")
+        for name in ("consistency_weight", "cache_gb"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"ctc.{name} is {getattr(self, name)}. Give a number from 0.")
+
 
 @dataclass(frozen=True)
 class CtcBatch:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asr.names import given_path
 from lm.errors import InputError
 
 COLUMNS = (
@@ -80,7 +81,7 @@ def read_manifest(path: str | Path, *, split: str = "", corpus: str | Path = "")
             or no row of ``split``.
     """
     path = Path(path)
-    root = Path(corpus) if corpus else path.parent
+    root = given_path(corpus) if corpus else path.parent
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:

@@ -60,6 +60,14 @@ def shown(path: str | os.PathLike[str]) -> str:
     return name if name.isprintable() and name.strip() == name and name else repr(name)
 
 
+def given_path(text: str | os.PathLike[str]) -> Path:
+    """The path that a user means, whose ``~`` is the home folder: a shell leaves it in ``--out=~/x`` and YAML anywhere.
+
+    What begins with another ``~``, as files of office programs do, stays as it is.
+    """
+    return Path(os.path.expanduser(text))
+
+
 def misnamed(path: str | os.PathLike[str]) -> str:
     r"""Why a manifest cannot hold the path, as a whole line of a report; "" where it can.
 

@@ -13,11 +13,13 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import nn
 
-from asr.card import model_folder, own_folder, read_card
+from asr.card import model_folder, read_card
 from asr.config import Config, from_mapping, load_config, read_yaml, save_config, to_mapping
 from asr.ctc import CtcConfig, trainable
 from asr.encoder import Encoder, build_encoder
+from asr.encoder.conformer import ConformerConfig
 from asr.encoder.lora import LoraSettings, add_adapters
+from asr.fingerprint import BEGUN, differences, identity
 from asr.manifest import Utterance, read_manifest, total_hours, with_text
 from asr.mixing import warn_of_lost_groups
 from asr.model import CTCModel, load_model
@@ -28,10 +30,10 @@ from lm.errors import InputError
 
 OWN = ("encoder", "policy", "tokenizer")
 """Settings of new recognisers that one to begin with brings its own of."""
-SOURCES = ("recogniser", "source", "decoder_from", "source_from")
+SOURCES = ("recogniser", "head_from", "source", "decoder_from", "source_from")
 """Settings that name a model to begin with."""
 BEGINNING = (
-    *("recogniser", "encoder", "freeze_features", "lora", "head_dropout", "fresh_objective"),
+    *("recogniser", "head_from", "encoder", "freeze_features", "lora", "head_dropout", "fresh_objective"),
     *("policy", "target_policy", "decoder_from", "source_from", "hub_decoder"),
 )
 """Settings of the recipes that a training cannot change once it has begun."""
@@ -101,6 +103,12 @@ class RecogniserConfig:
     emissions_per_frame: int = 1
     """Times that the output layer emits for each frame of the encoder; 2 where 25 frames a second are too few
     for fast speech."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.head_dropout < 1:
+            raise InputError(f"head_dropout is {self.head_dropout}. Give a probability below 1.")
+        if self.emissions_per_frame < 1:
+            raise InputError(f"emissions_per_frame is {self.emissions_per_frame}. Give a number from 1.")
 
 
 def transcribed_rows(config: CorpusConfig) -> tuple[list[Utterance], list[Utterance]]:
@@ -397,13 +405,14 @@ def train_task(task: Task[Any], config: Experiment, tokenizer: Tokenizer | None 
         config: written there, resolved.
         tokenizer: written there, for what needs it beside the model.
     """
-    trainer = Trainer(task, config.trainer, config.exp, beginning(config))
+    usual = defaults(config)
+    trainer = Trainer(task, config.trainer, config.exp, beginning(config), usual)
     # Written only now: an experiment of other settings would have been refused.
     config.exp.mkdir(parents=True, exist_ok=True)
     path = config.exp / "config.yaml"
     written = with_own(config) if isinstance(config, RecogniserConfig) else config
     if trainer.update:
-        for line in changed_settings(path, written):
+        for line in changed_settings(path, written, usual):
             print(f"going on from update {trainer.update} with other settings: {line}", file=sys.stderr)
     if trainer.update < config.trainer.updates:
         save_config(written, path)
@@ -418,35 +427,30 @@ def beginning(config: Experiment) -> dict[str, Any]:
     def told(name: str, value: Any) -> Any:
         if isinstance(value, dict):
             return {key: told(key, item) for key, item in value.items()}
-        if name in SOURCES and value and (folder := own_folder(value)):
-            return read_card(folder)["sha256"]
-        return value
+        return identity(value) if name in SOURCES else value
 
     settings = to_mapping(config)
     if settings.get("recogniser"):
         settings = {name: value for name, value in settings.items() if name not in OWN}
-    found = {f"settings of {name}": told(name, settings[name]) for name in BEGINNING if name in settings}
+    found = {f"{BEGUN}{name}": told(name, settings[name]) for name in BEGINNING if name in settings}
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain
 
 
-def changed_settings(path: Path, config: Any) -> list[str]:
+def defaults(config: Experiment) -> dict[str, Any]:
+    """What the settings of a recipe are where nothing is said, for `differences`."""
+    usual = to_mapping(from_mapping(type(config), {"manifest": "", "exp": ""}))
+    if usual.get("encoder") == {"kind": "conformer"}:
+        usual["encoder"] |= to_mapping(ConformerConfig())
+    return {**usual, **{f"{BEGUN}{name}": usual[name] for name in BEGINNING if name in usual}}
+
+
+def changed_settings(path: Path, config: Any, usual: Mapping[str, Any]) -> list[str]:
     """What an experiment's ``config.yaml`` and a configuration say differently, ``name: old -> new``."""
     if not path.is_file():
         return []
-
-    def flat(values: Any, prefix: str = "") -> dict[str, Any]:
-        if not isinstance(values, dict):
-            return {prefix: values}
-        parts = [flat(value, f"{prefix}.{name}" if prefix else name) for name, value in values.items()]
-        return {name: value for part in parts for name, value in part.items()}
-
-    old, new = (flat(values) for values in (read_yaml(path), to_mapping(config)))
-    return [
-        f"{name}: {old.get(name)!r} -> {new.get(name)!r}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
+    found = differences(read_yaml(path), to_mapping(config), usual)
+    return [f"{name}: {old!r} -> {new!r}" for name, (old, new) in found.items()]
 
 
 def run_recipe(

@@ -57,7 +57,7 @@ def recut(
         rows: utterances; those of one recording share its audio.
         words: the words of an utterance in seconds of its recording, by its id, as its text has them (see
             `asr.align.words`); one without words, as one without text, is passed over, and no new utterance
-            reaches across it.
+            reaches across it, nor from one split into another.
         seed: of the draws; each utterance's follows from it and the id's place.
         longest_s: where two halves and what is between them would be longer, each stands alone. A half that is
             longer still is cut again, and left out if it is one word.
@@ -72,7 +72,14 @@ def recut(
         own.sort(key=lambda row: row.offset_s)
         generator = np.random.default_rng([seed, number])
         ended: tuple[Utterance, Part] | None = None  # the last part of the utterance before
+        until = 0.0  # the end of all before
         for row in own:
+            follows = (
+                ended is not None
+                and ended[0].split == row.split
+                and until - 0.01 <= min(ended[1].end, row.offset_s)  # two at a time are no sentence
+            )
+            until = max(until, row.offset_s + row.duration_s)
             spoken = words.get(row.id, ())
             if not spoken:
                 yield from _joined([ended] if ended else [], longest_s)
@@ -80,9 +87,6 @@ def recut(
                 continue
             pairs = (alignments or {}).get(row.id)
             first, *inner, last = _parts(row, spoken, generator, pairs, longest_s)
-            follows = (
-                ended is not None and row.offset_s >= ended[1].end - 0.01
-            )  # two at a time are no sentence
             if ended and follows and first.end - ended[1].start <= longest_s:
                 yield from _joined([ended, (row, first)], longest_s)
             else:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal, Protocol
 
-from asr.bootstrap import RESAMPLES, SEED, Comparison, Interval, paired_bootstrap, rate_interval
+from asr.bootstrap import BOOTSTRAP, Bootstrap, Comparison, Interval, paired_bootstrap, rate_interval
 from asr.edits import Counts, edit_operations, edit_rows, error_counts
 from lm.errors import InputError
 
@@ -67,7 +67,8 @@ class CorpusScore:
     spaces: bool
     """Whether the space between two words is a character of the CER."""
     no_reference: tuple[str, ...] = ()
-    """Ids left out because nobody wrote down what was said."""
+    """Ids left out because nobody wrote down what was said; of a whole recording, what the system heard there is
+    inserted all the same."""
     missing: tuple[str, ...] = ()
     """Ids that the system gave nothing for; every reference token of theirs is a deletion."""
     unknown: tuple[str, ...] = ()
@@ -77,43 +78,22 @@ class CorpusScore:
         """All edits of the corpus."""
         return sum((utterance.counts(metric) for utterance in self.utterances), Counts())
 
-    def interval(
-        self,
-        metric: Metric,
-        *,
-        units: Mapping[str, str] | None = None,
-        resamples: int = RESAMPLES,
-        seed: int = SEED,
-    ) -> Interval:
-        """95 % bootstrap interval of the rate.
+    def interval(self, metric: Metric, how: Bootstrap = BOOTSTRAP) -> Interval:
+        """95 % bootstrap interval of the rate."""
+        errors, lengths = self._totals(metric, how.units)
+        return rate_interval(errors, lengths, resamples=how.resamples, seed=how.seed)
 
-        Args:
-            units: id -> the unit that is drawn (a speaker, say) instead of the utterance.
-            resamples: how often as many units as there are are drawn.
-            seed: of the draws.
-        """
-        errors, lengths = self._totals(metric, units)
-        return rate_interval(errors, lengths, resamples=resamples, seed=seed)
-
-    def compare(
-        self,
-        other: CorpusScore,
-        metric: Metric,
-        *,
-        units: Mapping[str, str] | None = None,
-        resamples: int = RESAMPLES,
-        seed: int = SEED,
-    ) -> Comparison:
-        """Paired bootstrap of this system's rate minus ``other``'s, arguments as for `interval`.
+    def compare(self, other: CorpusScore, metric: Metric, how: Bootstrap = BOOTSTRAP) -> Comparison:
+        """Paired bootstrap of this system's rate minus ``other``'s.
 
         Raises:
             InputError: the two were scored on different references.
         """
         if [(u.id, u.reference) for u in self.utterances] != [(u.id, u.reference) for u in other.utterances]:
             raise InputError("the two systems have different references. Score both on the same ones.")
-        errors, lengths = self._totals(metric, units)
-        others, _ = other._totals(metric, units)
-        return paired_bootstrap(errors, others, lengths, resamples=resamples, seed=seed)
+        errors, lengths = self._totals(metric, how.units)
+        others, _ = other._totals(metric, how.units)
+        return paired_bootstrap(errors, others, lengths, resamples=how.resamples, seed=how.seed)
 
     def group_by(self, labels: Mapping[str, str]) -> dict[str, CorpusScore]:
         """The score of each group, by name; ``labels`` gives the group of each id."""
@@ -207,7 +187,8 @@ def score_recordings(
     the word before it), so that alignments can be read and intervals can be drawn over them.
 
     Args:
-        references: recording -> its utterances in order of time, as (id, text).
+        references: recording -> its utterances in order of time, as (id, text). One with a blank text is left out
+            and reported, but a transcript does not say what was heard there: that is inserted.
         hypotheses: recording -> the whole transcript; a missing one counts as all deletions.
         policy: as for `score_corpus`, like the rest.
     Raises:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -73,7 +75,9 @@ def references_of(utterances: Sequence[Utterance], column: Column = "text") -> R
         texts={utterance.id: getattr(utterance, column) for utterance in utterances},
         columns={
             **{name: {u.id: str(getattr(u, name)) for u in utterances} for name in _LABELS},
-            "recording": {utterance.id: place_by_name(utterance)[0] for utterance in utterances},
+            "recording": {
+                u.id: name for u, (name, _) in zip(utterances, places_by_name(utterances), strict=True)
+            },
             **{name: {u.id: u.extra.get(name, "") for u in utterances} for name in extra},
         },
     )
@@ -110,8 +114,7 @@ def recordings_of(
 ) -> dict[str, list[tuple[str, str]]]:
     """The same of a manifest's rows."""
     placed: dict[str, list[tuple[float, str, str]]] = {}
-    for utterance in utterances:
-        recording, start = place_by_name(utterance)
+    for utterance, (recording, start) in zip(utterances, places_by_name(utterances), strict=True):
         placed.setdefault(recording, []).append((start, utterance.id, getattr(utterance, column)))
     return _in_order(placed)
 
@@ -150,7 +153,11 @@ def _lines(path: Path) -> list[str]:
 
 
 def read_transcripts(
-    paths: Sequence[str | Path], lines: Callable[[Path], list[str]] = _lines, *, what: str = "transcript"
+    paths: Sequence[str | Path],
+    lines: Callable[[Path], list[str]] = _lines,
+    *,
+    what: str = "transcript",
+    recordings: Collection[str] = (),
 ) -> dict[str, str]:
     """The whole text of each transcript, by its file name without folder and ending.
 
@@ -158,15 +165,25 @@ def read_transcripts(
         paths: files, or folders of them.
         lines: reads one; a segment on each line.
         what: one of them is called.
+        recordings: names of recordings as `places_by_name` has them; a transcript whose folders and name end so is
+            called so.
     Raises:
         InputError: unreadable, a name twice, or nothing there.
     """
     texts: dict[str, str] = {}
-    for path in [file for given in paths for file in files_in(Path(given))]:
-        if path.stem in texts:
-            raise InputError(f"{shown(path)}: a second {what} of {path.stem!r}. Give one of each.")
-        texts[path.stem] = "\n".join(lines(path))
+    for name, path in _named(paths, recordings):
+        if name in texts:
+            raise InputError(f"{shown(path)}: a second {what} of {name!r}. Give one of each.")
+        texts[name] = "\n".join(lines(path))
     return texts
+
+
+def _named(paths: Sequence[str | Path], recordings: Collection[str]) -> Iterator[tuple[str, Path]]:
+    """The files that are given or lie in folders, each with the longest of the names that its place ends in."""
+    for path in [file for given in paths for file in files_in(Path(given))]:
+        place = [*path.absolute().parent.parts, path.stem]
+        ends = ("/".join(place[first:]) for first in range(len(place)))
+        yield next((end for end in ends if end in recordings), path.stem), path
 
 
 def read_table(path: str | Path) -> dict[str, str]:
@@ -197,19 +214,21 @@ def read_table(path: str | Path) -> dict[str, str]:
     return texts
 
 
-def read_confidences(paths: Sequence[str | Path]) -> dict[str, list[float]]:
+def read_confidences(paths: Sequence[str | Path], recordings: Collection[str] = ()) -> dict[str, list[float]]:
     """Confidences of a system's words: of a table by `recipes.decode_ctc`, or of transcripts with words in time.
 
+    Args:
+        recordings: as for `read_transcripts`.
     Raises:
         InputError: unreadable, or there are none in it.
     """
     found: dict[str, list[float]] = {}
-    for path in [file for given in paths for file in files_in(Path(given))]:
+    for called, path in _named(paths, recordings):
         if path.suffix.lower() in TRANSCRIPT_ENDINGS:
             from asr.formats import read_transcript
 
             segments = read_transcript(path).segments
-            found[path.stem] = [word.confidence for segment in segments for word in segment.words]
+            found[called] = [word.confidence for segment in segments for word in segment.words]
             continue
         header, *rows = [line.split("\t") for line in read_text(path).splitlines()] or [[""]]
         if not {"id", "word_confidences"} <= set(header):
@@ -227,10 +246,31 @@ def read_confidences(paths: Sequence[str | Path]) -> dict[str, list[float]]:
     return found
 
 
-def place_by_name(utterance: Utterance) -> tuple[str, float]:
-    """`recording_place`, the recording called as its transcript's file is: without folder and ending."""
-    recording, start = recording_place(utterance)
-    return recording if utterance.extra.get("recording") else utterance.audio.stem, start
+def places_by_name(utterances: Sequence[Utterance]) -> list[tuple[str, float]]:
+    """`recording_place` of each, the recording called as its transcript's file is: without folder and ending.
+
+    Recordings of one name have the folders before it in which they differ, ``day1/talk``, and those of one folder
+    their ending, as the files that `loquela transcribe` writes for them.
+    """
+    alike: dict[str, set[Path]] = {}
+    for utterance in utterances:
+        if not utterance.extra.get("recording"):
+            alike.setdefault(utterance.audio.stem, set()).add(utterance.audio)
+    names: dict[Path, str] = {}
+    for stem, audios in alike.items():
+        if len(audios) == 1:
+            names[audios.pop()] = stem
+            continue
+        levels = zip(*(audio.parent.parts for audio in audios), strict=False)
+        shared = len(list(takewhile(lambda level: len(set(level)) == 1, levels)))
+        names |= {audio: "/".join([*audio.parent.parts[shared:], stem]) for audio in audios}
+        counts = Counter(names[audio] for audio in audios)
+        names |= {audio: names[audio] + audio.suffix for audio in audios if counts[names[audio]] > 1}
+    return [
+        (recording if utterance.extra.get("recording") else names[utterance.audio], start)
+        for utterance in utterances
+        for recording, start in [recording_place(utterance)]
+    ]
 
 
 def _rows(lines: list[tuple[int, str]], path: Path) -> Iterator[tuple[int, str, str]]:

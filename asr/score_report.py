@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asr.bootstrap import RESAMPLES, SEED, Interval
+from asr.bootstrap import BOOTSTRAP, Bootstrap, Comparison, Interval
 from asr.score import METRICS, CorpusScore
 
 _EDITS = ("substitutions", "deletions", "insertions", "length")
@@ -18,10 +18,7 @@ def score_report(
     by: Mapping[str, Mapping[str, str]] | None = None,
     against: CorpusScore | None = None,
     names: tuple[str, str] = ("A", "B"),
-    units: Mapping[str, str] | None = None,
-    drawn: str = "utterance",
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    how: Bootstrap = BOOTSTRAP,
 ) -> dict[str, Any]:
     """Everything worth saying of a score, as JSON values; rates and differences in percent.
 
@@ -30,28 +27,21 @@ def score_report(
         by: column -> id -> group: each group is scored too.
         against: a second system on the same references, for a paired bootstrap.
         names: of the two systems.
-        units: id -> what is drawn in place of utterances, and ``drawn``, its name.
-        resamples: draws of the bootstrap.
-        seed: of the draws.
+        how: the intervals are made.
     """
-    report: dict[str, Any] = {"all": _figures(score, units, resamples, seed), "by": {}}
+    report: dict[str, Any] = {"all": _figures(score, how), "by": {}}
     for column, labels in (by or {}).items():
         groups = score.group_by(labels).items()
-        report["by"][column] = {name: _figures(group, units, resamples, seed) for name, group in groups}
+        report["by"][column] = {name: _figures(group, how) for name, group in groups}
     if against is not None:
         report["against"] = {"names": list(names)}
         for metric in METRICS:
-            found = score.compare(against, metric, units=units, resamples=resamples, seed=seed)
-            report["against"][metric] = {
-                "score": _percent(against.counts(metric).rate),
-                "difference": _percent(found.difference),
-                "interval": _bounds(found.interval),
-                "p": round(found.p_value, 5),
-                "better": found.verdict,
-            }
+            found = score.compare(against, metric, how)
+            rate = against.counts(metric).rate
+            report["against"][metric] = compared_figures(rate, found, found.verdict, scale=100)
     return report | {
         "signature": {metric: score.signature(metric) for metric in METRICS},
-        "bootstrap": {"resamples": resamples, "seed": seed, "drawn": drawn},
+        "bootstrap": {"resamples": how.resamples, "seed": how.seed, "drawn": how.drawn},
         "no_reference": len(score.no_reference),
         "missing": len(score.missing),
         "unknown": len(score.unknown),
@@ -82,14 +72,11 @@ def format_report(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _figures(
-    score: CorpusScore, units: Mapping[str, str] | None, resamples: int, seed: int
-) -> dict[str, Any]:
+def _figures(score: CorpusScore, how: Bootstrap) -> dict[str, Any]:
     figures: dict[str, Any] = {"utterances": len(score.utterances)}
     for metric in METRICS:
         counts = score.counts(metric)
-        interval = score.interval(metric, units=units, resamples=resamples, seed=seed)
-        figures[metric] = {"score": _percent(counts.rate), "interval": _bounds(interval)}
+        figures[metric] = score_figures(counts.rate, score.interval(metric, how), scale=100)
         figures[metric] |= {edit: getattr(counts, edit) for edit in _EDITS}
     return figures
 
@@ -141,21 +128,38 @@ def _calibration(found: Mapping[str, Any]) -> list[str]:
     rows.append(
         ["all", str(found["words"]), f"{100 * found['confidence']:.1f} %", f"{100 * found['right']:.1f} %"]
     )
+    entropy = found["normalised_cross_entropy"]
     return [
         *aligned(rows),
         f"expected calibration error {100 * found['ece']:.1f} % (bins of equal counts "
         f"{100 * found['adaptive_ece']:.1f} %), Brier {found['brier']:.3f}, "
-        f"normalised cross entropy {found['normalised_cross_entropy']:.3f}",
+        f"normalised cross entropy {'-' if entropy is None else f'{entropy:.3f}'}",
     ]
 
 
-def _percent(rate: float) -> float | None:
-    """A rate in percent; None, which JSON can say, where there is none."""
-    return round(100 * rate, 3) if math.isfinite(rate) else None
+def score_figures(score: float, interval: Interval, scale: float = 1.0) -> dict[str, Any]:
+    """A score and its interval as JSON values; rates are in percent where ``scale`` is 100."""
+    return {
+        "score": _rounded(scale * score),
+        "interval": [_rounded(scale * interval.low), _rounded(scale * interval.high)],
+    }
 
 
-def _bounds(interval: Interval) -> list[float | None]:
-    return [_percent(interval.low), _percent(interval.high)]
+def compared_figures(score: float, found: Comparison, better: str, scale: float = 1.0) -> dict[str, Any]:
+    """The score of a second system, and the first one's difference to it."""
+    figures = score_figures(score, found.interval, scale)
+    return {
+        "score": figures["score"],
+        "difference": _rounded(scale * found.difference),
+        "interval": figures["interval"],
+        "p": round(found.p_value, 5),
+        "better": better,
+    }
+
+
+def _rounded(value: float) -> float | None:
+    """Three places; None, which JSON can say, where there is no number."""
+    return round(value, 3) if math.isfinite(value) else None
 
 
 def shown(value: float | None, sign: str = "") -> str:

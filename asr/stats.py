@@ -9,6 +9,7 @@ from typing import Any
 
 from asr.check.shared import code_point
 from asr.manifest import Utterance, total_hours
+from asr.score_report import aligned
 from asr.text import TextPolicy
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
@@ -149,16 +150,7 @@ def format_stats(stats: CorpusStats) -> str:
         ("words unseen in training", [_percent(each.oov_rate) for each in columns]),
         ("different words unseen", [_percent(each.oov_types) for each in columns]),
     ]
-    widths = [max(len(name), *(len(cells[i]) for _, cells in rows)) for i, name in enumerate(names)]
-    label_width = max(len(label) for label, _ in rows)
-    lines = [
-        "  ".join(
-            [" " * label_width, *(name.rjust(width) for name, width in zip(names, widths, strict=True))]
-        )
-    ]
-    for label, cells in rows:
-        shown = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-        lines.append("  ".join([label.ljust(label_width), *shown]))
+    lines = aligned([["", *names], *([label, *cells] for label, cells in rows)])
     lines += ["", f"text policy: {stats.policy}", f"alphabet ({len(stats.alphabet)} characters):"]
     lines += [f"  {count:>8}  {char}  {code_point(char)}" for char, count in stats.alphabet.items()]
     return "\n".join(lines)

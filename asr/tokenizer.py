@@ -189,7 +189,9 @@ class Tokenizer:
 
     @cached_property
     def _labels(self) -> dict[str, int]:
-        return {surface: label for label, surface in enumerate(self.surfaces) if surface}
+        labels = {surface: label for label, surface in enumerate(self.surfaces) if surface}
+        # Phones bring their own space.
+        return {surface.strip(): label for surface, label in labels.items() if surface.strip()} | labels
 
     @cached_property
     def _pieces(self) -> Any:

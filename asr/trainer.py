@@ -11,8 +11,8 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -28,8 +28,11 @@ from torch.distributed.fsdp import FSDPModule
 from tqdm import tqdm
 
 from asr.batches import prefetch
-from asr.checkpoint import remove_checkpoint, save_checkpoint, whole_checkpoints
+from asr.checkpoint import all_checkpoints, is_whole, remove_checkpoint, save_checkpoint, whole_checkpoints
 from asr.encoder.padding import share_statistics
+from asr.fingerprint import BATCH_SIZES, CHANGEABLE, described, differences
+from asr.frames import samples_to_seconds
+from asr.memory import is_lack_of_memory
 from asr.muon import Muon
 from asr.sharding import divided, divided_state, local, shard, whole
 from asr.watchdog import Watch, alarmed, collapsed, look_after
@@ -103,8 +106,9 @@ class TrainerConfig:
             )
         if self.shard and self.optimizer == "muon":
             raise InputError("trainer.shard has no whole matrices for Muon. Set trainer.optimizer=adamw.")
-        if not 0 <= self.ema_decay < 1:
-            raise InputError(f"trainer.ema_decay is {self.ema_decay}. Give a number from 0 to below 1.")
+        for name in ("beta1", "beta2", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"trainer.{name} is {getattr(self, name)}. Give a number from 0 to below 1.")
 
 
 @dataclass(frozen=True)
@@ -247,14 +251,17 @@ class Trainer:
         config: TrainerConfig,
         exp: Path,
         beginning: Mapping[str, Any] | None = None,
+        usual: Mapping[str, Any] | None = None,
     ) -> None:
         """
         Args:
             beginning: settings that say what the model was made of, JSON values; as `Task.fingerprint`.
+            usual: what settings are where nothing is said, by the names of both.
         Raises:
-            InputError: ``exp`` holds checkpoints of another training.
+            InputError: ``exp`` holds checkpoints of another training, or none that is whole.
         """
         self.beginning = beginning or {}
+        self.usual = usual or {}
         if config.threads:
             torch.set_num_threads(config.threads)
         self.task = task
@@ -294,6 +301,8 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.sound = 0
         """Update of the last evaluation within the bounds of the watches; its checkpoint is kept."""
+        self.saved = 0
+        """Update of the last checkpoint."""
         self.stopping = False
         self._resume()
 
@@ -339,7 +348,7 @@ class Trainer:
                         self._evaluate(bar, writer)
                     if self._asked_to_stop():
                         self._save()
-                        raise KeyboardInterrupt
+                        raise KeyboardInterrupt(f"update {self.saved} is saved")
                     if self.update >= self.config.updates or self._stalled() or self.epoch != epoch:
                         break
                 else:
@@ -362,13 +371,25 @@ class Trainer:
         """Finish the update and save when asked to stop; stop at once when asked again."""
 
         def stop(number: int, frame: object) -> None:
-            if self.stopping:
-                raise KeyboardInterrupt
+            # A terminal that closes says so twice, itself and by its shell.
+            if self.stopping and number != signal.SIGHUP:
+                raise KeyboardInterrupt(f"what came after update {self.saved} is lost")
+            if not self.stopping and self.accelerator.is_main_process:
+                said = (
+                    "stopping after this update, which is saved; again to stop at once and lose what came after "
+                    f"update {self.saved}"
+                )
+                # Past Python's own buffer, which may be in the middle of a write; a closed terminal takes none.
+                with suppress(OSError):
+                    os.write(sys.stderr.fileno(), f"\n{said}\n".encode())
             self.stopping = True
 
         if threading.current_thread() is not threading.main_thread():
             return {}
-        return {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
+            numbers.append(signal.SIGHUP)
+        return {number: signal.signal(number, stop) for number in numbers}
 
     def _asked_to_stop(self) -> bool:
         """Whether any process was asked to: all must stop after the same update."""
@@ -418,7 +439,8 @@ class Trainer:
             last = place == len(batches)
             if isinstance(self.model, FSDPModule):
                 self.model.set_requires_gradient_sync(last)
-            with nullcontext() if last else self.accelerator.no_sync(self.model):
+            synced = nullcontext() if last else self.accelerator.no_sync(self.model)
+            with self._enough_memory(batch), synced:
                 with torch.autocast(
                     self.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16
                 ):
@@ -451,6 +473,25 @@ class Trainer:
         self.batch += len(batches) * self.accelerator.num_processes
         self.update += 1
         self._average()
+
+    @contextmanager
+    def _enough_memory(self, batch: Any) -> Iterator[None]:
+        """Say of a batch that is too much for the memory what makes it less."""
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if not is_lack_of_memory(error):
+                raise
+            fingerprint = self.task.fingerprint()
+            setting = next(
+                (name for group, name in BATCH_SIZES.items() if group in fingerprint), "their size"
+            )
+            heard: Tensor | None = getattr(batch, "waveforms", None)  # of texts there are none
+            size = "" if heard is None else f" ({samples_to_seconds(heard.numel()):.0f} s with padding)"
+            raise InputError(
+                f"update {self.update}: out of memory on the utterances {', '.join(batch.ids)}{size}. "
+                f"Lower {setting} and raise trainer.accumulate."
+            ) from error
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -531,6 +572,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             self._write_checkpoint(tensors)
         self.accelerator.wait_for_everyone()
+        self.saved = self.update
 
     def _gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Whole tensors, on the main process's CPU where they are divided; the other processes keep none of those."""
@@ -564,19 +606,33 @@ class Trainer:
     def _resume(self) -> None:
         """Take up the last whole checkpoint, if there is one; after a collapse, the last one before it.
 
+        Where it was trained with other settings of those that may change, the rest of its epoch gives way to the next:
+        what of it was done is told by batches, of which there are others now.
+
         Raises:
-            InputError: it comes from another training, or this one had collapsed from its beginning.
+            InputError: it comes from another training, none is whole, or this one had collapsed from its beginning.
         """
-        found = whole_checkpoints(self.checkpoints)
-        if not found:
+        there = all_checkpoints(self.checkpoints)
+        if not there:
             return
-        folder = found[-1]
-        saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        task, theirs, ours = saved.pop("task", {}), saved.pop("fingerprint"), self._fingerprint()
-        changed = sorted(name for name in ours if theirs.get(name, ours[name]) != ours[name])
-        if changed:
+        found = [folder for folder in there if is_whole(folder)]
+        if not found:
             raise InputError(
-                f"{self.exp} holds checkpoints of a training with other {', '.join(changed)}. "
+                f"{self.checkpoints} holds no whole checkpoint: of {', '.join(each.name for each in there)} files are "
+                f"missing or altered. Copy them again, or remove them and {self.exp / 'model'} to begin anew."
+            )
+        folder = found[-1]
+        damaged = [each.name for each in there if each > folder]
+        if damaged and self.accelerator.is_main_process:
+            print(
+                f"passed over in {self.checkpoints}: {', '.join(damaged)}, of which files are missing or altered",
+                file=sys.stderr,
+            )
+        saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        changed = self._changed(saved)
+        if refused := {name: pair for name, pair in changed.items() if not name.endswith(CHANGEABLE)}:
+            raise InputError(
+                f"{self.exp} holds checkpoints of a training with other settings: {described(refused)}. "
                 "Give another exp, or remove its checkpoints to begin anew."
             )
         if collapsed(self.task.watches(), saved["history"]):
@@ -587,7 +643,7 @@ class Trainer:
                     "Give another exp, or remove its checkpoints to begin anew."
                 )
             saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            task, _ = saved.pop("task", {}), saved.pop("fingerprint")
+            changed = self._changed(saved)
             self.accelerator.wait_for_everyone()  # to have read what is removed
             if self.accelerator.is_main_process:
                 print(f"going back to update {saved['update']}, before the collapse", file=sys.stderr)
@@ -612,9 +668,21 @@ class Trainer:
         for optimizer, state in zip(self.optimizers, values, strict=True):
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})
+        del saved["fingerprint"]
+        task = saved.pop("task", {})
         for name, value in saved.items():
             setattr(self, name, value)
         self.task.load_state(task)
+        self.saved = self.update
+        if changed and self.batch:
+            self.epoch, self.batch = self.epoch + 1, 0
+        if any(name.startswith("objective.") for name in changed):
+            self.best = math.inf  # scores of another loss are others
+
+    def _changed(self, saved: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """What of a checkpoint's fingerprint is another now; what an earlier version did not note is as it was."""
+        theirs, ours = saved["fingerprint"], self._fingerprint()
+        return differences({name: theirs.get(name, ours[name]) for name in ours}, ours, self.usual)
 
     def _fingerprint(self) -> dict[str, Any]:
         shapes = sorted((name, list(value.shape)) for name, value in self._weights().items())

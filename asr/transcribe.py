@@ -33,9 +33,11 @@ from asr.segment import (
 )
 from asr.segment.overlap import Joiner, check_overlap, default_overlap, overlapping
 from asr.segment.own import OwnSegment
+from asr.segment.recording import quiet
 from asr.transcript import Gap, Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 from lm.folder import LanguageModel, Units
+from lm.tables import LN10
 
 FloatArray = NDArray[np.float32]
 
@@ -162,22 +164,8 @@ class Transcriber:
             InputError: a folder or file is missing or altered, or the language model is for
                 another alphabet.
         """
-        config = config or TranscribeConfig()
         opened = open_model(model, language, device)
-        beside = None if lm == "none" else (Path(lm) if lm else opened.language_model)
-        language_model = LanguageModel.load(beside) if beside else None
-        overrides = {**(opened.decoding if beside == opened.language_model else {}), **(decoding or {})}
-        if config.num_hypotheses > 1:
-            overrides["num_hypotheses"] = config.num_hypotheses
-        tokenizer = opened.model.tokenizer
-        decoder = build_decoder(
-            tokenizer.surfaces,
-            tokenizer.blank,
-            *tuned_search(language_model, overrides),
-            device=str(opened.model.head.weight.device),
-        )
-        details = {"model": opened.source, "language_model": str(beside) if beside else "none"}
-        return cls(opened.model, decoder, config, details)
+        return cls(*parts_of(opened, lm, config or TranscribeConfig(), decoding or {}))
 
     def transcribe(
         self, path: str | Path, *, language: str = "", progress: Callable[[float], None] | None = None
@@ -186,7 +174,7 @@ class Transcriber:
 
         Of one that breaks off, what can be read is; the rest, up to the end that its header promises, is a gap, and
         ``details["failed"]`` says why. It also says so where a segment that was given reaches beyond the recording,
-        with which it ends then.
+        with which it ends then. ``details["quiet"]`` says where speech may have been missed.
 
         Args:
             language: written into the transcript.
@@ -202,7 +190,7 @@ class Transcriber:
         if own and promised_s is not None and (why := own.beyond(path, promised_s, wholly=True)):
             raise InputError(why)
         wanted = channels(self.config.channel, info)
-        duration = 0.0
+        duration = speech_s = peak = 0.0
         segments: list[TranscriptSegment] = []
         gaps: list[Gap] = []
         details = {**self.details, **facts(info)}
@@ -213,6 +201,7 @@ class Transcriber:
             for group in self.encoded(path, chunks):
                 understood = iter(self.understand([encoded for _, encoded in group if encoded]))
                 for segment, encoded in group:
+                    speech_s += segment.duration
                     named = segment.speaker if isinstance(segment, OwnSegment) else ""
                     row = self._segment(
                         segment, next(understood) if encoded else NOTHING, f"{named} {speaker}".strip()
@@ -221,7 +210,7 @@ class Transcriber:
                         segments.append(row)
                     else:
                         gaps.append(Gap(start=segment.start, end=segment.end, reason="no words recognised"))
-            duration = max(duration, clock.seconds)
+            duration, peak = max(duration, clock.seconds), max(peak, clock.peak)
             if lost := clock.lost(promised_s):
                 details["failed"] = str(clock.failure)
                 gaps.append(lost)
@@ -229,6 +218,8 @@ class Transcriber:
             if not (segments or gaps):
                 raise InputError(why)
             details["failed"] = why
+        if own is None:
+            details |= quiet(path, speech_s, duration, peak)
         rest = "silence" if own is None else "not in the given segments"
         segments.sort(key=lambda segment: (segment.start, segment.speaker))
         return Transcript(
@@ -350,6 +341,22 @@ class Transcriber:
         )
 
 
+def parts_of(
+    opened: OpenedModel, lm: str | Path | None, config: TranscribeConfig, decoding: Mapping[str, Any]
+) -> tuple[CTCModel, Decoder, TranscribeConfig, dict[str, str]]:
+    """What a `Transcriber` is made of; arguments and errors as `Transcriber.load`'s."""
+    beside = None if lm == "none" else (Path(lm) if lm else opened.language_model)
+    language_model = LanguageModel.load(beside) if beside else None
+    overrides = {**(opened.decoding if beside == opened.language_model else {}), **decoding}
+    if config.num_hypotheses > 1:
+        overrides["num_hypotheses"] = config.num_hypotheses
+    tokenizer, device = opened.model.tokenizer, str(opened.model.head.weight.device)
+    search = tuned_search(language_model, overrides)
+    decoder = build_decoder(tokenizer.surfaces, tokenizer.blank, *search, device=device)
+    details = {"model": opened.source, "language_model": str(beside) if beside else "none"}
+    return opened.model, decoder, config, details
+
+
 def facts(info: AudioInfo) -> dict[str, str]:
     """What a transcript keeps of the recording it was made from."""
     return {"sample_rate": str(info.sample_rate), **({"telephone": "true"} if info.telephone else {})}
@@ -438,8 +445,13 @@ def device_named(name: str) -> str:
     """``cpu`` or ``cuda``; ``auto`` is a GPU where there is one.
 
     Raises:
-        InputError: a GPU is asked for and there is none.
+        InputError: it is no device, or a GPU is asked for and there is none.
     """
+    if name != "auto":
+        try:
+            torch.device(name)
+        except (RuntimeError, TypeError) as error:
+            raise InputError(f"device {name!r} is none that torch knows. Give cpu, cuda or auto.") from error
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("there is no GPU that torch can use. Leave out the device, or give cpu.")
     if name == "auto":
@@ -481,10 +493,12 @@ def open_model(name: str | Path, language: str = "", device: str = "auto") -> Op
     model = model.to(device)
     if beside is None:
         return OpenedModel(model, str(name))
-    # pyctcdecode's names for the same weights.
+    # pyctcdecode's names for the same weights; it counts what is unknown in log10, and no spelling.
     decoding = {
         "lm_weight": beside.alpha,
         "word_bonus": beside.beta,
-        "unknown_offset": beside.unk_score_offset,
+        "unknown_offset": beside.unk_score_offset * LN10,
+        "spelling_weight": 0.0,
+        "score_end": beside.score_boundary,
     }
     return OpenedModel(model, str(name), beside.model, decoding)

@@ -26,6 +26,8 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from asr.score_report import aligned
+
 Found = TypeVar("Found")
 XLS_R_300M: dict[str, Any] = {
     "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
@@ -81,11 +83,7 @@ def finish(figures: Mapping[str, Any]) -> None:
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table, the first column to the left and the others to the right."""
     texts = [[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
-    shown = [list(header), *texts]
-    widths = [max(len(row[column]) for row in shown) for column in range(len(header))]
-    for row in shown:
-        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        print("  ".join([row[0].ljust(widths[0]), *cells]))
+    print("\n".join(aligned([header, *texts])))
 
 
 def memory_mib(name: str = "VmHWM") -> float:

@@ -85,8 +85,8 @@ def read_counts(path: str | Path) -> list[int]:
         return _Reader(lines, f"ARPA {path}").counts()
 
 
-def read_vocabulary(path: str | Path) -> list[str]:
-    """The words that have a unigram, in the file's order.
+def read_unigrams(path: str | Path) -> dict[str, float]:
+    """The words that have a unigram, in the file's order, and its log10 probability.
 
     Raises:
         InputError: as `read_arpa`, for the part that is read.
@@ -94,7 +94,7 @@ def read_vocabulary(path: str | Path) -> list[str]:
     with open_arpa(path) as lines:
         reader = _Reader(lines, f"ARPA {path}")
         counts = reader.counts()
-        return [words[0] for words, _, _ in reader.section(1, counts[0], len(counts) == 1)]
+        return {word: prob for (word,), prob, _ in reader.section(1, counts[0], len(counts) == 1)}
 
 
 @contextmanager

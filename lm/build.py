@@ -6,15 +6,24 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lm.arpa import read_counts, write_arpa
+from lm.arpa import read_counts, read_unigrams, write_arpa
 from lm.binary import arpa_to_binary
-from lm.corpus import SPACE, SentenceSet, Splitter, alphabet_of, characters_of, repeated, words_of
+from lm.corpus import (
+    SPACE,
+    SentenceSet,
+    Splitter,
+    alphabet_of,
+    characters_of,
+    read_sentences,
+    repeated,
+    words_of,
+)
 from lm.errors import InputError
 from lm.folder import UNITS, write_description
 from lm.kneser_ney import FALLBACK_DISCOUNTS, check_options, estimate
@@ -25,6 +34,8 @@ _FILES = {
     *(f"{unit}.{kind}" for unit in UNITS for kind in ("arpa", "bin")),
 }
 """What an LM folder holds."""
+_IMPOSSIBLE = -90.0
+"""Log10 probability at and below which a word was left nothing; programs write -99 or -inf."""
 _NEW = "new.partial"
 """Folder in it where the next one is built."""
 
@@ -97,10 +108,11 @@ def build_language_model(
             "n-grams of pieces need what splits texts into pieces. Give the recogniser's tokenizer."
         )
     pieces, unwritten = _pieces_of(texts, splitter) if piece_order and splitter else ([], 0.0)
-    plans = {
-        "word": (word_order, word_prune, [words_of(text) for text in texts], not open_vocabulary),
-        "character": (character_order, character_prune, [characters_of(text) for text in texts], True),
-        "piece": (piece_order, piece_prune, pieces, True),
+    # Tokens are made one sentence after the other: all of a text's would take many times its memory.
+    plans: dict[str, tuple[int, Sequence[int], Callable[[], Iterable[Sequence[str]]], bool]] = {
+        "word": (word_order, word_prune, lambda: map(words_of, texts), not open_vocabulary),
+        "character": (character_order, character_prune, lambda: map(characters_of, texts), True),
+        "piece": (piece_order, piece_prune, lambda: pieces, True),
     }
     for order, prune, _, _ in plans.values():
         if order:
@@ -114,7 +126,7 @@ def build_language_model(
                 continue
             arpa = new / f"{unit}.arpa"
             estimate_arpa(
-                tokens, arpa, order=order, prune=prune, fallback=fallback, interpolate_unigrams=interpolate
+                tokens(), arpa, order=order, prune=prune, fallback=fallback, interpolate_unigrams=interpolate
             )
             ngrams[unit] = read_counts(arpa)
             if binary:
@@ -172,7 +184,7 @@ def _num_letters(tokens: Iterable[str]) -> int:
 
 
 def estimate_arpa(
-    sentences: Sequence[Sequence[str]],
+    sentences: Iterable[Sequence[str]],
     path: Path,
     *,
     order: int,
@@ -182,17 +194,22 @@ def estimate_arpa(
 ) -> None:
     """Write an ARPA file: by KenLM's lmplz where it is on PATH, by `estimate` otherwise.
 
-    Both give the same model; lmplz sorts on disk and so takes any amount of text.
+    Both give the same model, and it is `estimate`'s where lmplz leaves a word nothing; lmplz sorts on disk and so
+    takes any amount of text.
 
     Raises:
         InputError: as `estimate`, or lmplz failed.
     """
-    lmplz = shutil.which("lmplz")
-    if lmplz is None:
+
+    def write_own(sentences: Iterable[Sequence[str]]) -> None:
         model = estimate(
             sentences, order, prune=prune, fallback=fallback, interpolate_unigrams=interpolate_unigrams
         )
         write_arpa(model, path)
+
+    lmplz = shutil.which("lmplz")
+    if lmplz is None:
+        write_own(sentences)
         return
     partial = path.with_name(path.name + ".partial")
     with tempfile.TemporaryDirectory() as folder:
@@ -223,7 +240,11 @@ def estimate_arpa(
                 raise InputError(
                     f"lmplz failed ({done.returncode}): {said[:200]}. Mend the text, or take lmplz off PATH."
                 )
-            os.replace(partial, path)
+            unigrams = read_unigrams(partial)
+            if any(prob <= _IMPOSSIBLE for word, prob in unigrams.items() if word != "<s>"):
+                write_own(map(words_of, read_sentences([text])))
+            else:
+                os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
 

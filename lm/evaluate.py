@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lm.corpus import Splitter, characters_of, repeated, words_of
+from lm.corpus import Splitter, characters_of, normalised, repeated, words_of
 from lm.errors import InputError
 from lm.folder import LanguageModel
 from lm.ngram import NgramModel
@@ -107,6 +108,27 @@ def evaluate(
         character=_score_characters(model.character, sentences) if model.character else None,
         piece=_score_pieces(model.piece, sentences, splitter) if model.piece and splitter else None,
     )
+
+
+def warn_of_training(
+    model: LanguageModel, texts: Iterable[str], policy: Callable[[str], str] | None = None
+) -> None:
+    """Say on standard error how many of some texts the model was trained on, if any.
+
+    Args:
+        policy: the model's, for texts that are not under it yet.
+    """
+    if model.training is None:
+        return
+    sentences = normalised(texts, policy)
+    seen = sum(sentence in model.training for sentence in sentences)
+    if seen:
+        print(
+            f"warning: {seen} of {len(sentences)} sentences are in the training text of {model.path}; "
+            "the figures flatter the model",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _score_words(model: LanguageModel, words: NgramModel, sentences: Sequence[str], top: int) -> WordScore:

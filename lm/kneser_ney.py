@@ -14,6 +14,7 @@ vocabulary, ``<unk>`` and ``</s>`` included and ``<s>`` not.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -33,6 +34,8 @@ MAX_ORDER = 6
 UNK, BOS, EOS = range(3)
 
 Ints = NDArray[np.int64]
+Words = NDArray[np.int32]
+"""Numbers of words: a vocabulary has no two thousand million."""
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -69,7 +72,7 @@ class BackoffModel:
 class _Counts:
     """N-grams of one order before smoothing; rows in suffix order."""
 
-    words: Ints  # (rows, order)
+    words: Words  # (rows, order)
     adjusted: Ints
     raw: Ints
     pruned: Bools
@@ -93,7 +96,8 @@ def estimate(
             last value holds for all longer ones.
         fallback: discounts for orders where the estimate fails; None makes that an error.
         interpolate_unigrams: mix unigrams with the uniform distribution, so that ``<unk>`` gets
-            one word's share of the freed mass; otherwise ``<unk>`` gets all of it.
+            one word's share of the freed mass; otherwise ``<unk>`` gets all of it, and an estimate
+            that would leave some word nothing counts as failed.
     Raises:
         InputError: no text, a reserved token in it, impossible options, or too little text to
             estimate discounts while ``fallback`` is None.
@@ -104,7 +108,10 @@ def estimate(
     rows = rows[np.lexsort(rows.T)]  # suffix order: lexsort's last key, the last word, leads
     levels = _count(rows, order, len(vocabulary), thresholds)
     discounts = tuple(
-        _discount(_counts_for_discount(levels, n, rows[-1]), n, fallback) for n in range(1, order + 1)
+        _discount(
+            _counts_for_discount(levels, n, rows[-1]), n, fallback, interpolated=n > 1 or interpolate_unigrams
+        )
+        for n in range(1, order + 1)
     )
     tables = _interpolate(levels, discounts, interpolate_unigrams)
     return BackoffModel(vocabulary=vocabulary, tables=tables, discounts=discounts)
@@ -133,11 +140,10 @@ def check_options(order: int, prune: Sequence[int], fallback: Sequence[float] | 
     return [*prune, *[prune[-1]] * (order - len(prune))]
 
 
-def _index(sentences: Iterable[Sequence[str]]) -> tuple[Ints, tuple[str, ...], Ints]:
+def _index(sentences: Iterable[Sequence[str]]) -> tuple[Words, tuple[str, ...], Words]:
     """Word numbers of the whole text with ``</s>`` after each sentence; numbered as they first occur."""
     numbers: dict[str, int] = {word: number for number, word in enumerate(SPECIALS)}
-    ids: list[int] = []
-    lengths: list[int] = []
+    ids, lengths = array("i"), array("i")  # four bytes each: a text has millions
     for sentence in sentences:
         if not sentence:
             continue
@@ -154,20 +160,20 @@ def _index(sentences: Iterable[Sequence[str]]) -> tuple[Ints, tuple[str, ...], I
         raise InputError(
             "text: no sentence in it. Give text with at least one sentence that the text policy keeps."
         )
-    return np.array(ids, np.int64), tuple(numbers), np.array(lengths, np.int64)
+    return np.frombuffer(ids, np.int32), tuple(numbers), np.frombuffer(lengths, np.int32)
 
 
-def _windows(ids: Ints, lengths: Ints, order: int) -> Ints:
+def _windows(ids: Words, lengths: Words, order: int) -> Words:
     """The ``order`` words that end at each token, ``<s>`` before a sentence's start: (tokens, order)."""
     place = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)  # tokens since its start
-    rows = np.full((len(ids), order), BOS, np.int64)
+    rows = np.full((len(ids), order), BOS, np.int32)
     for back in range(order):
         inside = place >= back
         rows[inside, order - 1 - back] = ids[np.flatnonzero(inside) - back]
     return rows
 
 
-def _count(rows: Ints, order: int, size: int, thresholds: Sequence[int]) -> list[_Counts]:
+def _count(rows: Words, order: int, size: int, thresholds: Sequence[int]) -> list[_Counts]:
     """Adjusted and raw counts of every order, unigrams first.
 
     ``rows`` are in suffix order, where all occurrences of an n-gram are neighbours for every
@@ -186,7 +192,7 @@ def _count(rows: Ints, order: int, size: int, thresholds: Sequence[int]) -> list
         valid = grams[starts, 1] != BOS if n > 1 else np.ones(len(starts), bool)
         words, raw, suffix = grams[starts][valid], raw[valid], below[starts][valid]
         if n == 1:  # <unk> and <s> never end an n-gram: rows of count 0 make row and word number agree
-            words = np.concatenate([[[UNK], [BOS]], words])
+            words = np.concatenate([np.array([[UNK], [BOS]], np.int32), words])
             raw, suffix = np.r_[0, 0, raw], np.zeros(len(words), np.int64)
             assert len(words) == size
         else:
@@ -207,7 +213,7 @@ def _count(rows: Ints, order: int, size: int, thresholds: Sequence[int]) -> list
     return levels
 
 
-def _rows_of(grams: Ints, keys: Sequence[tuple[Ints, Ints]], size: int) -> Ints:
+def _rows_of(grams: Words, keys: Sequence[tuple[Ints, Ints]], size: int) -> Ints:
     """Row of each n-gram (rows, n) in the table of its order; 0 for empty ones."""
     found = np.zeros(len(grams), np.int64)
     for n in range(grams.shape[1]):
@@ -216,7 +222,7 @@ def _rows_of(grams: Ints, keys: Sequence[tuple[Ints, Ints]], size: int) -> Ints:
     return found
 
 
-def _counts_for_discount(levels: Sequence[_Counts], n: int, last: Ints) -> Ints:
+def _counts_for_discount(levels: Sequence[_Counts], n: int, last: Words) -> Ints:
     """Adjusted counts of the n-grams, as lmplz sees them when it estimates discounts.
 
     lmplz counts the very last n-gram of each lower order (a suffix of ``last``, the last row in
@@ -228,8 +234,16 @@ def _counts_for_discount(levels: Sequence[_Counts], n: int, last: Ints) -> Ints:
     return counts
 
 
-def _discount(counts: Ints, n: int, fallback: Sequence[float] | None) -> tuple[float, float, float]:
-    """D1, D2 and D3+ of the n-grams from their counts of counts (Chen and Goodman 1998, eq. 26)."""
+def _discount(
+    counts: Ints, n: int, fallback: Sequence[float] | None, *, interpolated: bool
+) -> tuple[float, float, float]:
+    """D1, D2 and D3+ of the n-grams from their counts of counts (Chen and Goodman 1998, eq. 26).
+
+    Args:
+        interpolated: whether the order below has a share in each n-gram's probability. Where it has none, a
+            discount must leave something of its count: without a count of 4, D3+ is 3, and whatever was seen
+            three times would be impossible.
+    """
     n1, n2, n3, n4 = (int((counts == j).sum()) for j in range(1, 5))
     if n1 and n2 and n3:
         # float32, as lmplz: a discount of exactly 0 is allowed, one of -1e-16 would not be
@@ -237,12 +251,13 @@ def _discount(counts: Ints, n: int, fallback: Sequence[float] | None) -> tuple[f
         y = s1 / np.float32(n1 + 2 * n2)
         ratios = (2 * y * s2 / s1, 3 * y * s3 / s2, 4 * y * s4 / s3)
         d1, d2, d3 = (float(np.float32(j) - ratio) for j, ratio in enumerate(ratios, 1))
-        if 0 <= d1 <= 1 and 0 <= d2 <= 2 and 0 <= d3 <= 3:
+        left = min(1 - d1, 2 - d2, 3 - d3)
+        if min(d1, d2, d3) >= 0 and (left >= 0 if interpolated else left > 0):
             return d1, d2, d3
     if fallback is None:
         raise InputError(
             f"text: too small or too uniform to estimate the discounts of {n}-grams "
-            f"({n1} seen once, {n2} twice, {n3} three times). Allow fallback discounts or give more text."
+            f"({n1} seen once, {n2} twice, {n3} three times, {n4} four). Allow fallback discounts or give more text."
         )
     return fallback[0], fallback[1], fallback[2]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import kenlm
 
-from lm.arpa import GZIP_MAGIC, open_arpa, read_counts, read_vocabulary
+from lm.arpa import GZIP_MAGIC, open_arpa, read_counts, read_unigrams
 from lm.binary import MAGIC, check_binary, read_binary_vocabulary
 from lm.errors import InputError
 from lm.tables import LN10, NgramTables, load_tables
@@ -75,7 +75,7 @@ class NgramModel:
         """
         if _head(self.path).startswith(MAGIC[:40]):
             return tuple(read_binary_vocabulary(self.path))
-        return tuple(read_vocabulary(self.path))
+        return tuple(read_unigrams(self.path))
 
     @cached_property
     def tables(self) -> tuple[NgramTables, list[str]]:

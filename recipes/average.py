@@ -21,6 +21,7 @@ from asr.cli import guarded
 from asr.config import from_mapping, read_yaml
 from asr.encoder.lora import LoraSettings, add_adapters, plain_state
 from asr.model import CTCModel, load_model, save_model
+from asr.names import given_path
 from lm.errors import InputError
 from st.hub.decoder import HubDecoder, HubDecoderSource
 from st.model import SpeechTranslator, is_translator, load_translator, save_translator
@@ -29,9 +30,9 @@ from st.model import SpeechTranslator, is_translator, load_translator, save_tran
 def main() -> int:
     """Parse, average, write."""
     parser = argparse.ArgumentParser(prog="python -m recipes.average", description=__doc__)
-    parser.add_argument("exp", type=Path, help="experiment folder of a recogniser or translator")
+    parser.add_argument("exp", type=given_path, help="experiment folder of a recogniser or translator")
     parser.add_argument("--last", type=int, default=5, help="how many checkpoints (default: 5)")
-    parser.add_argument("--out", type=Path, required=True, help="model folder to write")
+    parser.add_argument("--out", type=given_path, required=True, help="model folder to write")
     args = parser.parse_args()
 
     found = whole_checkpoints(args.exp / "checkpoints")[-args.last :]

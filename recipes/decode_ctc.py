@@ -17,13 +17,17 @@ from typing import Any, get_args
 import yaml
 
 from asr.cli import guarded
+from asr.cli.jobs import check_table_out
 from asr.decode import FloatArray, build_decoder, decode_all
 from asr.decode.hotwords import read_hotwords
 from asr.emissions import utterance_emissions
 from asr.formats.files import write_whole
 from asr.manifest import Utterance, read_manifest, total_hours
+from asr.names import given_path
+from asr.text import TextPolicy
 from asr.transcribe import device_named, open_model, tuned_search
 from lm.errors import InputError
+from lm.evaluate import warn_of_training
 from lm.folder import LanguageModel, Units
 
 DECODED_TOGETHER = 64
@@ -34,14 +38,16 @@ def main() -> int:
     """Parse, decode, write."""
     parser = argparse.ArgumentParser(prog="python -m recipes.decode_ctc", description=__doc__)
     parser.add_argument("model", help="experiment or model folder, or a published CTC model")
-    parser.add_argument("manifest", type=Path)
+    parser.add_argument("manifest", type=given_path)
     parser.add_argument("--split", default="", help="rows to decode (default: all)")
     parser.add_argument("--corpus", default="", help="folder that relative audio paths start from")
     parser.add_argument("--language", default="", help="of a published model that has several")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--lm", help="language model folder; its tuned settings are used")
+    parser.add_argument("--lm", type=given_path, help="language model folder; its tuned settings are used")
     parser.add_argument(
-        "--tuned", type=Path, help="what `loquela lm tune` printed, for settings that are not in the model"
+        "--tuned",
+        type=given_path,
+        help="what `loquela lm tune` printed, for settings that are not in the model",
     )
     parser.add_argument(
         "--decoding", nargs="*", default=[], metavar="key=value", help="settings of the beam search"
@@ -52,15 +58,18 @@ def main() -> int:
         help="which n-grams of the language model to use (default: as tuned)",
     )
     parser.add_argument(
-        "--hotwords", type=Path, help="words and phrases to expect, one a line, as of `loquela transcribe`"
+        "--hotwords",
+        type=given_path,
+        help="words and phrases to expect, one a line, as of `loquela transcribe`",
     )
     parser.add_argument(
         "--closed-vocabulary",
         action="store_true",
         help="write only words that the word model or --hotwords knows",
     )
-    parser.add_argument("--out", type=Path, required=True, help="table to write")
+    parser.add_argument("--out", type=given_path, required=True, help="table to write")
     args = parser.parse_args()
+    check_table_out(args.out, (args.manifest, args.hotwords, args.tuned))
 
     # Model and decoder.
     model = open_model(args.model, args.language, args.device).model
@@ -80,6 +89,9 @@ def main() -> int:
 
     # Emissions -> hypotheses.
     utterances = read_manifest(args.manifest, split=args.split, corpus=args.corpus)
+    if language_model:
+        policy = TextPolicy.from_dict(language_model.policy or {})
+        warn_of_training(language_model, (utterance.text for utterance in utterances), policy)
     started = time.monotonic()
     rows: dict[str, list[str]] = {}
     failed = False

@@ -12,13 +12,14 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 
 from asr.cli import guarded
+from asr.cli.jobs import check_table_out
 from asr.cli.score import say_ids
 from asr.emissions import encoded_utterances
 from asr.formats.files import write_whole
 from asr.manifest import read_manifest, total_hours
+from asr.names import given_path
 from asr.score_files import read_hypotheses
 from asr.transcribe import device_named
 from lm.errors import InputError
@@ -33,10 +34,10 @@ def main() -> int:
     """Parse, translate, write."""
     parser = argparse.ArgumentParser(prog="python -m recipes.decode_st", description=__doc__)
     parser.add_argument("model", help="experiment or model folder of a translator")
-    parser.add_argument("manifest", type=Path)
+    parser.add_argument("manifest", type=given_path)
     parser.add_argument("--split", default="", help="rows to translate (default: all)")
     parser.add_argument("--corpus", default="", help="folder that relative audio paths start from")
-    parser.add_argument("--texts", type=Path, help="table of transcripts for a text translator")
+    parser.add_argument("--texts", type=given_path, help="table of transcripts for a text translator")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--length-penalty", type=float, default=1.0)
@@ -46,8 +47,9 @@ def main() -> int:
     parser.add_argument(
         "--max-ratio", type=float, default=2.0, help="most labels for each frame or source label, beyond 200"
     )
-    parser.add_argument("--out", type=Path, required=True, help="table to write")
+    parser.add_argument("--out", type=given_path, required=True, help="table to write")
     args = parser.parse_args()
+    check_table_out(args.out, (args.manifest, args.texts))
 
     model = load_translator(args.model, device_named(args.device))
     config = TranslationSearchConfig(

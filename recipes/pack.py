@@ -14,6 +14,7 @@ from pathlib import Path
 from asr.cli import guarded
 from asr.decode import reconcile
 from asr.model import pack_model
+from asr.names import given_path
 from asr.segment.classifier import is_classifier, pack_classifier
 from asr.text import tokenizer_file
 from asr.tokenizer import Tokenizer
@@ -27,9 +28,13 @@ def main() -> int:
     """Parse, pack, print the size."""
     parser = argparse.ArgumentParser(prog="python -m recipes.pack", description=__doc__)
     parser.add_argument("model", help="experiment or model folder")
-    parser.add_argument("--lm", type=Path, help="language model folder to put inside")
-    parser.add_argument("--card", type=Path, help="model card in Markdown: data, licence, scores, limits")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write; replaced if it exists")
+    parser.add_argument("--lm", type=given_path, help="language model folder to put inside")
+    parser.add_argument(
+        "--card", type=given_path, help="model card in Markdown: data, licence, scores, limits"
+    )
+    parser.add_argument(
+        "--out", type=given_path, required=True, help="folder to write; replaced if it exists"
+    )
     args = parser.parse_args()
     # A damaged one is refused before it is shipped.
     language_model = LanguageModel.load(args.lm) if args.lm else None

@@ -17,7 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr.cli import guarded
+from asr.cli.jobs import check_manifest_out
 from asr.manifest import read_manifest, total_hours, write_manifest
+from asr.names import given_path
 from asr.pseudo import Heard, SiftConfig, sift
 from asr.text import TextPolicy
 from lm.errors import InputError
@@ -26,23 +28,26 @@ from lm.errors import InputError
 def main() -> int:
     """Parse, sift, write, report."""
     parser = argparse.ArgumentParser(prog="python -m recipes.pseudo_label", description=__doc__)
-    parser.add_argument("manifest", type=Path)
-    parser.add_argument("--hypothesis", type=Path, required=True, help="what recipes.decode_ctc wrote")
+    parser.add_argument("manifest", type=given_path)
+    parser.add_argument("--hypothesis", type=given_path, required=True, help="what recipes.decode_ctc wrote")
     parser.add_argument("--split", default="unlabelled", help="rows that get pseudo-labels")
     parser.add_argument("--keep", type=float, default=1.0, metavar="SHARE", help="surest share to keep")
     parser.add_argument("--min-confidence", type=float, default=0.0, metavar="C")
     parser.add_argument("--without-gold", action="store_true", help="leave the gold rows out of the result")
     parser.add_argument(
-        "--truth", type=Path, help="manifest with the true texts, to report the CER of the labels"
+        "--truth", type=given_path, help="manifest with the true texts, to report the CER of the labels"
     )
     parser.add_argument(
         "--policy",
-        type=Path,
+        type=given_path,
         metavar="PATH",
         help="the recogniser's folder or tokenizer.json: how it writes texts (default policy if none)",
     )
-    parser.add_argument("--out", type=Path, required=True, help="manifest to write")
+    parser.add_argument("--out", type=given_path, required=True, help="manifest to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace a manifest of an earlier run")
     args = parser.parse_args()
+    inputs = (args.manifest, args.hypothesis, args.truth, args.policy)
+    check_manifest_out(args.out, args.overwrite, filter(None, inputs))
 
     rows = read_manifest(args.manifest)
     gold = [row for row in rows if row.split == "train"]

@@ -11,7 +11,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from asr.batches import padded
 from asr.cli import guarded
 from asr.emissions import encoded_utterances
 from asr.manifest import read_manifest, with_text
+from asr.names import given_path
 from lm.errors import InputError
 from st.retrieval import retrieve
 from st.siamese import load_siamese
@@ -31,7 +31,7 @@ def main() -> int:
     """Parse, encode, compare, print."""
     parser = argparse.ArgumentParser(prog="python -m recipes.retrieve", description=__doc__)
     parser.add_argument("model", help="experiment or model folder of a recogniser")
-    parser.add_argument("manifest", type=Path)
+    parser.add_argument("manifest", type=given_path)
     parser.add_argument("--split", default="", help="rows to compare (default: all)")
     parser.add_argument("--corpus", default="", help="folder that relative audio paths start from")
     parser.add_argument(

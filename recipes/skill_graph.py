@@ -3,8 +3,8 @@
 Skill-it's graph (Chen et al. 2023, sec. 3.2): an edge from one language to another says that training
 on both for as many updates leaves a lower dev loss on the second than training on the second
 alone. Each run is one of ``recipes.finetune_ctc`` with ``languages: [a]`` or ``[a, b]``, the same
-updates and ``ctc.mix.levels: [language]``; a pair is drawn half and half. What is printed is
-``mix.skill_graph`` as YAML.
+updates and ``ctc.mix.levels=[language] ctc.mix.temperature=[0]``, which draws a pair half and half. What is
+printed is ``mix.skill_graph`` as YAML.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from asr.cli import guarded
+from asr.config import read_yaml
 from lm.errors import InputError
 
 
@@ -33,6 +34,8 @@ def main() -> int:
         if not (names and equals and folder):
             raise InputError(f"{run!r}: write LANGUAGES=EXP, as in a+b=exp/ab.")
         losses[frozenset(names.split("+"))] = last_losses(Path(folder))
+        if "+" in names:
+            check_drawn_alike(Path(folder))
     print(yaml.safe_dump({"skill_graph": graph(losses, args.weight)}, allow_unicode=True), end="")
     return 0
 
@@ -79,6 +82,20 @@ def last_losses(exp: Path) -> dict[str, float]:
     if not found:
         raise InputError(f"{exp} was not evaluated by language. Train it with ctc.mix.levels=[language].")
     return found
+
+
+def check_drawn_alike(exp: Path) -> None:
+    """Refuse a run that did not draw as much of each of its languages.
+
+    Raises:
+        InputError: its ``config.yaml`` says so, or is missing.
+    """
+    temperature = read_yaml(exp / "config.yaml").get("ctc", {}).get("mix", {}).get("temperature")
+    if temperature != [0]:
+        raise InputError(
+            f"{exp} was trained with ctc.mix.temperature={temperature}, which does not draw its languages half and "
+            "half. Train it with ctc.mix.levels=[language] ctc.mix.temperature=[0]."
+        )
 
 
 if __name__ == "__main__":

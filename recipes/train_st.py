@@ -61,6 +61,10 @@ class TrainConfig(CorpusConfig, RecogniserConfig, TargetConfig):
     """Batches, mixing and augmentation."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
+    def __post_init__(self) -> None:
+        RecogniserConfig.__post_init__(self)
+        TargetConfig.__post_init__(self)
+
 
 def train(config: TrainConfig) -> dict[str, float]:
     """Train; returns the best evaluation on dev."""

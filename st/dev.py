@@ -10,7 +10,7 @@ from asr.manifest import Utterance
 from asr.mixing import GroupLosses
 from st.loss import smoothed_cross_entropy
 from st.model import Memory, TranslationModel
-from st.score import bleu, chrf
+from st.score import bleu, chrf, one_line
 from st.search import TranslationSearchConfig, translate
 
 
@@ -46,8 +46,8 @@ class DevScores:
 
     def row(self) -> dict[str, float]:
         """The evaluation; chrF is selected on, because BLEU of few sentences jumps."""
-        hypotheses = [self.found[each.id] for each in self.dev]
-        references = [each.translation for each in self.dev]
+        hypotheses = [one_line(self.found[each.id]) for each in self.dev]
+        references = [one_line(each.translation) for each in self.dev]
         found = chrf(hypotheses, references)
         return {
             "score": 1 - found / 100,

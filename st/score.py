@@ -8,7 +8,8 @@ from their sum to the score of the corpus. So a group of utterances, and each dr
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 # The same draws as for error rates.
-from asr.bootstrap import RESAMPLES, SEED, Comparison, Interval, compared, draws, percentiles
+from asr.bootstrap import BOOTSTRAP, Bootstrap, Comparison, Interval, compared, draws, percentiles
 from lm.errors import InputError
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "one_line",
     "score_translations",
     "source_match",
+    "without_spaces",
 ]
 
 Tokenizer = Literal["13a", "none", "char", "intl", "zh", "ja-mecab", "ko-mecab", "flores200"]
@@ -41,7 +43,11 @@ TOKENIZERS: tuple[Tokenizer, ...] = ("13a", "none", "char", "intl", "zh", "ja-me
 """sacrebleu's tokenisers for BLEU; the mecab ones need an extra of sacrebleu's, flores200 a download."""
 
 CHARACTER_TOKENIZERS: tuple[Tokenizer, ...] = ("char", "zh", "ja-mecab")
-"""Those for writing without spaces: such texts are re-segmented between characters."""
+"""Those for writing without spaces: such texts are re-segmented between characters, and TER cuts Chinese and
+Japanese so."""
+
+_WITHOUT_SPACES = ("CJK ", "HIRAGANA", "KATAKANA", "THAI ", "LAO ", "KHMER ", "MYANMAR ")
+"""How the names of letters begin whose scripts put no spaces between words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,33 +112,12 @@ class TranslationScore:
             missing=tuple(name for name in self.missing if name in ids),
         )
 
-    def interval(
-        self,
-        metric: str,
-        *,
-        units: Mapping[str, str] | None = None,
-        resamples: int = RESAMPLES,
-        seed: int = SEED,
-    ) -> Interval:
-        """95 % bootstrap interval of the score.
+    def interval(self, metric: str, how: Bootstrap = BOOTSTRAP) -> Interval:
+        """95 % bootstrap interval of the score."""
+        return percentiles(self._drawn_scores(metric, how), 95)
 
-        Args:
-            units: id -> the unit that is drawn (a speaker, say) instead of the utterance.
-            resamples: how often as many units as there are are drawn.
-            seed: of the draws.
-        """
-        return percentiles(self._drawn_scores(metric, units, resamples, seed), 95)
-
-    def compare(
-        self,
-        other: TranslationScore,
-        metric: str,
-        *,
-        units: Mapping[str, str] | None = None,
-        resamples: int = RESAMPLES,
-        seed: int = SEED,
-    ) -> Comparison:
-        """Paired bootstrap of this system's score minus ``other``'s, arguments as for `interval`.
+    def compare(self, other: TranslationScore, metric: str, how: Bootstrap = BOOTSTRAP) -> Comparison:
+        """Paired bootstrap of this system's score minus ``other``'s.
 
         The comparison's own verdict holds for TER alone: of the other metrics more is better.
 
@@ -142,17 +127,14 @@ class TranslationScore:
         if (self.ids, self.references) != (other.ids, other.references):
             raise InputError("the two systems have different references. Score both on the same ones.")
         # The seed draws the same utterances for both.
-        differences = self._drawn_scores(metric, units, resamples, seed)
-        differences = differences - other._drawn_scores(metric, units, resamples, seed)
+        differences = self._drawn_scores(metric, how) - other._drawn_scores(metric, how)
         return compared(self.score(metric) - other.score(metric), differences)
 
-    def _drawn_scores(
-        self, metric: str, units: Mapping[str, str] | None, resamples: int, seed: int
-    ) -> NDArray[np.float64]:
+    def _drawn_scores(self, metric: str, how: Bootstrap) -> NDArray[np.float64]:
         """The score of each draw, (draws,); none where there are fewer than two units."""
         rows = self.metrics[metric].statistics
-        if units is not None:
-            names = [units.get(name, "") for name in self.ids]
+        if how.units is not None:
+            names = [how.units.get(name, "") for name in self.ids]
             places = {name: place for place, name in enumerate(dict.fromkeys(names))}
             sums = np.zeros((len(places), rows.shape[1]))
             np.add.at(sums, [places[name] for name in names], rows)
@@ -160,7 +142,7 @@ class TranslationScore:
         if len(rows) < 2:
             return np.empty(0)
         scores: list[float] = []
-        for drawn in draws(len(rows), resamples, seed):
+        for drawn in draws(len(rows), how.resamples, how.seed):
             # How often each unit was drawn; the sum over the draws is then one product.
             weights = np.stack([np.bincount(draw, minlength=len(rows)) for draw in drawn])
             scores += [self.metrics[metric].compute(total) for total in (weights @ rows).tolist()]
@@ -177,7 +159,7 @@ def score_translations(
     comet: str = "",
     sources: Mapping[str, str] | None = None,
 ) -> TranslationScore:
-    """Score translations against references, joined by id; both are texts as people write them.
+    """Score translations against references, joined by id; both are texts as people write them, read by `one_line`.
 
     Args:
         references: id -> translation. A blank one means that there is none: the utterance is left
@@ -254,8 +236,22 @@ def source_match(score: TranslationScore, sources: Mapping[str, str]) -> tuple[f
 
 
 def one_line(text: str) -> str:
-    """The text with single spaces for runs of spaces and line breaks, which no metric counts."""
-    return " ".join(text.split())
+    """The text in NFC, with single spaces for runs of spaces and line breaks, which no metric counts.
+
+    A letter with a mark is one character in NFC and two in NFD: sacrebleu would take them for different words.
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def without_spaces(texts: Iterable[str]) -> bool:
+    """Whether most letters are of scripts that put no spaces between words.
+
+    >>> without_spaces(["他们昨天晚上没有吃饭。"]), without_spaces(["WTO 加入"]), without_spaces(["They ate."])
+    (True, False, False)
+    """
+    letters = [character for text in texts for character in text if character.isalpha()]
+    found = sum(unicodedata.name(letter, "").startswith(_WITHOUT_SPACES) for letter in letters)
+    return 2 * found > len(letters)
 
 
 def _sacrebleu_metrics(
@@ -270,7 +266,7 @@ def _sacrebleu_metrics(
             "pip install 'sacrebleu[ja,ko]'; flores200 is downloaded once."
         ) from error
     # TER splits words at spaces; Chinese and Japanese have none, and tercom's own rule cuts them.
-    asian = tokenize in ("zh", "ja-mecab")
+    asian = tokenize in CHARACTER_TOKENIZERS
     metrics: dict[str, tuple[str, Any]] = {
         "bleu": ("BLEU", scorer),
         "chrf": ("chrF++", CHRF(word_order=2, lowercase=lowercase)),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from asr.bootstrap import RESAMPLES, SEED, Interval
-from asr.score_report import aligned, comparison, drawn_by, shown, shown_range
+from asr.bootstrap import BOOTSTRAP, Bootstrap
+from asr.score_report import (
+    aligned,
+    compared_figures,
+    comparison,
+    drawn_by,
+    score_figures,
+    shown,
+    shown_range,
+)
 from st.score import TranslationScore, one_line
 
 
@@ -19,10 +26,7 @@ def translation_report(
     groups: Mapping[str, Mapping[str, Collection[str]]] | None = None,
     against: TranslationScore | None = None,
     names: tuple[str, str] = ("A", "B"),
-    units: Mapping[str, str] | None = None,
-    drawn: str = "utterance",
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    how: Bootstrap = BOOTSTRAP,
 ) -> dict[str, Any]:
     """Everything worth saying of a score, as JSON values; every metric from 0 to 100, TER above too.
 
@@ -31,33 +35,23 @@ def translation_report(
         groups: kind -> name of a group -> ids: each group is scored too.
         against: a second system on the same references, for a paired bootstrap.
         names: of the two systems.
-        units: id -> what is drawn in place of utterances, and ``drawn``, its name.
-        resamples: draws of the bootstrap.
-        seed: of the draws.
+        how: the intervals are made.
     """
-    report: dict[str, Any] = {"all": _figures(score, units, resamples, seed), "by": {}}
+    report: dict[str, Any] = {"all": _figures(score, how), "by": {}}
     for kind, members in (groups or {}).items():
-        report["by"][kind] = {
-            name: _figures(score.select(set(ids)), units, resamples, seed) for name, ids in members.items()
-        }
+        report["by"][kind] = {name: _figures(score.select(set(ids)), how) for name, ids in members.items()}
     if against is not None:
         report["against"] = {"names": list(names)}
         for key, metric in score.metrics.items():
-            found = score.compare(against, key, units=units, resamples=resamples, seed=seed)
+            found = score.compare(against, key, how)
             verdict = found.verdict if metric.errors else {"a": "b", "b": "a", "": ""}[found.verdict]
-            report["against"][key] = {
-                "score": _rounded(against.score(key)),
-                "difference": _rounded(found.difference),
-                "interval": _bounds(found.interval),
-                "p": round(found.p_value, 5),
-                "better": verdict,
-            }
+            report["against"][key] = compared_figures(against.score(key), found, verdict)
     hypothesis_tokens, reference_tokens = score.metrics["bleu"].statistics[:, :2].sum(axis=0)
     return report | {
         "names": {key: metric.name for key, metric in score.metrics.items()},
         "length_ratio": round(hypothesis_tokens / max(1, reference_tokens), 4),
         "signature": {key: metric.signature for key, metric in score.metrics.items()},
-        "bootstrap": {"resamples": resamples, "seed": seed, "drawn": drawn},
+        "bootstrap": {"resamples": how.resamples, "seed": how.seed, "drawn": how.drawn},
         "no_reference": len(score.no_reference),
         "missing": len(score.missing),
         "empty": len(score.empty),
@@ -93,7 +87,7 @@ def training_groups(score: TranslationScore, training: Collection[str]) -> dict[
 
 
 def verbatim(texts: Collection[str]) -> set[str]:
-    """The texts in the form that `training_groups` looks for; only runs of spaces are made equal."""
+    """The texts in the form that `training_groups` looks for, which is `one_line`'s."""
     return {one_line(text) for text in texts if text.strip()}
 
 
@@ -123,20 +117,8 @@ def format_translation_report(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _figures(
-    score: TranslationScore, units: Mapping[str, str] | None, resamples: int, seed: int
-) -> dict[str, Any]:
+def _figures(score: TranslationScore, how: Bootstrap) -> dict[str, Any]:
     figures: dict[str, Any] = {"utterances": len(score.ids)}
     for key in score.metrics:
-        interval = score.interval(key, units=units, resamples=resamples, seed=seed)
-        figures[key] = {"score": _rounded(score.score(key)), "interval": _bounds(interval)}
+        figures[key] = score_figures(score.score(key), score.interval(key, how))
     return figures
-
-
-def _rounded(value: float) -> float | None:
-    """Three places; None, which JSON can say, where there is no score."""
-    return round(value, 3) if math.isfinite(value) else None
-
-
-def _bounds(interval: Interval) -> list[float | None]:
-    return [_rounded(interval.low), _rounded(interval.high)]

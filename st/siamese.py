@@ -28,6 +28,7 @@ from asr.card import model_folder, read_card
 from asr.config import from_mapping, to_mapping
 from asr.ctc import CtcConfig, CtcTask
 from asr.encoder import EncoderOutput
+from asr.fingerprint import identity
 from asr.manifest import Utterance
 from asr.model import CTCModel, Emissions, load_model, save_model
 from lm.errors import InputError
@@ -205,7 +206,8 @@ class SiameseTask(CtcTask):
 
     def fingerprint(self) -> dict[str, Any]:
         """That of CTC, and of the text encoder and the distance."""
-        return {**super().fingerprint(), "siamese": json.loads(json.dumps(to_mapping(self.siamese)))}
+        settings = {**to_mapping(self.siamese), "text_from": identity(self.siamese.text_from)}
+        return {**super().fingerprint(), "siamese": json.loads(json.dumps(settings))}
 
 
 def text_encoder_of(source: str | Path, recogniser: CTCModel) -> TextEncoder:

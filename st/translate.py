@@ -13,21 +13,21 @@ import torch
 
 from asr.batches import padded
 from asr.card import model_folder
-from asr.decode import BeamSearchConfig, build_decoder
+from asr.decode import BeamSearchConfig
 from asr.model import own_language_model
 from asr.names import shown
 from asr.transcribe import (
     Encoded,
     FloatArray,
     Heard,
+    OpenedModel,
     TranscribeConfig,
     Transcriber,
     device_named,
-    tuned_search,
+    parts_of,
 )
 from asr.transcript import Transcript
 from lm.errors import InputError
-from lm.folder import LanguageModel
 from st.model import SpeechTranslator, load_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig, translate
 from st.texts import Legibility, TextToText, open_text_translator
@@ -54,7 +54,8 @@ class TranslateConfig:
 class Translator:
     """A model, or two in cascade, ready to translate recordings.
 
-    >>> transcript = Translator.load("egs/mini_en/model").translate("talk.ogg")  # doctest: +SKIP
+    >>> translator = Translator.load("egs/mini/model", cascade="egs/mini_en/model")  # doctest: +SKIP
+    >>> transcript = translator.translate("talk.ogg")  # doctest: +SKIP
     >>> transcript.save("talk.eaf")  # doctest: +SKIP
     """
 
@@ -123,15 +124,16 @@ class Translator:
             )
         translator = load_translator(model, device)
         if not isinstance(translator, SpeechTranslator):
-            raise InputError(f"model {model} translates text. Give a recogniser, and this one as --cascade.")
+            raise InputError(
+                f"model {model} translates text. Give a recogniser, and this one as cascade (--cascade)."
+            )
         if target_language and translator.languages[1] and target_language != translator.languages[1]:
             raise InputError(
                 f"model {model} translates into {translator.languages[1]}, not {target_language}. "
                 "Give another model, or leave the option out."
             )
-        beside = None if lm == "none" else (Path(lm) if lm else own_language_model(model_folder(model)))
         return cls(
-            EndToEnd(translator, beside, config, decoding or {}, str(model)),
+            EndToEnd(translator, lm, config, decoding or {}, str(model)),
             config,
             target_language or translator.languages[1],
         )
@@ -167,29 +169,18 @@ class EndToEnd(Transcriber):
     def __init__(
         self,
         model: SpeechTranslator,
-        lm: Path | None,
+        lm: str | Path | None,
         config: TranslateConfig,
         decoding: dict[str, Any],
         name: str,
     ) -> None:
-        language_model = LanguageModel.load(lm) if lm else None
         if config.transcribe.overlap_s:
             raise InputError(
                 f"model {name} translates what it hears as a whole, so segments cannot overlap. Leave the overlap out, "
-                "or translate with --cascade."
+                "or translate in a cascade (--cascade)."
             )
-        transcribe = replace(config.transcribe, overlap_s=0.0)
-        if config.transcribe.num_hypotheses > 1:
-            decoding = {**decoding, "num_hypotheses": config.transcribe.num_hypotheses}
-        tokenizer = model.recogniser.tokenizer
-        decoder = build_decoder(
-            tokenizer.surfaces,
-            tokenizer.blank,
-            *tuned_search(language_model, decoding),
-            device=str(model.recogniser.head.weight.device),
-        )
-        details = {"model": name, "language_model": str(lm) if lm else "none"}
-        super().__init__(model.recogniser, decoder, transcribe, details)
+        opened = OpenedModel(model.recogniser, name, own_language_model(model_folder(name)))
+        super().__init__(*parts_of(opened, lm, replace(config.transcribe, overlap_s=0.0), decoding))
         self.translator = model
         self.search = config.search
         self.cut: list[str] = []

@@ -12,6 +12,7 @@ import torch
 
 from asr.align.aligner import AlignConfig, Aligner, Alignment
 from asr.align.texts import Line, read_lines
+from asr.audio import channels, probe
 from asr.config import from_mapping, to_mapping
 from asr.formats import READERS
 from asr.formats.clean import one_line
@@ -56,7 +57,7 @@ class AlignedCorpus:
 
 
 def find_pairs(
-    recordings: Path, transcripts: Path, *, tiered: bool = False
+    recordings: Path, transcripts: Path, *, tiered: bool = False, channel: str = "mix"
 ) -> tuple[list[Pair], list[InputError]]:
     """Recordings and transcripts with the same place and name below their folders; what has no partner.
 
@@ -64,6 +65,7 @@ def find_pairs(
 
     Args:
         tiered: files with tiers alone are transcripts.
+        channel: that is to be heard, as `asr.audio.channels` takes it.
     Raises:
         InputError: no such folder, or no recording in it.
     """
@@ -93,7 +95,12 @@ def find_pairs(
                 InputError(f"{shown(sound)}: another recording has its name. Rename one of them.")
             )
         elif place in texts:
-            pairs[name] = Pair(name, sound, texts.pop(place))
+            transcript = texts.pop(place)
+            try:
+                _check_channel(sound, channel)
+                pairs[name] = Pair(name, sound, transcript)
+            except InputError as error:
+                problems.append(error)
         else:
             problems.append(
                 InputError(
@@ -110,6 +117,24 @@ def find_pairs(
                 )
             )
     return list(pairs.values()), problems
+
+
+def _check_channel(path: Path, policy: str) -> None:
+    """Refuse a channel of several: training would hear all of them mixed.
+
+    Raises:
+        InputError: it is one of several, the recording lacks it, or cannot be read.
+    """
+    if policy == "mix":
+        return
+    info = probe(path, partly=True)
+    wanted = channels(policy, info)[0]
+    if info.num_channels > 1:
+        raise InputError(
+            f"{shown(path)} has {info.num_channels} channels, of which a manifest cannot name one. Write channel "
+            f'{wanted} to a file first, `ffmpeg -i OLD -af "pan=mono|c0=c{int(wanted) - 1}" NEW.wav`, or give '
+            "--channel mix."
+        )
 
 
 def align_corpus(

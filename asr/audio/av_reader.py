@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,11 @@ from asr.names import shown
 from lm.errors import InputError
 
 GAP_S = 0.1
-"""A longer hole between neighbouring packets is missing sound, not the rounding of a time stamp."""
+"""Sound that lags further behind its time stamps is missing; less is their rounding, or how the container groups."""
+MAX_GAP_S = 300.0
+"""A longer hole is not filled with silence: the stamp is damaged, or another recording begins."""
+RESTART_S = 1.0
+"""Stamps this far behind the sound are no jitter: they began anew."""
 # No playlists, concatenation scripts or image lists: a file must not make us open another.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mp3,aac,flac,wav,w64,ogg,aiff,caf,au,asf,avi,flv,mpeg,mpegts,"
@@ -41,8 +47,8 @@ AV_ERRORS = (av.error.FFmpegError, OSError, ValueError)
 class AvReader:
     """A recording that FFmpeg's libraries read: of several sound tracks the first.
 
-    Where the sound of a video begins after the picture, silence comes before it, so that times are those that
-    a player shows.
+    Where the sound of a video begins after the picture, silence comes before it, and where sound is missing,
+    silence stands for it, so that times are those that a player shows.
 
     Raises:
         InputError: the file is not one they know, or has no sound.
@@ -99,11 +105,14 @@ class AvReader:
                 stream = container.streams.audio[0]
                 if target is not None:
                     container.seek(target, stream=stream, backward=True)
-                for frame in self._unbroken(_decoded(container, stream)):
-                    position += frame.samples
+                for size, frame in self._unbroken(_decoded(container, stream), position):
+                    position += size
                     if position <= start:
                         continue
-                    samples = _samples(frame)[max(0, frame.samples - (position - start)) :]
+                    samples = (
+                        np.zeros((size, info.num_channels), np.float32) if frame is None else _samples(frame)
+                    )
+                    samples = samples[max(0, size - (position - start)) :]
                     held.append(samples)
                     count += len(samples)
                     if count >= info.block_samples:
@@ -118,7 +127,8 @@ class AvReader:
         if held:
             yield _joined(held, info, self._lead + position)
         promised, end_s = info.header_duration_s, (self._lead + position) / rate
-        if promised is not None and end_s < promised - HEADER_TOLERANCE_S:
+        # What the sound lags behind at its end, it lags behind the promise too.
+        if promised is not None and end_s < promised - HEADER_TOLERANCE_S - GAP_S:
             raise broken(info.path, end_s, promised)
 
     def _open(self) -> Any:
@@ -153,30 +163,55 @@ class AvReader:
             return origin + before, place
         return None, 0
 
-    def _unbroken(self, frames: Iterator[Any]) -> Iterator[Any]:
-        """The frames, as long as they are alike and each follows the one before without a hole."""
-        end: float | None = None
+    def _unbroken(self, frames: Iterator[Any], position: int) -> Iterator[tuple[int, Any]]:
+        """The frames with their samples, as long as they are alike; None stands for samples that are missing.
+
+        Sound is measured by the time stamps since the first one, as small losses add up.
+
+        Args:
+            position: of the first frame's first sample.
+        """
+        rate, first_s = self.info.sample_rate, None
         for frame in frames:
-            where = f"after {end or 0.0:.1f} s"
+            where = f"after {(self._lead + position) / rate:.1f} s"
             if frame.is_corrupt:
                 raise InputError(
                     f"{shown(self._path)} is damaged {where}. Copy it again or cut that place out."
                 )
             shape = (frame.sample_rate, frame.layout.nb_channels)
-            if shape != (self.info.sample_rate, self.info.num_channels):
+            if shape != (rate, self.info.num_channels):
                 raise InputError(
                     f"{shown(self._path)} changes to {shape[0]} Hz, {shape[1]} channels {where}. "
                     "Convert it with `ffmpeg -i OLD NEW.wav`."
                 )
             if frame.pts is not None:
-                begin = float(frame.pts * frame.time_base)
-                if end is not None and begin > end + GAP_S:
+                begins_s = float(frame.pts * frame.time_base) - position / rate
+                lacking_s = 0.0 if first_s is None else begins_s - first_s
+                if lacking_s > MAX_GAP_S:
                     raise InputError(
-                        f"{shown(self._path)}: {begin - end:.2f} s of sound are missing {where}. "
+                        f"{shown(self._path)}: {lacking_s:.2f} s of sound are missing {where}. "
                         "Fill them with silence by `ffmpeg -i OLD -af aresample=async=1:first_pts=0 NEW.wav`."
                     )
-                end = begin + frame.samples / frame.sample_rate
-            yield frame
+                if lacking_s > GAP_S:
+                    _tell_of_holes(self._path)
+                    lacking = round(lacking_s * rate)
+                    position += lacking
+                    for at in range(0, lacking, self.info.block_samples):
+                        yield min(self.info.block_samples, lacking - at), None
+                elif first_s is None or lacking_s < -RESTART_S:
+                    first_s = begins_s
+            position += frame.samples
+            yield frame.samples, frame
+
+
+@lru_cache
+def _tell_of_holes(path: Path) -> None:
+    """Once for each file; its utterances may be read one by one."""
+    print(
+        f"{shown(path)}: its sound lags behind its time stamps, as where packets were lost; silence fills the holes, "
+        "so that times are those that a player shows.",
+        file=sys.stderr,
+    )
 
 
 def _joined(held: list[FloatArray], info: AudioInfo, end: int) -> FloatArray:

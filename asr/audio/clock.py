@@ -1,8 +1,10 @@
-"""How much of a recording has passed."""
+"""How much of a recording has passed, and how loud it was."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
 
 from asr.audio.reader import FloatArray
 from asr.frames import samples_to_seconds
@@ -11,7 +13,7 @@ from lm.errors import InputError
 
 
 class Clock:
-    """Counts the audio that passes."""
+    """Counts the audio that passes, and keeps its peak."""
 
     def __init__(self, progress: Callable[[float], None] | None = None) -> None:
         """
@@ -19,6 +21,8 @@ class Clock:
             progress: called with the seconds that have passed.
         """
         self.samples = 0
+        self.peak = 0.0
+        """Of the samples that have passed, by magnitude; full scale is 1."""
         self.progress = progress
         self.failure: InputError | None = None
         """Why the recording broke off, if `watch` was to bear that."""
@@ -48,6 +52,7 @@ class Clock:
         try:
             for chunk in chunks:
                 self.samples += len(chunk)
+                self.peak = max(self.peak, float(np.abs(chunk).max(initial=0)))
                 yield chunk
                 if self.progress:
                     self.progress(self.seconds)

@@ -25,7 +25,10 @@ COMMANDS: Commands = {
     "corpus": ("asr.cli.corpus", "import, align, curate, join, check, count and export a corpus"),
     "lm": ("asr.cli.lm", "build, evaluate and tune language models"),
     "score": ("asr.cli.score", "word and character error rates with intervals"),
-    "convert": ("asr.cli.convert", "wav2vec 2.0 between the layouts of transformers, fairseq and fairseq2"),
+    "convert": (
+        "asr.cli.convert",
+        "encoders to transformers' files, wav2vec 2.0 to fairseq's and fairseq2's too",
+    ),
     "inspect": ("asr.cli.inspect", "what an encoder has learned: codes, layers, attention"),
 }
 """The commands of recognition; `st.cli` adds those of translation."""
@@ -66,18 +69,24 @@ def guarded(run: Callable[[], int], *, keeps: bool = True) -> int:
     """Run; a mistake of the user's is one line on stderr, Ctrl-C a word, neither a traceback.
 
     Args:
-        keeps: whether what was done before Ctrl-C is of use, as of a command that writes file by file.
+        keeps: whether what was done before Ctrl-C is of use, as of a command that writes file by file; where it
+            was said when it came (`asr.trainer`), that is told instead.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name must never stop a job
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and not out.isatty() and out.encoding.lower() != "utf-8":
+        # JSON lines are UTF-8 in every locale; names, of which such a locale reads bytes alone, get these back.
+        out.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
         return run()
     except InputError as error:
         print(f"loquela: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("loquela: stopped" + ("; what is done stays" if keeps else ""), file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        kept = str(stop) or ("what is done stays" if keeps else "")
+        print("loquela: " + "; ".join(filter(None, ["stopped", kept])), file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output has gone, as in `loquela ... | head`.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.cli.jobs import (
@@ -21,6 +20,7 @@ from asr.cli.jobs import (
     write_transcript_of,
 )
 from asr.cli.segmenting import add_segmenter_arguments, segmenter_settings
+from asr.names import given_path
 
 if TYPE_CHECKING:
     from asr.align import AlignedLine, Aligner, Alignment
@@ -31,10 +31,10 @@ LINES_SHOWN = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options in the order a recording travels."""
-    parser.add_argument("recording", type=Path, help="a recording of any length")
+    parser.add_argument("recording", type=given_path, help="a recording of any length")
     parser.add_argument(
         "transcript",
-        type=Path,
+        type=given_path,
         help="its text: .txt with a line for each utterance, another format that loquela writes, or an .eaf or "
         ".TextGrid of others, whose annotations are the lines",
     )

@@ -1,12 +1,12 @@
-"""``loquela convert``: wav2vec 2.0, with its CTC layer, between the layouts of transformers, fairseq and fairseq2."""
+"""``loquela convert``: encoders, with their CTC layer, to the layout of transformers, fairseq or fairseq2."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr.names import given_path
 from lm.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         help="experiment or model folder, hub name, folder of transformers', .pt of fairseq or fairseq2, or asset name",
     )
-    parser.add_argument("out", type=Path, help="folder (transformers) or .pt file to write")
+    parser.add_argument("out", type=given_path, help="folder (transformers) or .pt file to write")
     parser.add_argument(
         "--to", required=True, choices=("transformers", "fairseq", "fairseq2"), help="layout to write"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from asr.cli import corpus_align, corpus_recut
 from asr.cli.jobs import check_manifest_out
+from asr.names import given_path
 from lm.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_curate(actions.add_parser("curate", help="cut and sift raw recordings into a set to pretrain on"))
     join = actions.add_parser("join", help="put manifests together, with a column that names each")
     join.add_argument("parts", nargs="+", metavar="NAME=MANIFEST", help="manifests, each with its name")
-    join.add_argument("--out", required=True, type=Path, metavar="TSV", help="manifest to write")
+    join.add_argument("--out", required=True, type=given_path, metavar="TSV", help="manifest to write")
     _add_overwrite(join)
     corpus_recut.add_arguments(
         actions.add_parser("recut", help="cut recordings at random words, to train for bad segmentation")
@@ -59,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export = actions.add_parser("export", help="write a manifest in another toolkit's form")
     _add_manifest(export)
     export.add_argument("--form", required=True, choices=EXPORT_FORMS, help="form to write")
-    export.add_argument("--out", required=True, type=Path, metavar="PATH", help="folder (csv: file) to write")
+    export.add_argument(
+        "--out", required=True, type=given_path, metavar="PATH", help="folder (csv: file) to write"
+    )
     _add_overwrite(export)
     for name, action in actions.choices.items():
         action.set_defaults(keeps=name == "curate")
@@ -81,10 +84,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add_manifest(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("manifest", type=Path, help="manifest.tsv")
+    parser.add_argument("manifest", type=given_path, help="manifest.tsv")
     parser.add_argument(
         "--corpus",
-        type=Path,
+        type=given_path,
         metavar="FOLDER",
         help="where relative audio paths start (default: beside the manifest)",
     )
@@ -96,8 +99,8 @@ def _add_overwrite(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, help="file or folder of the corpus")
-    parser.add_argument("--out", required=True, type=Path, metavar="TSV", help="manifest to write")
+    parser.add_argument("source", type=given_path, help="file or folder of the corpus")
+    parser.add_argument("--out", required=True, type=given_path, metavar="TSV", help="manifest to write")
     _add_overwrite(parser)
     parser.add_argument(
         "--form", default="auto", choices=FORMS, help="form of the source (default: find out)"
@@ -105,7 +108,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     source = parser.add_argument_group("what the source is like")
     source.add_argument(
         "--audio",
-        type=Path,
+        type=given_path,
         metavar="PATH",
         help="folder (or file) of the recordings, if they are elsewhere; covost: Common Voice's folder",
     )
@@ -160,8 +163,12 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_curate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, help="folder of recordings; its first folders name languages")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where manifest and report go")
+    parser.add_argument(
+        "source", type=given_path, help="folder of recordings; its first folders name languages"
+    )
+    parser.add_argument(
+        "--out", required=True, type=given_path, metavar="DIR", help="where manifest and report go"
+    )
     parser.add_argument("--language", default="", help="language of every recording")
     parser.add_argument(
         "--min-snr", type=float, default=15.0, metavar="DB", help="least WADA-SNR of a stretch (default 15)"

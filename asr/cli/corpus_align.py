@@ -9,15 +9,16 @@ from pathlib import Path
 
 from asr.cli.align import add_aligner_arguments, add_tier_argument, aligner_of, report_doubts
 from asr.cli.jobs import check_manifest_out, progress_bar, report
+from asr.names import given_path
 from lm.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options in the order a recording travels."""
-    parser.add_argument("recordings", type=Path, help="folder of recordings")
+    parser.add_argument("recordings", type=given_path, help="folder of recordings")
     parser.add_argument(
         "--transcripts",
-        type=Path,
+        type=given_path,
         metavar="DIR",
         help="folder of transcripts with the recordings' names, .txt with a line for each utterance or another "
         "format that loquela writes, or .eaf or .TextGrid of others (default: that of the recordings)",
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         required=True,
-        type=Path,
+        type=given_path,
         metavar="DIR",
         help="where manifest.tsv goes, rejected.tsv with the lines below the threshold, and alignments.jsonl, from "
         "which a run that was stopped goes on",
@@ -49,11 +50,16 @@ def run(args: argparse.Namespace) -> int:
     manifest, rejected = args.out / "manifest.tsv", args.out / "rejected.tsv"
     for path in (manifest, rejected):
         check_manifest_out(path, args.overwrite)
-    pairs, problems = find_pairs(args.recordings, args.transcripts or args.recordings, tiered=bool(args.tier))
+    pairs, problems = find_pairs(
+        args.recordings,
+        args.transcripts or args.recordings,
+        tiered=bool(args.tier),
+        channel=args.channel,
+    )
     for problem in problems:
         report(problem)
     if not pairs:
-        raise InputError(f"{shown(args.recordings)}: no recording with a transcript. See above.")
+        raise InputError(f"{shown(args.recordings)}: no recording that can be aligned. See above.")
     aligner = aligner_of(args)
     with ExitStack() as bars:
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from asr.cli.jobs import check_manifest_out, report
+from asr.names import given_path
 from lm.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``corpus recut``."""
-    parser.add_argument("manifest", type=Path, help="manifest.tsv of recordings with several utterances each")
+    parser.add_argument(
+        "manifest", type=given_path, help="manifest.tsv of recordings with several utterances each"
+    )
     parser.add_argument("--corpus", default="", metavar="DIR", help="where relative audio paths start")
     parser.add_argument("--split", default="", metavar="NAME", help="only this split")
     parser.add_argument("--model", required=True, metavar="M", help="recogniser that finds the words in time")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument(
         "--alignment",
-        type=Path,
+        type=given_path,
         metavar="FILE",
         help="words of text and translation that belong together, as fast_align writes them, a line for each row "
         "that has both; without it translations are cut in proportion",
@@ -27,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-duration", type=float, default=30.0, metavar="S", help="longest new utterance (default: 30)"
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="TSV", help="manifest to write")
+    parser.add_argument("--out", required=True, type=given_path, metavar="TSV", help="manifest to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a manifest of an earlier run")
 
 
@@ -41,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
 
     check_manifest_out(args.out, args.overwrite, filter(None, [args.manifest, args.alignment]))
     rows = read_manifest(args.manifest, split=args.split, corpus=args.corpus)
+    whole = read_manifest(args.manifest, corpus=args.corpus)
+    others = [row for row in whole if args.split and row.split != args.split]
     alignments = read_alignments(args.alignment, rows) if args.alignment else None
     model = open_model(args.model, device=args.device).model
     words, failed = {}, False
@@ -49,7 +53,11 @@ def run(args: argparse.Namespace) -> int:
             failed |= report(found)
         else:
             words[row.id] = found
-    made = list(recut(rows, words, seed=args.seed, longest_s=args.max_duration, alignments=alignments))
+    # The other splits' rows have no words here, so that nothing reaches across them; behind ours, they leave
+    # the draws as they are.
+    made = list(
+        recut([*rows, *others], words, seed=args.seed, longest_s=args.max_duration, alignments=alignments)
+    )
     if not made:
         raise InputError(
             f"{shown(args.manifest)}: nothing to cut. Give rows with texts of more than one word."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from asr.names import given_path
 
 if TYPE_CHECKING:
     from asr.manifest import Utterance
@@ -13,16 +14,16 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "model", type=Path, help="experiment or model folder, or the name of a published encoder"
+        "model", type=given_path, help="experiment or model folder, or the name of a published encoder"
     )
-    parser.add_argument("manifest", type=Path, help="manifest.tsv of what the encoder is to hear")
+    parser.add_argument("manifest", type=given_path, help="manifest.tsv of what the encoder is to hear")
     parser.add_argument("--split", default="dev", metavar="NAME", help="rows to hear (default dev)")
     parser.add_argument(
         "--by", default="language", metavar="COLUMN", help="column that groups them (default language)"
     )
     parser.add_argument(
         "--recogniser",
-        type=Path,
+        type=given_path,
         metavar="MODEL",
         help="whose letters the frame probe tells apart (default: the model itself)",
     )
@@ -30,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--most", type=int, default=200, metavar="N", help="utterances of each group (default 200)"
     )
     parser.add_argument("--no-plots", action="store_true", help="tables alone")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where tables and plots go")
+    parser.add_argument(
+        "--out", type=given_path, required=True, metavar="DIR", help="where tables and plots go"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

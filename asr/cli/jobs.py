@@ -9,14 +9,17 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr.memory import is_lack_of_memory
+from asr.names import given_path
 from lm.errors import InputError
 
 if TYPE_CHECKING:
+    from asr.formats.eaf import EafDocument
     from asr.transcript import Transcript
 
 
@@ -67,7 +70,7 @@ def add_output_arguments(
         help=f"{names}; without it segments go to stdout as JSON lines",
     )
     output.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the files (default: beside each recording)"
+        "--out", type=given_path, metavar="DIR", help="folder for the files (default: beside each recording)"
     )
     output.add_argument(
         "--overwrite", action="store_true", help="replace files that exist; they are kept otherwise"
@@ -194,7 +197,7 @@ def run_jobs(
             failed |= report(error)
             continue
         except (MemoryError, RuntimeError) as error:
-            if not _is_lack_of_memory(error):
+            if not is_lack_of_memory(error):
                 raise
             failed |= report(
                 InputError(
@@ -205,6 +208,8 @@ def run_jobs(
             continue
         if why := made.details.get("failed"):  # what there is of the recording is written all the same
             failed |= report(InputError(why))
+        if quiet := made.details.get("quiet"):
+            print(quiet, file=sys.stderr)
         uses = [partial(write, made, job, target, outputs.overwrite) for target in targets]
         for use in (*uses, partial(show, made)):
             try:
@@ -214,22 +219,14 @@ def run_jobs(
     return failed
 
 
-def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Whether numpy or torch could not allocate; of a CPU's memory torch says so in the message alone."""
-    return isinstance(error, MemoryError) or any(
-        words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
-    )
-
-
 def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
     """The recordings that the inputs name, each once, with the ELAN files that belong to them."""
-    from asr.formats.eaf import find_media, is_own, read_eaf
+    from asr.formats.eaf import is_own, read_eaf
     from asr.importers.base import find_files
     from asr.names import AUDIO_ENDINGS, composed, find_file, shown
 
     files: dict[Path, Path] = {}
-    seen: set[Path] = set()
-    named = {Path(name).resolve() for name in inputs}
+    named: set[Path] = set()
     for name in inputs:
         path = Path(name)
         if os.path.isdir(path):
@@ -241,16 +238,20 @@ def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
             files |= {each: each.parent.relative_to(path) for each in inside}
         elif (found := find_file(path)) is not None:
             files[found] = Path()
+            named.add(found.resolve())
         elif os.path.exists(path):  # a pipe or a device, which its reader refuses
             files[path] = Path()
         else:
             yield InputError(f"{shown(path)}: no such file. Check the name, or give the folder it lies in.")
+    recordings: dict[Path, Path] = {}
     for path in list(files):
-        if path.resolve() in seen:  # named twice, or named and in a folder
+        if recordings.setdefault(path.resolve(), path) != path:  # named twice, or named and in a folder
             del files[path]
-        seen.add(path.resolve())
+    beside: dict[tuple[Path, str], Path] = {}
+    for real, path in recordings.items():
+        if real in named and path.suffix.lower() != ".eaf":
+            beside.setdefault((path.parent, composed(path.stem)), path)
     eafs: dict[Path, Path] = {}
-    recordings = {each.resolve(): each for each in files}
     for path in [path for path in files if path.suffix.lower() == ".eaf"]:
         folder = files.pop(path)
         try:
@@ -258,14 +259,7 @@ def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
             if path.resolve() not in named and is_own(document):
                 continue  # what an earlier run wrote into the folder is no linguist's file
             # A recording that was named beside it is meant, whatever it links to and whatever its ending.
-            meant = (
-                each
-                for each in files
-                if each.resolve() in named
-                and composed(each.stem) == composed(path.stem)
-                and each.parent == path.parent
-            )
-            media = next(meant, None) or find_media(document, path)
+            media = beside.get((path.parent, composed(path.stem))) or _linked_media(document, path, named)
             if media is None:
                 raise InputError(
                     f"{shown(path)}: its recording was not found. Put the recording beside it under the same name."
@@ -281,6 +275,17 @@ def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
             yield error
     for recording, folder in files.items():
         yield Job(recording, eafs.get(recording), folder)
+
+
+def _linked_media(document: EafDocument, eaf: Path, named: Set[Path]) -> Path | None:
+    """The recording that an ELAN file links to: of several the first that was named (resolved), or else the first."""
+    from asr.formats.eaf import find_media
+
+    for each in document.media:
+        found = find_media(replace(document, media=(each,)), eaf)
+        if found is not None and found.resolve() in named:
+            return found
+    return find_media(document, eaf)
 
 
 def plan_outputs(
@@ -351,6 +356,19 @@ def check_manifest_out(path: Path, overwrite: bool, inputs: Iterable[Path] = ())
     make_folder(path.parent)
 
 
+def check_table_out(path: Path, inputs: Iterable[Path | None]) -> None:
+    """Refuse before the work is done to write a table over what a command reads, or over any manifest.
+
+    Args:
+        inputs: None for one that is not given.
+    """
+    from asr.importers.writers import check_replaceable
+    from asr.manifest import is_manifest
+
+    given = [each for each in inputs if each]
+    check_replaceable(path, overwrite=True, inputs=given, is_ours=lambda there: not is_manifest(there))
+
+
 def make_folder(folder: Path, why: str = "") -> None:
     """Make the folder of what is to be written.
 
@@ -380,6 +398,12 @@ def write_transcript_of(transcript: Transcript, job: Job, target: Path, overwrit
     eaf = _added_to(job, target)
     if eaf is not None:
         add_tiers(eaf, transcript, target, overwrite=overwrite)
+        if job.eaf is not None and eaf.resolve() != job.eaf.resolve():
+            print(
+                f"note: {shown(target)} holds what a linguist may have corrected, and was added to as it is. Give "
+                f"another --out for a fresh copy of {shown(job.eaf)}.",
+                file=sys.stderr,
+            )
         origin_s = origin_of(read_eaf(eaf), transcript.audio)
         before = sum(each.end <= origin_s for each in transcript.segments)
         if before:
@@ -393,12 +417,15 @@ def write_transcript_of(transcript: Transcript, job: Job, target: Path, overwrit
 
 
 def _added_to(job: Job, target: Path) -> Path | None:
-    """The ELAN file that a target is a copy of, with further tiers; None where the target is all our own."""
+    """The ELAN file that a target is a copy of, with further tiers; None where the target is all our own.
+
+    What somebody changed in the target is nowhere else, so that the target itself comes first.
+    """
     from asr.formats.eaf import is_own, read_eaf
 
     if target.suffix != ".eaf":
         return None
-    if job.eaf is None and target.exists() and not is_own(read_eaf(target)):
+    if target.exists() and not is_own(read_eaf(target)):
         return target
     return job.eaf
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.cli import lm_tune
+from asr.names import given_path
 
 if TYPE_CHECKING:
     from asr.text import TextPolicy
@@ -25,7 +27,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     _add_text_arguments(parser, "training text")
     text = parser.add_argument_group("text policy")
     text.add_argument(
-        "--policy", type=Path, metavar="PATH",
+        "--policy", type=given_path, metavar="PATH",
         help="a model folder, a tokenizer.json or a policy's own JSON (default policy if none); "
         "with --piece-order one of the first two, whose pieces the texts are split into",
     )  # fmt: skip
@@ -61,7 +63,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     output = parser.add_argument_group("output")
     output.add_argument("--binary", action="store_true", help="write kenlm binaries in place of ARPA files")
-    output.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    output.add_argument("--out", type=given_path, required=True, metavar="DIR", help="folder to write")
     output.add_argument(
         "--overwrite", action="store_true", help="replace the language model that --out holds"
     )
@@ -95,7 +97,7 @@ def build(args: argparse.Namespace) -> int:
             )
     splitter = _splitter(args.policy) if args.piece_order else None
     report = build_language_model(
-        _read_text(args, policy),
+        _read_text(args, policy, warn=True),
         args.out,
         word_order=args.word_order,
         character_order=character_order,
@@ -130,7 +132,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `lm eval`."""
     parser.add_argument(
         "--lm",
-        type=Path,
+        type=given_path,
         required=True,
         metavar="PATH",
         help="LM folder, or a bare ARPA or kenlm binary file",
@@ -143,7 +145,7 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tokenizer",
-        type=Path,
+        type=given_path,
         metavar="PATH",
         help="a model folder or tokenizer.json, to split the text for n-grams of pieces, which are left out without it",
     )
@@ -157,7 +159,7 @@ def evaluate(args: argparse.Namespace) -> int:
     """Score a text; prints perplexities and unknown words."""
     from asr.text import TextPolicy
     from lm.errors import InputError
-    from lm.evaluate import evaluate
+    from lm.evaluate import evaluate, warn_of_training
     from lm.folder import LanguageModel
 
     model = LanguageModel.load(args.lm, unit=args.unit)
@@ -175,8 +177,9 @@ def evaluate(args: argparse.Namespace) -> int:
             )
         print(f"{args.lm}: n-grams of pieces are left out; give --tokenizer", file=sys.stderr)
     splitter = _splitter(args.tokenizer) if args.tokenizer and model.piece else None
-    result = evaluate(model, _read_text(args, policy), top=args.top, splitter=splitter)
-    lm_tune.warn_of_training(result.training_sentences or 0, result.sentences)
+    sentences = _read_text(args, policy)
+    result = evaluate(model, sentences, top=args.top, splitter=splitter)
+    warn_of_training(model, sentences)
     if args.json:
         print(
             json.dumps(
@@ -218,15 +221,21 @@ def run(args: argparse.Namespace) -> int:
 def _add_text_arguments(parser: argparse.ArgumentParser, title: str) -> None:
     group = parser.add_argument_group(title, "at least one of --text and --manifest")
     group.add_argument(
-        "--text", type=Path, nargs="+", default=[], metavar="FILE", help="UTF-8 text, one sentence a line"
+        "--text",
+        type=given_path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="UTF-8 text, one sentence a line",
     )
     group.add_argument(
-        "--manifest", type=Path, metavar="TSV", help="a manifest; its transcripts are the text"
+        "--manifest", type=given_path, metavar="TSV", help="a manifest; its transcripts are the text"
     )
     group.add_argument("--split", default="", help="take this split of the manifest")
 
 
-def _read_text(args: argparse.Namespace, policy: TextPolicy) -> list[str]:
+def _read_text(args: argparse.Namespace, policy: TextPolicy, *, warn: bool = False) -> list[str]:
+    """The sentences; ``warn`` of those that are there for lack of --split and are not to be trained on."""
     from asr.manifest import read_manifest
     from lm.corpus import normalised, read_sentences
     from lm.errors import InputError
@@ -235,7 +244,16 @@ def _read_text(args: argparse.Namespace, policy: TextPolicy) -> list[str]:
         raise InputError("no text. Give --text FILE or --manifest TSV.")
     sentences = list(read_sentences(args.text))
     if args.manifest:
-        sentences += [utterance.text for utterance in read_manifest(args.manifest, split=args.split)]
+        utterances = read_manifest(args.manifest, split=args.split)
+        sentences += [utterance.text for utterance in utterances]
+        splits = Counter(utterance.split for utterance in utterances if utterance.text.strip())
+        held_out = [f"{count} of split {name}" for name, count in splits.items() if name not in ("", "train")]
+        if warn and held_out and not args.split:
+            print(
+                f"warning: {args.manifest}: the training text holds sentences of other splits, "
+                f"{', '.join(held_out)}; figures on them will flatter the model. Give --split train to leave them out.",
+                file=sys.stderr,
+            )
     return normalised(sentences, policy)
 
 

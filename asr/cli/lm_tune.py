@@ -10,6 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asr.names import given_path
+
 if TYPE_CHECKING:
     from asr.decode import Hypothesis
     from asr.decode import LanguageModel as FusedModel
@@ -25,13 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lm",
         required=True,
-        type=Path,
+        type=given_path,
         metavar="DIR",
         help="language model folder; its lm.json takes the choice",
     )
     parser.add_argument("--language", default="", help="of a published model that has several")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--manifest", required=True, type=Path, metavar="TSV")
+    parser.add_argument("--manifest", required=True, type=given_path, metavar="TSV")
     parser.add_argument(
         "--split", default="dev", help="utterances to tune on; never the test split (default: dev)"
     )
@@ -46,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beam", type=int, default=64, metavar="N", help="beam width (default: 64)")
     parser.add_argument(
         "--hotwords",
-        type=Path,
+        type=given_path,
         metavar="FILE",
         help="expect these, one a line, and tune the weight of those that have none of their own",
     )
@@ -58,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=V,V",
         help="first values of a weight, as word_bonus=0,2,4; repeatable",
     )
-    parser.add_argument("--table", type=Path, metavar="TSV", help="write everything that was tried")
+    parser.add_argument("--table", type=given_path, metavar="TSV", help="write everything that was tried")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,14 +69,20 @@ def run(args: argparse.Namespace) -> int:
     from asr.decode.alphabet import written_hotwords
     from asr.decode.hotwords import read_hotwords
     from asr.emissions import utterance_emissions
+    from asr.formats.files import keep_inputs
     from asr.manifest import read_manifest, with_text
     from asr.text import TextPolicy
     from asr.transcribe import open_model
-    from asr.tune import tune
-    from lm.corpus import normalised
+    from asr.tune import first_values, tune
+    from asr.tune.pool import Base
     from lm.errors import InputError
+    from lm.evaluate import warn_of_training
     from lm.folder import LanguageModel, read_description, set_decoding
 
+    if args.table:
+        inputs = (args.manifest, args.hotwords)
+        keep_inputs(args.table, {each.resolve() for each in inputs if each}, "--table")
+    start, grid = BeamSearchConfig(beam_width=args.beam), dict(args.grid)
     hotwords = read_hotwords(args.hotwords) if args.hotwords else {}
     model = open_model(args.model, args.language, args.device).model
     tokenizer = model.tokenizer
@@ -85,11 +93,10 @@ def run(args: argparse.Namespace) -> int:
         units: reconcile(tokenizer.surfaces, language_model.only(units), _say if place == 0 else _say_nothing)
         for place, units in enumerate(_units(args.units, language_model))
     }
+    first_values(arms, Base(start, hotwords), grid)  # a mistake there must not wait for the emissions
     utterances = with_text(read_manifest(args.manifest, split=args.split, corpus=args.corpus))
-    if language_model.training:
-        policy = TextPolicy.from_dict(language_model.policy or {})
-        texts = normalised((utterance.text for utterance in utterances), policy)
-        warn_of_training(sum(text in language_model.training for text in texts), len(texts))
+    policy = TextPolicy.from_dict(language_model.policy or {})
+    warn_of_training(language_model, (utterance.text for utterance in utterances), policy)
     emissions, references, failed = [], [], False
     for utterance, values in utterance_emissions(model, utterances):
         if isinstance(values, InputError):
@@ -105,8 +112,8 @@ def run(args: argparse.Namespace) -> int:
         lambda language_model, config: build_decoder(
             tokenizer.surfaces, tokenizer.blank, language_model, config
         ),
-        start=BeamSearchConfig(beam_width=args.beam),
-        grid=dict(args.grid),
+        start=start,
+        grid=grid,
         hotwords=hotwords,
         split=tokenizer.splitter().split if language_model.piece and tokenizer.sentencepiece else None,
         report=_say,
@@ -137,14 +144,6 @@ def run(args: argparse.Namespace) -> int:
     if args.table:
         _write_table(result, args.table)
     return int(failed)
-
-
-def warn_of_training(seen: int, sentences: int) -> None:
-    """Say how many sentences of a text are known to the language model, if any."""
-    if seen:
-        _say(
-            f"warning: {seen} of {sentences} sentences are in the training text; the figures flatter the model"
-        )
 
 
 def _say(line: str) -> None:
@@ -251,6 +250,8 @@ _NAMES = {"word": "words", "character": "characters", "piece": "pieces"}
 
 
 def _write_table(result: TuneResult, path: Path) -> None:
+    from asr.formats.files import write_whole
+
     names = sorted({name for trial in result.trials for name in trial.weights})
     rows = [
         [
@@ -262,8 +263,5 @@ def _write_table(result: TuneResult, path: Path) -> None:
         ]
         for trial in result.trials
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        "\n".join("\t".join(row) for row in [["units", *names, "wer", "cer", "decoded"], *rows]) + "\n",
-        encoding="utf-8",
-    )
+    lines = ["\t".join(row) for row in [["units", *names, "wer", "cer", "decoded"], *rows]]
+    write_whole(path, (f"{line}\n".encode() for line in lines), overwrite=True)

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asr.names import given_path
 from lm.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asr.bootstrap import Bootstrap
     from asr.score import CorpusScore
     from asr.score_files import References
     from asr.text import TextPolicy
@@ -27,16 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(keeps=False)
     texts = parser.add_argument_group("texts")
     texts.add_argument(
-        "--reference", type=Path, required=True, metavar="FILE",
+        "--reference", type=given_path, required=True, metavar="FILE",
         help="a manifest; or a text: tsv (id, text), trn, Kaldi's `id text`; "
         "with --recording-level also an .eaf, .TextGrid or other transcript",
     )  # fmt: skip
     texts.add_argument(
-        "--hypothesis", type=Path, required=True, nargs="+", metavar="FILE",
+        "--hypothesis", type=given_path, required=True, nargs="+", metavar="FILE",
         help="a text of the same forms, or transcripts named after what they transcribe, or their folder",
     )  # fmt: skip
     texts.add_argument(
-        "--against", type=Path, nargs="+", default=[], metavar="FILE",
+        "--against", type=given_path, nargs="+", default=[], metavar="FILE",
         help="a second system's output: paired bootstrap of the difference",
     )  # fmt: skip
     texts.add_argument("--split", default="", help="score this split of the manifest")
@@ -54,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     policy = parser.add_argument_group("text policy, applied to both sides")
     policy.add_argument(
-        "--policy", type=Path, metavar="PATH",
+        "--policy", type=given_path, metavar="PATH",
         help="a model folder, a tokenizer.json or a policy's own JSON; the options below change it",
     )  # fmt: skip
     policy.add_argument("--unicode-form", choices=("NFC", "NFD", "NFKC", "NFKD"), help="canonical form")
@@ -84,19 +86,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument(
         "--plot",
-        type=Path,
+        type=given_path,
         metavar="FILE",
         help="with --calibration: draw the reliability diagram (png, svg, pdf)",
     )
     output.add_argument("--json", action="store_true", help="one line of JSON in place of the table")
-    output.add_argument("--alignments", type=Path, metavar="FILE", help="write every alignment here")
+    output.add_argument("--alignments", type=given_path, metavar="FILE", help="write every alignment here")
     output.add_argument("--overwrite", action="store_true", help="replace the alignments file if it exists")
 
 
 def run(args: argparse.Namespace) -> int:
     """Score, print, and write the alignments."""
+    from asr.formats.files import keep_inputs
     from asr.score_report import format_report, score_report
 
+    if args.alignments:
+        inputs = (args.reference, *args.hypothesis, *args.against)
+        keep_inputs(args.alignments, {each.resolve() for each in inputs}, "--alignments")
     policy = _policy(args)
     score, references = _scored(args, policy, args.hypothesis)
     other = _scored(args, policy, args.against)[0] if args.against else None
@@ -105,16 +111,13 @@ def run(args: argparse.Namespace) -> int:
         by={column: references.labels(column) for column in args.by},
         against=other,
         names=(system_name(args.hypothesis), system_name(args.against or args.hypothesis)),
-        units=references.labels(args.draw) if args.draw else None,
-        drawn=args.draw or "utterance",
-        resamples=args.resamples,
-        seed=args.seed,
+        how=bootstrap_of(args, references),
     )
     if args.alignments:
         _write_alignments(score, args.alignments, args.overwrite)
-    _warn(score, args.hypothesis)
+    _warn(score, args.hypothesis, args.recording_level)
     if other is not None:
-        _warn(other, args.against)
+        _warn(other, args.against, args.recording_level)
     if args.calibration:
         report["calibration"] = _calibration(args, score, references)
     elif args.plot:
@@ -130,8 +133,8 @@ def _calibration(args: argparse.Namespace, score: CorpusScore, references: Refer
     from asr.calibration import judge, reliability
     from asr.score_files import read_confidences
 
-    confidences = read_confidences(args.hypothesis)
     groups = references.labels("recording") if args.recording_level else None
+    confidences = read_confidences(args.hypothesis, set(groups.values()) if groups else ())
     if groups and len(set(groups.values())) == len(confidences) == 1:  # one against one, whatever its name
         confidences = dict.fromkeys(groups.values(), next(iter(confidences.values())))
     sure, right, odd = judge(score, confidences, groups)
@@ -148,6 +151,14 @@ def _calibration(args: argparse.Namespace, score: CorpusScore, references: Refer
 
         reliability_diagram(found, system_name(args.hypothesis), args.plot)
     return asdict(found)
+
+
+def bootstrap_of(args: argparse.Namespace, references: References) -> Bootstrap:
+    """What the arguments say of intervals."""
+    from asr.bootstrap import Bootstrap
+
+    units = references.labels(args.draw) if args.draw else None
+    return Bootstrap(units=units, drawn=args.draw or "utterance", resamples=args.resamples, seed=args.seed)
 
 
 def _resamples(value: str) -> int:
@@ -182,7 +193,7 @@ def _scored(
             references.texts, hypotheses, policy, spaces=spaces, ignore_unknown=ignore
         ), references
     recordings = score_files.read_recordings(args.reference, split=args.split, tiers=args.tier)
-    hypotheses = score_files.read_transcripts(paths)
+    hypotheses = score_files.read_transcripts(paths, recordings=recordings)
     if len(recordings) == len(hypotheses) == 1:  # one against one, whatever the file is called
         hypotheses = dict(zip(recordings, hypotheses.values(), strict=True))
     labels = {name: recording for recording, parts in recordings.items() for name, _ in parts}
@@ -195,10 +206,11 @@ def system_name(paths: list[Path]) -> str:
     return str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
-def _warn(score: CorpusScore, paths: list[Path]) -> None:
+def _warn(score: CorpusScore, paths: list[Path], recording_level: bool) -> None:
     """Say on stderr what is not in the numbers, or is there without having been recognised."""
     say_ids(system_name(paths), score.missing, "without a hypothesis, counted as deletions")
-    say_ids(system_name(paths), score.no_reference, "without a reference, left out")
+    heard = "; what was heard there counts as insertions" if recording_level else ", left out"
+    say_ids(system_name(paths), score.no_reference, f"without a reference{heard}")
     say_ids(system_name(paths), score.unknown, "hypotheses without a reference utterance, left out")
 
 

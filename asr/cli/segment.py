@@ -18,6 +18,7 @@ from asr.cli.jobs import (
     write_transcript_of,
 )
 from asr.cli.segmenting import add_segmenter_arguments, segmenter_settings
+from asr.names import given_path
 from lm.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,14 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     measures = parser.add_argument_group("measures")
     measures.add_argument(
         "--compare",
-        type=Path,
+        type=given_path,
         metavar="FILE",
         help="segments made by hand, in any of those forms: say how near these come, instead of printing them",
     )
     measures.add_argument("--tier", default="", metavar="NAME", help="the tier of --compare that has them")
     measures.add_argument(
         "--words",
-        type=Path,
+        type=given_path,
         metavar="FILE",
         help="words in time, as `loquela align` writes them (json, ctm, TextGrid): say how many were cut",
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr.names import given_path
 from lm.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def add_segmenter_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--segmenter-model",
-        type=Path,
+        type=given_path,
         metavar="DIR",
         help="classifier for pdac, pstrm and pthr, from recipes.train_segmenter (default: the one that comes along); "
         "recogniser for ctc-dac and ctc-hybrid (default: --model, where there is one)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,6 +23,7 @@ from asr.cli.jobs import (
     write_transcript_of,
 )
 from asr.cli.segmenting import add_segmenter_arguments, segmenter_settings
+from asr.names import given_path
 from lm.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = add_model_arguments(parser)
     model.add_argument(
         "--lm",
+        type=os.path.expanduser,  # text, not a path, as `none` is none
         metavar="L",
         help="language model folder or ARPA file; `none` for none (default: the model's own)",
     )
@@ -66,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     segments.add_argument(
         "--segments",
-        type=Path,
+        type=given_path,
         metavar="FILE",
         help="your own segments instead, with their speakers: MuST-C's yaml, a .tsv of start and end in seconds, "
         ".rttm, .eaf, .TextGrid, or a transcript (.srt, .vtt, .json, .stm, whisper's .tsv)",
@@ -94,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     decoding.add_argument(
         "--hotwords",
-        type=Path,
+        type=given_path,
         metavar="FILE",
         help="names and phrases to expect, one a line, each perhaps with a tab and its own weight",
     )

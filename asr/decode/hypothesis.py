@@ -119,8 +119,14 @@ def check_emissions(emissions: FloatArray, num_labels: int) -> None:
     """Refuse what is not one utterance's log-probabilities.
 
     Raises:
+        TypeError: no array of numpy's.
         ValueError: wrong axes or number of labels, or NaN.
     """
+    if not isinstance(emissions, np.ndarray):
+        raise TypeError(
+            f"`emissions` must be an array of numpy's; got {type(emissions).__name__}. "
+            "Give emissions.cpu().numpy()."
+        )
     if emissions.ndim != 2 or emissions.shape[1] != num_labels:
         raise ValueError(
             f"`emissions` must be (T, C) with C = {num_labels} labels; got {tuple(emissions.shape)}. "

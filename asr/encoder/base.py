@@ -61,6 +61,8 @@ class Encoder(nn.Module, ABC):
     """Size F of a feature vector in front of the layers."""
     shortened: bool = False
     """Whether an adapter after the layers makes frames fewer than theirs, `grid` being its own."""
+    unused_mask: Tensor | None = None
+    """The vector (D,) that a published model brings for masked frames, where its configuration masks none."""
     num_bins: int = 0
     """Mel bins of an encoder on filterbanks; 0 where it reads the waveform itself."""
 

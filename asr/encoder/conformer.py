@@ -60,6 +60,8 @@ class ConformerConfig:
         for name in ("width", "num_layers", "num_heads", "ff_mult", "kernel", "stem_channels"):
             if getattr(self, name) < 1:
                 raise InputError(f"encoder.{name} is {getattr(self, name)}. Give a number from 1.")
+        if self.freq_masks < 0:
+            raise InputError(f"encoder.freq_masks is {self.freq_masks}. Give a number from 0.")
         if self.num_bins < 7:
             raise InputError(
                 f"encoder.num_bins is {self.num_bins}; the two strided convolutions need 7. Give more."

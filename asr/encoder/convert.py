@@ -1,4 +1,4 @@
-"""wav2vec 2.0 from one toolkit's files to another's, refused unless both say the same of the same audio."""
+"""Encoders from one toolkit's files to another's, refused unless both say the same of the same audio."""
 
 from __future__ import annotations
 
@@ -59,13 +59,17 @@ def convert(encoder: Encoder, head: CtcHead | None, out: Path, layout: Layout) -
     Returns:
         the largest difference of the outputs on fixed audio, of the CTC layer's where there is one.
     Raises:
-        InputError: the encoder is no wav2vec 2.0, ``out`` exists, the layout cannot say what the encoder is or name
-            its labels, what was written cannot be read, or its outputs differ by more than 1e-4. Nothing is left
-            then, nor after any other error.
+        InputError: the encoder is none of transformers', or no wav2vec 2.0 for another layout, ``out`` exists, the
+            layout cannot say what the encoder is or name its labels, what was written cannot be read, or its outputs
+            differ by more than 1e-4. Nothing is left then, nor after any other error.
     """
-    if not isinstance(encoder, TransformersEncoder) or encoder.kind != "wav2vec2":
-        kind = encoder.config()["kind"]
-        raise InputError(f"an encoder of kind {kind} has no other layout. Give a wav2vec 2.0.")
+    kind = encoder.config()["kind"]
+    if not isinstance(encoder, TransformersEncoder):
+        raise InputError(f"an encoder of kind {kind} has no other layout. Give one of transformers' kinds.")
+    if kind != "wav2vec2" and layout != "transformers":
+        raise InputError(
+            f"an encoder of kind {kind} cannot be written for {layout}. Write transformers, or give a wav2vec 2.0."
+        )
     if encoder.narrowband:
         raise InputError("an encoder of 8 kHz input (narrowband) has no other layout.")
     dictionary = out.parent / DICTIONARY if layout == "fairseq" and head and head.surfaces else None

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from safetensors.torch import save_file
 from torch import nn
 
+from asr.checkpoint import write_tensors
 from asr.encoder.base import Encoder
 from asr.encoder.transformers_encoder import FAMILIES, TransformersEncoder
 from lm.errors import InputError
@@ -71,7 +71,6 @@ def export_transformers(encoder: Encoder, head: CtcHead | None, folder: str | Pa
         prefix = encoder.model.base_model_prefix
         weights = {f"{prefix}.{name}": value for name, value in weights.items()}
         weights |= {f"lm_head.{name}": value for name, value in head.layer.state_dict().items()}
-    weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Made beside its place and renamed, so that what stops halfway leaves no half model.
@@ -81,7 +80,7 @@ def export_transformers(encoder: Encoder, head: CtcHead | None, folder: str | Pa
     try:
         for name, value in files.items():
             (made / name).write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        save_file(weights, made / "model.safetensors", metadata={"format": "pt"})
+        write_tensors(weights, made / "model.safetensors", {"format": "pt"})
         made.chmod(0o755)
         os.replace(made, folder)
     finally:

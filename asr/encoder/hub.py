@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -43,23 +44,35 @@ class ModelFiles:
         self._reason = "it has no such file"
         self._weights: dict[str, Tensor] | None = None
 
-    def find(self, name: str) -> Path | None:
-        """Path of the file ``name``, or None where the model has none.
+    def find(self, *names: str, certain: bool = False) -> Path | None:
+        """Path of the first of the files ``names`` that the model has, or None where it has none of them.
 
+        Args:
+            certain: with the hub out of reach, take a file that its cache lacks for absent only where the hub once said
+                so. Asked for where absence changes the result; not elsewhere, as a cache that another program filled
+                is whole without the hub's word on files which that program never asked for.
         Raises:
-            InputError: the hub does not know the model, or refuses it.
+            InputError: the hub does not know the model, or refuses it; or ``certain``, and there may be such a file.
         """
         if self.folder is not None:
-            path = self.folder / name
-            return path if path.is_file() else None
-        try:
-            return Path(hf_hub_download(self.source, name))
-        except LocalEntryNotFoundError:
-            self._reason = "the hub is out of reach and its cache has no copy"
-        except EntryNotFoundError:
-            self._reason = "it has no such file"
-        except Exception as error:  # the hub's own, its HTTP client's and the system's: none is ours to name
-            raise InputError(f"model {self.source!r}: {_first_line(error)}. {REMEDY}.") from error
+            return next((path for name in names if (path := self.folder / name).is_file()), None)
+        unknown = ""
+        for name in names:
+            try:
+                return Path(hf_hub_download(self.source, name))
+            except LocalEntryNotFoundError:
+                self._reason = "the hub is out of reach and its cache has no copy"
+                if try_to_load_from_cache(self.source, name) is not _CACHED_NO_EXIST:
+                    unknown = unknown or name
+            except EntryNotFoundError:
+                self._reason = "it has no such file"
+            except Exception as error:  # the hub's, its HTTP client's, the system's: none is ours to name
+                raise InputError(f"model {self.source!r}: {_first_line(error)}. {REMEDY}.") from error
+        if certain and unknown:
+            raise InputError(
+                f"model {self.source!r}: cannot get {unknown}: the hub is out of reach and its cache does not say "
+                "whether there is one. Bring the network up once, or give the path of a local folder."
+            )
         return None
 
     def need(self, name: str) -> Path:
@@ -73,24 +86,35 @@ class ModelFiles:
             raise InputError(f"model {self.source!r}: cannot get {name}: {self._reason}. {REMEDY}.")
         return path
 
-    def find_folder(self, name: str) -> Path | None:
-        """Path of the folder ``name`` inside the model, or None where it has none."""
+    def find_folder(self, name: str, sign: str) -> Path | None:
+        """Path of the folder ``name`` inside the model, or None where it has none.
+
+        One that cannot be fetched is told of on stderr and done without.
+
+        Args:
+            sign: the file that every such folder has on the hub, by whose absence the cache knows that of the folder.
+        """
         if self.folder is None:
             try:
+                if self.find(f"{name}/{sign}", certain=True) is None:
+                    return None
                 root = Path(snapshot_download(self.source, allow_patterns=[f"{name}/*"]))
-            except Exception:  # a language model is a bonus: the recogniser works without
+            except Exception as error:  # a language model is a bonus: the recogniser works without
+                print(f"{self.source}: going on without {name}: {_first_line(error)}", file=sys.stderr)
                 return None
         else:
             root = self.folder
         return root / name if (root / name).is_dir() else None
 
-    def json(self, name: str, *, required: bool = True) -> dict[str, Any]:
+    def json(self, name: str, *, required: bool = True, certain: bool = False) -> dict[str, Any]:
         """The JSON object in the file ``name``; empty where the file is absent and not required.
 
+        Args:
+            certain: see `find`.
         Raises:
-            InputError: the file is required and missing, or is no JSON object.
+            InputError: the file is required and missing, or is no JSON object; or ``certain``, and it may be there.
         """
-        path = self.need(name) if required else self.find(name)
+        path = self.need(name) if required else self.find(name, certain=certain)
         if path is None:
             return {}
         try:
@@ -115,6 +139,7 @@ class ModelFiles:
 
     def _read_weights(self) -> dict[str, Tensor]:
         for stem, ending in (("model", "safetensors"), ("pytorch_model", "bin")):
+            # Not `certain`: whichever of these files is at hand holds the same.
             if path := self.find(f"{stem}.{ending}"):
                 return read_tensors(path)
             index = self.json(f"{stem}.{ending}.index.json", required=False)

@@ -15,6 +15,7 @@ from asr.encoder.transformers_encoder import (
     FAMILIES,
     PREPROCESSORS,
     TransformersEncoder,
+    check_kind,
     check_names,
     known_fields,
 )
@@ -37,10 +38,18 @@ def build_transformers_encoder(config: Mapping[str, Any]) -> TransformersEncoder
     """
     settings = dict(config)
     kind = settings.pop("kind", "")
+    if kind != "pretrained":
+        check_kind(kind)
     known = {"config", "preprocessor", *SWITCHES} | (
         {"source", "language"} if kind == "pretrained" else set()
     )
-    check_names(f"encoder {kind}", settings, known)
+    try:
+        check_names(f"encoder {kind}", settings, known)
+    except InputError as error:
+        raise InputError(
+            f"{error} Settings of another kind stay from the configuration: give the whole group, "
+            f"'encoder={{kind: {kind}, ...}}'."
+        ) from error
     switches = {name: bool(settings.pop(name, False)) for name in SWITCHES}
     options = settings.pop("config", None)
     if kind != "pretrained":
@@ -157,7 +166,7 @@ def encoder_from_files(
     # Files of older releases carry fields that mean nothing any more; only the user's own are checked.
     known = known_fields(kind)
     settings = {key: value for key, value in published.items() if key in known}
-    preprocessor = files.json("preprocessor_config.json", required=False)
+    preprocessor = _preprocessor(files)
     wanted = {key: preprocessor[key] for key in PREPROCESSORS[kind == "wav2vec2-bert"] if key in preprocessor}
     return TransformersEncoder(
         kind,
@@ -165,6 +174,26 @@ def encoder_from_files(
         preprocessor=wanted,
         **switches,
     )
+
+
+def _preprocessor(files: ModelFiles) -> dict[str, Any]:
+    """What a model's files say of its preprocessing; empty where they say nothing.
+
+    transformers 5 writes it into ``processor_config.json``, which wins over the ``preprocessor_config.json`` of older
+    releases.
+
+    Raises:
+        InputError: neither file can be had, and there may be one.
+    """
+    # Not `certain`: a cache that holds the older file is whole without the hub's word on the newer one.
+    processor = files.json("processor_config.json", required=False)
+    inside = processor.get("feature_extractor") or processor.get("audio_processor")
+    if inside:
+        return dict(inside)
+    beside = files.json("preprocessor_config.json", required=False, certain=True)
+    if not beside:
+        files.find("processor_config.json", certain=True)
+    return beside
 
 
 def checkpoint_weights(files: ModelFiles, encoder: TransformersEncoder, language: str) -> dict[str, Tensor]:
@@ -180,7 +209,7 @@ def checkpoint_weights(files: ModelFiles, encoder: TransformersEncoder, language
         raise InputError(
             f"model {files.source!r} has no language adapters; leave out the language {language!r}."
         )
-    path = files.find(f"adapter.{language}.safetensors") or files.find(f"adapter.{language}.bin")
+    path = files.find(f"adapter.{language}.safetensors", f"adapter.{language}.bin", certain=True)
     if path is None:
         known = (
             sorted(file.stem.removeprefix("adapter.") for file in files.folder.glob("adapter.*"))

@@ -17,6 +17,8 @@ from lm.errors import InputError
 
 FAIRSEQ_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 """First entries of every fairseq dictionary; its CTC blank is the first."""
+PHONES = "Wav2Vec2PhonemeCTCTokenizer"
+"""transformers' class for labels that are phones, which it writes with spaces between."""
 UNUSED = re.compile(r"<unused\d+>")
 """Rows without an entry, as `asr.encoder.export` names them."""
 
@@ -26,15 +28,15 @@ class PublishedLanguageModel:
     """The language model that ships with a model, and the decoding values its authors chose."""
 
     model: Path
-    """ARPA or kenlm binary."""
-    unigrams: Path | None
-    """Words that decoding knew, one per line."""
+    """ARPA or kenlm binary. Its own words are the known ones: ``unigrams.txt`` repeats them for pyctcdecode."""
     alpha: float = 0.5
     """Weight of the language model (natural log), as pyctcdecode means it."""
     beta: float = 1.5
     """Bonus for each word."""
     unk_score_offset: float = -10.0
-    """Added to the score of a word outside ``unigrams``."""
+    """Added to the log10 score of a word that it does not know."""
+    score_boundary: bool = True
+    """Whether the beginning and the end of the text count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ def load_published(source: str | Path | Opened, *, language: str = "") -> Publis
     files = open_published(source)
     if isinstance(files, FairseqFile):
         return _from_fairseq(files, language)
-    settings = files.json("tokenizer_config.json", required=False)
+    settings = files.json("tokenizer_config.json", required=False, certain=True)
     vocabulary, language = _vocabulary(files, settings, language)
     encoder = encoder_from_files(files)
     state = checkpoint_weights(files, encoder, _adapter(files, encoder, language))
@@ -95,8 +97,9 @@ def load_published(source: str | Path | Opened, *, language: str = "") -> Publis
     head = _head(files.source, state, encoder.width)
 
     labels = _labels(files.source, vocabulary, head.out_features, _special_tokens(files, settings))
+    # Of old releases, which named the blank there alone.
     pad = _token(settings.get("pad_token")) or _token(
-        files.json("special_tokens_map.json", required=False).get("pad_token")
+        files.json("special_tokens_map.json", required=False, certain=True).get("pad_token")
     )
     blank = vocabulary.get(pad or "<pad>", encoder.model.config.pad_token_id)
     if not isinstance(blank, int) or not 0 <= blank < head.out_features:
@@ -104,14 +107,19 @@ def load_published(source: str | Path | Opened, *, language: str = "") -> Publis
             f"model {files.source!r}: its blank, the pad token {pad!r}, is not in vocab.json. "
             "Mend pad_token in tokenizer_config.json."
         )
-    delimiter = _token(settings.get("word_delimiter_token", "|")) or " "
     specials = _special_tokens(files, settings) | {labels[blank], *filter(UNUSED.fullmatch, labels)}
+    phones = settings.get("tokenizer_class") == PHONES
+    delimiter = _token(settings.get("word_delimiter_token", None if phones else "|")) or " "
+    if phones:  # apart from each other, and words no more than that
+        specials.add(delimiter)
+        delimiter = " "
     lowered = bool(settings.get("do_lower_case", False))
+    surfaces = [_surface(label, delimiter, specials, lowered) for label in labels]
     return PublishedCTC(
         encoder=encoder,
         head=head,
         labels=labels,
-        surfaces=tuple(_surface(label, delimiter, specials, lowered) for label in labels),
+        surfaces=tuple(f" {surface}" if phones and surface else surface for surface in surfaces),
         blank=blank,
         word_delimiter=delimiter,
         language=language,
@@ -215,6 +223,7 @@ def _vocabulary(files: ModelFiles, settings: dict[str, Any], language: str) -> t
                 f"model {files.source!r} has {what}; name one of its {len(vocabulary)}: {some}..."
             )
         vocabulary = vocabulary[language]
+    # Of old releases, and not `certain`: it holds specials, mostly of rows past the head, which write nothing anyhow.
     added = files.json("added_tokens.json", required=False)
     for number, token in settings.get("added_tokens_decoder", {}).items():
         added.setdefault(_token(token) or "", int(number))
@@ -232,11 +241,9 @@ def _adapter(files: ModelFiles, encoder: TransformersEncoder, language: str) -> 
     vocabulary = files.json("vocab.json")
     if _is_nested(vocabulary) and len(vocabulary) > 1:
         return language
-    # Adapted to a single language: its adapter may lie beside the main file, or inside it alone.
-    endings = ("safetensors", "bin")
-    return (
-        language if language and any(files.find(f"adapter.{language}.{ending}") for ending in endings) else ""
-    )
+    # Adapted to a single language: its adapter may lie beside the main file, which has it inside too.
+    beside = language and files.find(f"adapter.{language}.safetensors", f"adapter.{language}.bin")
+    return language if beside else ""
 
 
 def _labels(source: str, vocabulary: dict[str, int], size: int, specials: set[str]) -> tuple[str, ...]:
@@ -256,6 +263,7 @@ def _labels(source: str, vocabulary: dict[str, int], size: int, specials: set[st
 def _special_tokens(files: ModelFiles, settings: dict[str, Any]) -> set[str]:
     """Tokens that stand for no text."""
     found = {"<pad>", "<s>", "</s>", "<unk>", "[PAD]", "[UNK]"}
+    # Not `certain`: where tokenizer_config.json says nothing, the names are nearly always these.
     for source in (settings, files.json("special_tokens_map.json", required=False)):
         for name in ("pad_token", "unk_token", "bos_token", "eos_token"):
             found.add(_token(source.get(name)) or "<pad>")
@@ -289,7 +297,7 @@ def _head(source: str, state: dict[str, Tensor], width: int) -> nn.Linear:
 
 def _language_model(files: ModelFiles) -> PublishedLanguageModel | None:
     """The ``language_model`` folder that Wav2Vec2ProcessorWithLM writes, where there is one."""
-    folder = files.find_folder("language_model")
+    folder = files.find_folder("language_model", "attrs.json")
     if folder is None:
         return None
     models = [
@@ -298,11 +306,10 @@ def _language_model(files: ModelFiles) -> PublishedLanguageModel | None:
     if not models:
         return None
     attributes = files.json("language_model/attrs.json", required=False)
-    unigrams = folder / "unigrams.txt"
     return PublishedLanguageModel(
         model=models[0],
-        unigrams=unigrams if unigrams.is_file() else None,
         alpha=float(attributes.get("alpha", 0.5)),
         beta=float(attributes.get("beta", 1.5)),
         unk_score_offset=float(attributes.get("unk_score_offset", -10.0)),
+        score_boundary=bool(attributes.get("score_boundary", True)),
     )

@@ -43,7 +43,7 @@ PREPROCESSORS: dict[bool, dict[str, Any]] = {
     False: {"do_normalize": True},
     True: {"num_mel_bins": 80, "stride": 2},
 }
-"""What is read of preprocessor_config.json: for models of filterbanks (True) and of waveforms (False)."""
+"""What is read of a published model's preprocessing: for models of filterbanks (True) and of waveforms (False)."""
 
 # Never part of an encoder: heads of pre-training and classification beside the encoder's own prefix,
 # and tables that are computed, yet were once saved.
@@ -89,8 +89,18 @@ class TransformersEncoder(Encoder):
         self.kind = kind
         self.preprocessor = _preprocessor(kind, preprocessor or {})
         settings = _settings(kind, config or {})
+        if settings.num_attention_heads < 1:
+            raise InputError(
+                f"encoder {kind}: num_attention_heads must be at least 1; got {settings.num_attention_heads}. "
+                "Mend its `config`."
+            )
         try:
             self.model: Any = getattr(transformers, f"{FAMILIES[kind]}Model")(settings)
+        except KeyError as error:
+            raise InputError(
+                f"encoder {kind}: {error} is none of transformers' activations, as gelu, relu and swish are. "
+                "Mend its `config`."
+            ) from error
         except (ValueError, TypeError, AssertionError, RuntimeError) as error:
             raise InputError(f"encoder {kind}: {str(error).splitlines()[0]} Mend its `config`.") from error
         self.num_layers = int(settings.num_hidden_layers)
@@ -105,6 +115,9 @@ class TransformersEncoder(Encoder):
         if kind == "wav2vec2-bert" and settings.position_embeddings_type == "relative_key":
             for layer in self.model.encoder.layers:
                 layer.self_attn = RelativeKeyAttention(layer.self_attn)
+        for module in self.model.modules():
+            if hasattr(module, "cached_sequence_length"):
+                module.register_forward_pre_hook(forget_positions)
 
         # On a CPU with AMX, oneDNN's grouped convolutions of few channels are wrong in bfloat16 (torch 2.13.0).
         self._few_channels = any(
@@ -433,8 +446,15 @@ class TransformersEncoder(Encoder):
         self.model.load_state_dict(
             {name: value for name, value in state.items() if name in own}, strict=False
         )
+        if self.mask_embedding is None:
+            self.unused_mask = state.get("masked_spec_embed")
         if self.narrowband:
             adapt_weights(self.model.feature_extractor.conv_layers)
+
+
+def forget_positions(module: nn.Module, inputs: object) -> None:
+    """Have rotary positions computed anew: those kept from inference are no tensors to train with."""
+    module.cached_sequence_length = None  # type: ignore[assignment]
 
 
 def standardise(waveforms: Tensor, num_samples: Tensor) -> Tensor:
@@ -468,12 +488,17 @@ def old_weight_norm_name(name: str) -> str:
     return re.sub(r"\.parametrizations\.weight\.original1$", ".weight_v", name)
 
 
-def known_fields(kind: str) -> set[str]:
-    """Fields that the configuration class of ``kind`` knows."""
+def check_kind(kind: str) -> None:
+    """Refuse a kind that is none of `FAMILIES`; the message names all that `build_encoder` makes."""
     if kind not in FAMILIES:
         raise InputError(
-            f"encoder kind {kind!r} is unknown; choose one of conformer, pretrained, {', '.join(FAMILIES)}."
+            f"encoder kind {kind!r} is unknown; choose one of conformer, pretrained, saved, {', '.join(FAMILIES)}."
         )
+
+
+def known_fields(kind: str) -> set[str]:
+    """Fields that the configuration class of ``kind`` knows."""
+    check_kind(kind)
     fields = set(getattr(transformers, f"{FAMILIES[kind]}Config")().to_dict())
     return fields - {"model_type", "transformers_version", "architectures", "_name_or_path", "dtype"}
 

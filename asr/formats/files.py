@@ -37,17 +37,18 @@ def read_text(path: Path) -> str:
         ) from error
 
 
-def keep_inputs(path: Path, inputs: Set[Path]) -> None:
+def keep_inputs(path: Path, inputs: Set[Path], option: str = "--out") -> None:
     """Keep what a command reads from being written over.
 
     Args:
         inputs: resolved, as they may go by several names.
+        option: which gives the path.
     Raises:
         InputError: the path is one of them.
     """
     if path.resolve() in inputs:
         raise InputError(
-            f"{shown(path)} is one of the inputs, and is kept even with --overwrite. Give another --out."
+            f"{shown(path)} is one of the inputs, and is kept in any case. Give another {option}."
         )
 
 

@@ -86,6 +86,10 @@ def detect_form(source: Path, config: ImportConfig | None = None) -> str:
         found = [form for form in found if form != transcript.IMPORTER.form]
     if len(found) == 1:
         return found[0]
+    # A table whose columns none can guess, or that is not UTF-8: its importer says why, and what to do.
+    is_table = source.is_file() and source.suffix.lower() in (".csv", ".tsv")
+    if not found and is_table and _given(config) <= table.IMPORTER.options:
+        return table.IMPORTER.form
     what = f"looks like {' and '.join(found)}" if found else f"is of no form we know ({', '.join(IMPORTERS)})"
     among = ", ".join(OPTIONS[name] for name in OPTIONS if name in _given(config))
     among = f" that reads {among}" if among and not found else ""

@@ -84,7 +84,7 @@ def check_replaceable(
     keep_inputs(path, {each.resolve() for each in inputs})
     if not is_ours(path):
         raise InputError(
-            f"{shown(path)} is of another kind than what is written, and is kept even with --overwrite. "
+            f"{shown(path)} is of another kind than what is written, and is kept in any case. "
             "Give another --out."
         )
 

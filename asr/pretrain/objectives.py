@@ -112,7 +112,9 @@ class Objective(nn.Module, ABC):
             )
         self.config = config
         if encoder.mask_embedding is None:
-            self.own_mask = nn.Parameter(torch.empty(encoder.width).uniform_())
+            given = encoder.unused_mask
+            new = torch.empty(encoder.width).uniform_() if given is None else given.float().clone()
+            self.own_mask = nn.Parameter(new)
         self.span = max(1, round(config.mask_span_s * encoder.grid.frames_per_second))
 
     @abstractmethod

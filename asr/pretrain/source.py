@@ -26,7 +26,8 @@ def with_objective(encoder: Encoder, config: ObjectiveConfig, source: Mapping[st
     if not found:
         return model
     own = model.objective.state_dict()
-    for name in sorted(own.keys() | found.keys()):
+    # The vector of masked frames is there or not as the encoder masks its own: it tells of no objective.
+    for name in sorted((own.keys() | found.keys()) - {"own_mask"}):
         ours, theirs = own.get(name), found.get(name)
         if ours is None or theirs is None or ours.shape != theirs.shape:
             has = "none" if theirs is None else str(tuple(theirs.shape))
@@ -36,7 +37,7 @@ def with_objective(encoder: Encoder, config: ObjectiveConfig, source: Mapping[st
                 f"objective.kind={config.kind} with these settings wants {wants}. "
                 "Give its own objective.kind, or set fresh_objective=true."
             )
-    model.objective.load_state_dict(found)
+    model.objective.load_state_dict({name: found.get(name, value) for name, value in own.items()})
     return model
 
 

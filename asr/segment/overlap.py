@@ -15,6 +15,7 @@ from asr.frames import FrameGrid, samples_to_seconds, seconds_to_samples
 from asr.segment.build import SegmenterConfig
 from asr.segment.fixed import FixedConfig
 from asr.segment.limits import SHORTEST_SEGMENT_S
+from asr.segment.pauses import pauses_of
 from asr.segment.sound import FloatArray, Segment, Speech
 from asr.tokenizer import silent_labels
 from lm.errors import InputError
@@ -123,8 +124,7 @@ class Joiner:
         """The frame to part at: in the middle of the longest pause, of one between words if there is any."""
         best = emissions.argmax(axis=1)
         quiet = np.isin(best, self._silent)
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]])))
-        pauses: list[tuple[int, int]] = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+        pauses = pauses_of(~quiet)
         # Sentence pieces may follow each other without a pause.
         opening = self._opens[best] & ~quiet & np.concatenate([[False], best[1:] != best[:-1]])
         pauses += [(place, place) for place in np.flatnonzero(opening).tolist()]

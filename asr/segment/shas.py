@@ -28,7 +28,8 @@ class PdacConfig:
     """Sound kept before and after each segment."""
     horizon_s: float = 600.0
     """Divide and conquer needs all of a talk. Of a longer one the first part is divided off where it is least
-    probable, so that no more than this is held in memory (38 MB); up to this the outcome is the original's."""
+    probable, so that no more than this is held in memory (38 MB); up to this, and between silences shorter than the
+    longest segment, the outcome is the original's."""
 
     def __post_init__(self) -> None:
         _check(self.threshold, self.min_segment_s, self.max_segment_s, self.keep_s)

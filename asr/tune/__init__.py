@@ -11,7 +11,17 @@ from asr.tune.halving import MakeDecoder, Runs, Setting, halve
 from asr.tune.pool import GRID, Base, Pool, Ranking, default_grid
 from lm.errors import InputError
 
-__all__ = ["GRID", "ArmResult", "Edge", "MakeDecoder", "Trial", "TuneResult", "default_grid", "tune"]
+__all__ = [
+    "GRID",
+    "ArmResult",
+    "Edge",
+    "MakeDecoder",
+    "Trial",
+    "TuneResult",
+    "default_grid",
+    "first_values",
+    "tune",
+]
 
 
 @dataclass(frozen=True)
@@ -113,8 +123,7 @@ def tune(
         candidates: settings that go into the halving, of all language models together.
         report: receives lines of progress.
     Raises:
-        InputError: no dev utterance, no reference word, unequal numbers of emissions and texts, or a weight in ``grid``
-            that has no effect.
+        InputError: no dev utterance, no reference word, unequal numbers of emissions and texts, or as `first_values`.
     """
     if len(emissions) != len(references):
         raise InputError(
@@ -124,10 +133,7 @@ def tune(
         raise InputError("the dev utterances have no reference text. Tune on utterances with transcripts.")
     start = start or BeamSearchConfig()
     base = Base(start, hotwords or start.hotwords)
-    grids = {arm: _grid(model, base.hotwords, grid or {}) for arm, model in arms.items()}
-    for name in grid or {}:
-        if not any(name in values for values in grids.values()):
-            raise InputError(f"{name} has no effect here, so it cannot be tuned. Leave it out of the grid.")
+    grids = first_values(arms, base, grid or {})
     pool = Pool(references, arms, base, split)
     runs = Runs(emissions, references, arms, make_decoder, base)
     current = {
@@ -198,11 +204,26 @@ def _result(runs: Runs, rankings: Mapping[str, Ranking], base: Base) -> TuneResu
     )
 
 
-def _grid(
-    language_model: LanguageModel,
-    hotwords: Mapping[str, float | None] | None,
-    own: Mapping[str, Sequence[float]],
-) -> dict[str, tuple[float, ...]]:
-    """First values of the weights that have an effect, the caller's own where there are any."""
-    known = default_grid(language_model, hotwords)
-    return {name: tuple(sorted(set(own.get(name, values)))) for name, values in known.items()}
+def first_values(
+    arms: Mapping[str, LanguageModel], base: Base, own: Mapping[str, Sequence[float]]
+) -> dict[str, dict[str, tuple[float, ...]]]:
+    """By language model, the first values of the weights that have an effect, the caller's own where there are any.
+
+    `tune` asks for them; who has emissions to make for it asks before.
+
+    Raises:
+        InputError: a weight in ``own`` that has no effect, or a value that it cannot have.
+    """
+    grids = {
+        arm: {
+            name: tuple(sorted(set(own.get(name, values))))
+            for name, values in default_grid(model, base.hotwords).items()
+        }
+        for arm, model in arms.items()
+    }
+    for name, values in own.items():
+        if not any(name in grid for grid in grids.values()):
+            raise InputError(f"{name} has no effect here, so it cannot be tuned. Leave it out of the grid.")
+        for value in values:
+            base.configured({name: value})  # which says what is wrong with it
+    return grids

@@ -41,13 +41,7 @@ pretrain() { # EXP MANIFEST UPDATES SETTING...
 }
 
 encoder_of() { # ARM: setting of the fine-tuning's encoder; shrunk, for what pretraining made large learns slowly
-    local source
-    case $1 in
-    none) return ;;
-    wrong) source=$exp/pretrain/wrong ;;
-    *) source=$exp/pretrain/$1 ;;
-    esac
-    printf 'encoder={kind: saved, source: %s, shrink: true}' "$source"
+    [[ $1 == none ]] || printf 'encoder={kind: saved, source: %s, shrink: true}' "$exp/pretrain/$1"
 }
 
 gold_last() { # FROM TO MINUTES SEED: 200 updates more on the gold labels alone
@@ -105,8 +99,8 @@ if at 5 "self-training: the teacher with a language model of its few labels, a s
             python -m recipes.decode_ctc "$from" "data/$target.$minutes.tsv" --split unlabelled --lm "$from/lm" \
                 --out "$to/unlabelled.tsv"
             python -m recipes.pseudo_label "data/$target.$minutes.tsv" --hypothesis "$to/unlabelled.tsv" \
-                --keep "$keep" --truth "data/$target.tsv" --policy "$from" --out "data/$target.$minutes.$seed.pseudo.tsv" |
-                tee "$to/pseudo.json"
+                --keep "$keep" --truth "data/$target.tsv" --policy "$from" --overwrite \
+                --out "data/$target.$minutes.$seed.pseudo.tsv" | tee "$to/pseudo.json"
             python -m recipes.finetune_ctc conf/finetune.yaml trainer.seed="$seed" "${encoder[@]}" \
                 manifest="data/$target.$minutes.$seed.pseudo.tsv" exp="$to/pseudo" \
                 "ctc.mix={levels: [label], temperature: [0.5]}"

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.cli import score as recognition
+from asr.names import given_path
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from asr.score_files import References
     from st.score import Tokenizer, TranslationScore
 
@@ -48,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lowercase", action="store_true", help="do not tell case apart (it counts by default)"
     )
     group.add_argument(
-        "--train-manifest", type=Path, metavar="MANIFEST",
+        "--train-manifest", type=given_path, metavar="MANIFEST",
         help="also score apart what occurs verbatim among these translations: its rows with split `train`, "
         "or all where there are none",
     )  # fmt: skip
@@ -84,7 +87,7 @@ class _Reference:
 
 def _score_translations(args: argparse.Namespace) -> int:
     from st.resegment import SIGNATURE
-    from st.score import source_match
+    from st.score import source_match, without_spaces
     from st.score_report import (
         format_translation_report,
         length_groups,
@@ -95,7 +98,7 @@ def _score_translations(args: argparse.Namespace) -> int:
     reference = _read_reference(args)
     # Labels and training texts first: a mistake there should not wait for the metrics.
     columns = {column: reference.translations.labels(column) for column in args.by}
-    units = reference.translations.labels(args.draw) if args.draw else None
+    how = recognition.bootstrap_of(args, reference.translations)
     training = _training_translations(args.train_manifest) if args.train_manifest else None
     score = _scored(args, reference, args.hypothesis)
     other = _scored(args, reference, args.against) if args.against else None
@@ -114,26 +117,30 @@ def _score_translations(args: argparse.Namespace) -> int:
             recognition.system_name(args.hypothesis),
             recognition.system_name(args.against or args.hypothesis),
         ),
-        units=units,
-        drawn=args.draw or "utterance",
-        resamples=args.resamples,
-        seed=args.seed,
+        how=how,
     )
     if args.recording_level:
         report["resegmented"] = SIGNATURE
+    if args.tokenize in (None, "13a") and without_spaces(score.references):
+        print(
+            "most letters of the references are of a script without spaces between words, and --tokenize 13a cuts at "
+            "spaces: BLEU and TER compare whole sentences. Give --tokenize zh, ja-mecab or char.",
+            file=sys.stderr,
+        )
     for system, paths in ((score, args.hypothesis), (other, args.against)):
         if system is not None:
             name = recognition.system_name(paths)
-            _warn(system, name, source_match(system, reference.sources))
+            _warn(system, name, source_match(system, reference.sources), args.recording_level)
     print(json.dumps(report, ensure_ascii=False) if args.json else format_translation_report(report))
     return 0
 
 
-def _warn(score: TranslationScore, system: str, match: tuple[float, float]) -> None:
+def _warn(score: TranslationScore, system: str, match: tuple[float, float], recording_level: bool) -> None:
     """Say on stderr what is not in the numbers, or is there without having been translated."""
     recognition.say_ids(system, score.missing, "without a hypothesis, scored as empty")
     recognition.say_ids(system, score.empty, "with an empty hypothesis")
-    recognition.say_ids(system, score.no_reference, "without a reference translation, left out")
+    heard = "; what was translated there goes to the utterances beside" if recording_level else ", left out"
+    recognition.say_ids(system, score.no_reference, f"without a reference translation{heard}")
     recognition.say_ids(system, score.unknown, "hypotheses without a reference utterance, left out")
     to_source, to_reference = match
     if to_source > to_reference + _FAR_BETTER:
@@ -153,7 +160,8 @@ def _scored(args: argparse.Namespace, reference: _Reference, paths: list[Path]) 
     if not args.recording_level:
         hypotheses = _read_hypotheses(paths)
     else:
-        transcripts, recordings = _read_transcripts(paths), reference.recordings
+        recordings = reference.recordings
+        transcripts = _read_transcripts(paths, recordings)
         if len(recordings) == len(transcripts) == 1:  # one against one, whatever the file is called
             transcripts = dict(zip(recordings, transcripts.values(), strict=True))
         unknown = [name for name in transcripts if name not in recordings]
@@ -232,11 +240,11 @@ def _read_hypotheses(paths: list[Path]) -> dict[str, str]:
     return _read_table(paths[0]) if is_one_table(paths) else _read_transcripts(paths)
 
 
-def _read_transcripts(paths: list[Path]) -> dict[str, str]:
-    """The whole translation of each transcript, a segment on each line, by its file name without ending."""
+def _read_transcripts(paths: list[Path], recordings: Collection[str] = ()) -> dict[str, str]:
+    """The whole translation of each transcript, a segment on each line, as `asr.score_files` names them."""
     from asr.score_files import read_transcripts
 
-    return read_transcripts(paths, _translations_heard, what="translation")
+    return read_transcripts(paths, _translations_heard, what="translation", recordings=recordings)
 
 
 def _translations_heard(path: Path) -> list[str]:

@@ -270,7 +270,9 @@ def read_hub_decoder(settings: HubDecoderSource, texts: Sequence[str], policy: T
     files = ModelFiles(name)
     start = getattr(published, "decoder_start_token_id", None)
     if start is None:
-        start = files.json("generation_config.json", required=False).get("decoder_start_token_id")
+        start = files.json("generation_config.json", required=False, certain=True).get(
+            "decoder_start_token_id"
+        )
     opening = [tokenizer.eos_token_id if start is None else start, codes[settings.language]]
     config = HubDecoderConfig(
         kind=published.model_type,

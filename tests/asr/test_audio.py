@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import tracemalloc
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -450,3 +451,47 @@ def test_the_delay_of_an_encoder_is_no_silence(tmp_path: Path, kind: str) -> Non
     path = write(tmp_path / f"a{kind}", sound(2.0, 48_000), 48_000)
     seconds = sum(map(len, AvReader(path).blocks(0))) / 48_000
     assert seconds == pytest.approx(2.0, abs=0.06)
+
+
+def remux(path: Path, out: Path, shift_s: Callable[[float], float | None]) -> Path:
+    """The same packets with their stamps moved by what ``shift_s`` says of each; None leaves one out."""
+    with av.open(str(path)) as old, av.open(str(out), "w") as new:
+        track: Any = new.add_stream_from_template(old.streams.audio[0])
+        for packet in old.demux(old.streams.audio[0]):
+            if packet.dts is None or (shift := shift_s(float(packet.pts * packet.time_base))) is None:
+                continue
+            packet.pts = packet.dts = packet.pts + round(shift / packet.time_base)
+            packet.stream = track
+            new.mux(packet)
+    return out
+
+
+@pytest.mark.parametrize("kind", [".webm", ".mka", ".ts", ".mp4"])
+def test_many_small_holes_do_not_add_up(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = sound(12.0, 48_000)
+    whole = write(tmp_path / ("whole.mp4" if kind == ".mp4" else "whole.webm"), samples, 48_000)
+    lossy = remux(whole, tmp_path / f"lossy{kind}", lambda at: None if at % 0.5 < 0.05 and at > 1 else 0.0)
+    same = remux(whole, tmp_path / f"same{kind}", lambda at: 0.0)
+    assert measure(same) == pytest.approx(12.0, abs=0.05)
+    assert not capsys.readouterr().err
+    heard, told = load(lossy), load(whole)
+    assert abs(len(heard) - len(told)) < 0.15 * 16_000
+    for second in (4, 7, 10):  # a chirp: where it sounds higher it is later
+        pitch = [
+            np.abs(np.fft.rfft(each[second * 16_000 + 2_000 :][:4_000], 65_536)).argmax() * 16_000 / 65_536
+            for each in (heard, told)
+        ]
+        assert pitch[0] == pytest.approx(pitch[1], abs=0.12 * 120)  # it rises by 120 Hz a second
+    np.testing.assert_allclose(load(lossy, offset_s=0.5, duration_s=3.0), heard[8_000:56_000], atol=1e-6)
+    assert capsys.readouterr().err.count("lossy") == 1
+
+
+def test_stamps_that_begin_anew_hide_no_sound_and_a_huge_hole_is_told(tmp_path: Path) -> None:
+    whole = write(tmp_path / "whole.webm", sound(4.0, 48_000), 48_000)
+    again = remux(whole, tmp_path / "again.ts", lambda at: 0.0)
+    again.write_bytes(2 * again.read_bytes())
+    assert measure(again) == pytest.approx(8.0, abs=0.05)
+    far = remux(whole, tmp_path / "far.webm", lambda at: 0.0 if at < 2 else 400.0)
+    assert "400.00 s of sound are missing after 2.0 s" in message(far)

@@ -44,13 +44,13 @@ def test_bins_of_equal_counts() -> None:
 def test_entropy_of_what_knows_all_nothing_and_the_wrong_thing() -> None:
     right = [True, False] * 50
 
-    def entropy(sure: list[float]) -> float:
+    def entropy(sure: list[float]) -> float | None:
         return reliability(sure, right).normalised_cross_entropy
 
     assert entropy([1.0, 0.0] * 50) == pytest.approx(1, abs=1e-4)
     assert entropy([0.5] * 100) == pytest.approx(0)
-    assert entropy([0.1, 0.9] * 50) < 0
-    assert math.isnan(reliability([0.5], [True]).normalised_cross_entropy)
+    assert (entropy([0.1, 0.9] * 50) or 0) < 0
+    assert reliability([0.5], [True]).normalised_cross_entropy is None
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(0.5, -0.7), (1.6, 0.4)])
@@ -115,6 +115,18 @@ def test_the_command_says_how_far_confidences_can_be_trusted(
     assert (tmp_path / "new" / "plot.png").stat().st_size > 1000
     assert main([*scored, "--calibration"]) == 0
     assert "expected calibration error 17.1 %" in capsys.readouterr().out
+
+
+def test_where_every_word_is_right_there_is_no_entropy_to_tell(
+    scored: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "hyp.tsv").write_text("id\ttext\tword_confidences\nu1\ta b c\t0.9 0.9 0.2\nu2\t\t\n")
+    assert main([*scored, "--calibration", "--json"]) == 0
+    printed = capsys.readouterr().out
+    assert "NaN" not in printed
+    assert json.loads(printed)["calibration"]["normalised_cross_entropy"] is None
+    assert main([*scored, "--calibration"]) == 0
+    assert "normalised cross entropy -\n" in capsys.readouterr().out
 
 
 def test_mistakes_are_one_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from asr.checkpoint import is_whole, save_checkpoint, whole_checkpoints, write_folder
+from lm.errors import InputError
 
 
 def test_a_crash_while_writing_leaves_the_old_folder(tmp_path: Path) -> None:
@@ -31,6 +33,27 @@ def test_a_crash_while_writing_leaves_the_old_folder(tmp_path: Path) -> None:
         (partial / "b").write_text("newer")
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["b"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_full_disk_is_told_and_given_back(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"weights\.safetensors cannot be written .*Make room"):
+            save_checkpoint(tmp_path / "update_1", {"weights": {"w": torch.zeros(999)}}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        save_checkpoint(tmp_path / "update_1", {"weights": {"w": torch.zeros(9)}}, {})
+    finally:
+        os.umask(before)
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "update_1").iterdir()]
+    assert modes == [0o644] * 3
 
 
 def test_an_altered_or_cut_checkpoint_is_passed_over(tmp_path: Path) -> None:

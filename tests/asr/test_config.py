@@ -37,6 +37,15 @@ def test_overrides_come_after_the_file(tmp_path: Path) -> None:
     assert load_config(Outer, tmp_path / "saved.yaml") == config
 
 
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "c.yaml").write_text("path: ~/y\nname: ~/z\n")
+    config = load_config(Outer, tmp_path / "c.yaml")
+    assert (config.path, config.name) == (tmp_path / "y", "~/z")
+    assert load_config(Outer, tmp_path / "c.yaml", ["path=~/x"]).path == tmp_path / "x"
+    assert load_config(Outer, tmp_path / "c.yaml", ["path=~$x"]).path == Path("~$x")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Middle:
     inner: Inner = field(default_factory=lambda: Inner(mode="b", rate=2.0))

@@ -111,6 +111,7 @@ def test_a_configuration_makes_the_same_encoder_again() -> None:
         ("num_layers", 0, "from 1"),
         ("width", 0, "from 1"),
         ("num_bins", 6, "need 7"),
+        ("freq_masks", -1, "from 0"),
     ],
 )
 def test_a_size_of_nothing_is_refused(name: str, value: int, least: str) -> None:

@@ -7,10 +7,13 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, strategies
 
 from asr.align.words import words_in_time
+from asr.audio import load
 from asr.cli import main
 from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.model import load_model
@@ -98,12 +101,27 @@ def test_nothing_reaches_across_what_is_not_known_or_spoken_at_once() -> None:
         row.offset_s + row.duration_s <= rows[1].offset_s + 1e-3 or row.offset_s >= rows[2].offset_s
         for row in made
     )
+    rows, words = talk([4, 4])
+    long = replace(rows[0], id="long", offset_s=0.0, duration_s=rows[1].offset_s - 0.1)  # into the pause
+    assert all(
+        row.offset_s + row.duration_s <= rows[0].offset_s + rows[0].duration_s
+        or row.offset_s >= rows[1].offset_s
+        for row in recut([long, *rows], words, seed=1)
+    )
     other, more = talk([4], pause=1.0)  # begins within the first
     other = [Utterance(**{**vars(other[0]), "id": "other", "speaker": "two"})]
     both = {**talk([4])[1], "other": more["talk.wav-0"]}
     made = list(recut([*talk([4])[0], *other], both, seed=1))
     assert {row.speaker for row in made} == {"one", "two"}
     assert len(made) == 4
+
+
+def test_no_utterance_is_of_two_splits() -> None:
+    rows, words = talk([4, 4, 4])
+    rows[1] = replace(rows[1], split="dev")
+    made = list(recut(rows, words, seed=1))
+    assert " ".join(row.text for row in made if row.split == "dev") == rows[1].text
+    assert "".join(row.split for row in made) == "devdev"
 
 
 def test_utterances_of_two_speakers_have_none() -> None:
@@ -227,6 +245,29 @@ def test_the_command_cuts_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert {row.audio.resolve() for row in made} == {row.audio.resolve() for row in rows}
     assert main(command) == 1
     assert "exists and is kept" in capsys.readouterr().err
+
+
+def test_a_cut_of_one_split_has_nothing_of_another(tmp_path: Path) -> None:
+    waveform, times, place = [], [], 0.0
+    few = read_manifest(mini_rows(tmp_path))[:3]
+    for row in few:
+        waveform.append(load(row.audio, offset_s=row.offset_s, duration_s=row.duration_s))
+        times.append(place)
+        place += row.duration_s
+    soundfile.write(tmp_path / "talk.wav", np.concatenate(waveform), 16_000)
+    rows = [
+        replace(row, audio=tmp_path / "talk.wav", offset_s=start, split=split)
+        for row, start, split in zip(few, times, ("train", "dev", "train"), strict=True)
+    ]
+    write_manifest(rows, tmp_path / "talk.tsv")
+    command = ["corpus", "recut", str(tmp_path / "talk.tsv"), "--model", str(MINI / "model"), "--split"]
+    assert main([*command, "train", "--out", str(tmp_path / "cut.tsv")]) == 0
+    made = read_manifest(tmp_path / "cut.tsv")
+    assert " ".join(row.text for row in made) == f"{rows[0].text} {rows[2].text}"
+    assert all(
+        row.offset_s + row.duration_s <= times[1] + 0.002 or row.offset_s >= times[2] - 0.002 for row in made
+    )
+    assert main([*command, "test", "--out", str(tmp_path / "none.tsv")]) == 1
 
 
 def test_what_cannot_be_written_is_told_before_the_model_is_read(

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as hs
 
 import asr.edits
-from asr.bootstrap import Interval, paired_bootstrap, rate_interval
+from asr.bootstrap import Bootstrap, Interval, paired_bootstrap, rate_interval
 from asr.manifest import Utterance
 from asr.score import (
     Counts,
@@ -25,7 +25,7 @@ from asr.score import (
     score_recordings,
 )
 from asr.score_files import (
-    place_by_name,
+    places_by_name,
     read_hypotheses,
     read_recordings,
     read_references,
@@ -316,7 +316,7 @@ def test_drawing_speakers_widens_the_interval_when_speakers_differ() -> None:
     hypotheses = {name: "a b c d" if name[0] == "x" else "a b" for name in references}
     scored = score_corpus(references, hypotheses, POLICY)
     by_utterance = scored.interval("wer")
-    by_speaker = scored.interval("wer", units={name: name[0] for name in references})
+    by_speaker = scored.interval("wer", Bootstrap(units={name: name[0] for name in references}))
     assert by_speaker.high - by_speaker.low > 2 * (by_utterance.high - by_utterance.low)
 
 
@@ -434,10 +434,23 @@ def test_recordings_of_a_manifest_are_in_order_of_time(tmp_path: Path) -> None:
 
 def test_the_place_in_a_recording_comes_from_the_column_or_the_audio() -> None:
     row = Utterance(id="u", audio=Path("x/talk.wav"), offset_s=2.5, duration_s=1)
-    assert place_by_name(row) == ("talk", 2.5)
+    assert places_by_name([row]) == [("talk", 2.5)]
     for column, place in (("ch1@3.100-6.4", ("ch1", 3.1)), ("a@b", ("a@b", 2.5)), ("ch2", ("ch2", 2.5))):
         cut = Utterance(id="u", audio=Path("u.wav"), offset_s=2.5, duration_s=1, extra={"recording": column})
-        assert place_by_name(cut) == place
+        assert places_by_name([cut]) == [place]
+
+
+@pytest.mark.parametrize(
+    ("audios", "names"),
+    [
+        (["c/day1/talk.wav", "c/day2/talk.wav", "c/day1/b.wav"], ["day1/talk", "day2/talk", "b"]),
+        (["/c/talk.wav", "/c/day2/talk.wav"], ["talk", "day2/talk"]),
+        (["c/talk.wav", "c/talk.mp3", "d/talk.wav"], ["c/talk.wav", "c/talk.mp3", "d/talk"]),
+    ],
+)
+def test_recordings_of_one_name_are_told_apart_by_their_folders(audios: list[str], names: list[str]) -> None:
+    rows = [Utterance(id=audio, audio=Path(audio), duration_s=1) for audio in audios]
+    assert [name for name, _ in places_by_name(rows)] == names
 
 
 def test_transcripts_are_named_after_what_they_transcribe(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""The trainer alone, on a toy task: which model is the best one, and what an average begins with."""
+"""The trainer alone, on a toy task: the best model, averages, what is gone on from, how it is stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class ToyTask:
         self.scores, self.codes = scores, codes
         self.update = 0
         self.saved: list[int] = []
+        self.settings: dict[str, Any] = {}
+        self.before_step: Callable[[], object] = lambda: None
 
     def plan(self, epoch: int) -> list[int]:
         return [0, 1, 2, 3]
@@ -49,6 +52,7 @@ class ToyTask:
         return 1.0
 
     def step(self, model: nn.Module, batch: Toy, progress: float) -> StepOutput:
+        self.before_step()
         return StepOutput((model(torch.ones(1, 1)) - 5).square().sum())
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -64,7 +68,7 @@ class ToyTask:
         self.update = state["update"]
 
     def fingerprint(self) -> dict[str, Any]:
-        return {}
+        return self.settings
 
     def head_parameters(self) -> list[nn.Parameter]:
         return []
@@ -114,3 +118,107 @@ def test_an_average_that_begins_late_begins_with_the_weights(tmp_path: Path) -> 
     for name, value in later._weights().items():
         decay = 5 / 14  # (1 + update) / (10 + update)
         torch.testing.assert_close(later.ema[name], decay * weights[name] + (1 - decay) * value)
+
+
+def test_damaged_checkpoints_are_not_taken_for_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer(ToyTask(), tmp_path, updates=2).run()
+    first, second = whole_checkpoints(tmp_path / "checkpoints")
+    (second / "state.json").unlink()
+    assert trainer(ToyTask(), tmp_path).update == 1
+    assert "checkpoints: update_0000002, of which files are missing" in capsys.readouterr().err
+    (first / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"of update_0000001, update_0000002 files .* remove them and .*model"
+    ):
+        trainer(ToyTask(), tmp_path)
+
+
+def test_other_settings_are_named_and_some_may_change(tmp_path: Path) -> None:
+    task = ToyTask()
+    task.settings = {"ctc": {"batch_s": 10.0, "inter_weight": 0.3}, "texts": 1}
+    trainer(task, tmp_path, updates=2).run()
+
+    def again(**changes: Any) -> Trainer:
+        task = ToyTask()
+        # `joined` is younger than the checkpoint.
+        task.settings = {"ctc": {"batch_s": 10.0, "inter_weight": 0.3, "joined": 0.0} | changes, "texts": 1}
+        return Trainer(task, TrainerConfig(**SETTINGS), tmp_path, usual={"ctc": {"joined": 0.0}})
+
+    same, other = again(), again(batch_s=8.0)
+    assert (same.update, same.epoch, same.batch) == (2, 0, 2)
+    # Half of an epoch was done in batches of another size: the next one.
+    assert (other.update, other.epoch, other.batch) == (2, 1, 0)
+    assert other.run()["update"] == 4
+    for change, said in (
+        ({"inter_weight": 0.5}, r"ctc\.inter_weight: 0\.3 -> 0\.5\. Give another exp"),
+        ({"joined": 0.5}, r"ctc\.joined: 0\.0 -> 0\.5\. Give"),
+    ):
+        with pytest.raises(InputError, match=rf"with other settings: {said}"):
+            again(batch_s=8.0, **change)
+
+
+def test_another_loss_has_other_scores(tmp_path: Path) -> None:
+    task = ToyTask(scores=(1, 1))
+    task.settings = {"objective": {"diversity_weight": 0.1}}
+    trainer(task, tmp_path, updates=2).run()
+    task = ToyTask()
+    task.settings = {"objective": {"diversity_weight": 0.5}}
+    assert trainer(task, tmp_path).run()["update"] == 4
+
+
+def test_a_lack_of_memory_names_the_utterances_and_the_setting(tmp_path: Path) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Heard(Toy):
+        waveforms: torch.Tensor
+
+    def full() -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    task = ToyTask()
+    task.settings = {"data": {}}
+    task.before_step = full
+    task.load = lambda epoch, item: Heard(waveforms=torch.zeros(2, 24_000))  # type: ignore[method-assign]
+    wanted = (
+        r"update 0: out of memory on the utterances one \(3 s with padding\)\. Lower data\.batch_s and raise"
+    )
+    with pytest.raises(InputError, match=wanted):
+        trainer(task, tmp_path).run()
+
+
+@pytest.mark.parametrize(
+    ("signals", "said", "saved"),
+    [
+        ([signal.SIGINT], "update 2 is saved", 2),
+        # A closed terminal may say so twice.
+        ([signal.SIGHUP, signal.SIGHUP], "update 2 is saved", 2),
+        ([signal.SIGTERM, signal.SIGINT], "what came after update 1 is lost", 1),
+    ],
+)
+def test_the_first_signal_saves_and_the_second_stops_at_once(
+    tmp_path: Path,
+    signals: Sequence[signal.Signals],
+    said: str,
+    saved: int,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    trainer(ToyTask(), tmp_path, updates=1).run()
+    task = ToyTask()
+    task.before_step = lambda: [signal.raise_signal(number) for number in signals]
+    before = signal.getsignal(signal.SIGHUP)
+    with pytest.raises(KeyboardInterrupt, match=said):
+        trainer(task, tmp_path, evaluate_every=4).run()
+    assert "lose what came after update 1\n" in capfd.readouterr().err
+    assert whole_checkpoints(tmp_path / "checkpoints")[-1].name == f"update_000000{saved}"
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(tmp_path: Path) -> None:
+    task = ToyTask()
+    task.before_step = lambda: signal.raise_signal(signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert trainer(task, tmp_path).run()["update"] == 4
+    finally:
+        signal.signal(signal.SIGHUP, before)

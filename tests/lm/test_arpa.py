@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies
 
-from lm.arpa import read_arpa, read_counts, read_vocabulary, write_arpa
+from lm.arpa import read_arpa, read_counts, read_unigrams, write_arpa
 from lm.errors import InputError
 from lm.kneser_ney import estimate
 from tests.lm.plain import read_plain
@@ -66,7 +66,8 @@ def test_backoff_adds_the_weight_of_each_context_that_failed(arpa: Path) -> None
     assert model.log10_prob(["<s>", "a"], "b") == pytest.approx(-0.2 - 1.5)  # b is <unk>
     assert model.log10_prob(["b"], "a") == pytest.approx(-0.7)  # <unk> has no backoff weight
     assert read_counts(arpa) == [4, 2]
-    assert read_vocabulary(arpa) == ["<unk>", "<s>", "</s>", "a"]
+    assert list(read_unigrams(arpa)) == ["<unk>", "<s>", "</s>", "a"]
+    assert read_unigrams(arpa)["</s>"] == -0.5
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import stat
 from itertools import product
 from pathlib import Path
@@ -120,6 +121,14 @@ def test_either_model_may_be_left_out(folder: Path, tmp_path: Path) -> None:
         words.only("character")
     with pytest.raises(InputError, match="nothing to build"):
         build_language_model(SENTENCES, tmp_path / "none", word_order=0, character_order=0)
+
+
+def test_a_model_that_is_left_out_needs_no_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(sentence: str) -> list[str]:
+        raise AssertionError(sentence)
+
+    monkeypatch.setattr("lm.build.characters_of", refuse)
+    build_language_model(SENTENCES, tmp_path / "words", character_order=0)
 
 
 def test_an_unknown_word_costs_unk_and_its_spelling(folder: Path) -> None:
@@ -287,9 +296,9 @@ def test_an_interrupted_build_is_no_model_and_can_be_run_again(folder: Path) -> 
     assert not (folder / "word.arpa.partial").exists()
 
 
-def test_lmplz_on_the_path_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in records how it was called and writes an ARPA file."""
-    write_arpa(estimate([["from", "lmplz"]], 2), tmp_path / "answer.arpa")
+@pytest.fixture
+def lmplz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in on PATH that records how it was called and writes what ``answer.arpa`` holds."""
     program = tmp_path / "bin" / "lmplz"
     program.parent.mkdir()
     program.write_text(
@@ -300,6 +309,11 @@ def test_lmplz_on_the_path_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    return program
+
+
+def test_lmplz_on_the_path_is_used(lmplz: Path, tmp_path: Path) -> None:
+    write_arpa(estimate([["from", "lmplz"]], 2), tmp_path / "answer.arpa")
     build_language_model(["a b", "c"], tmp_path / "lm", word_prune=(0, 0, 1), character_order=0)
     called = (tmp_path / "called").read_text(encoding="utf-8")
     for option in (
@@ -312,10 +326,24 @@ def test_lmplz_on_the_path_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (tmp_path / "text").read_text(encoding="utf-8") == "a b\nc\n"
     assert LanguageModel.load(tmp_path / "lm").vocabulary == ("from", "lmplz")
 
-    program.write_text("#!/bin/sh\necho 'no memory' >&2\nexit 3\n")
+    lmplz.write_text("#!/bin/sh\necho 'no memory' >&2\nexit 3\n")
     with pytest.raises(InputError, match=r"lmplz failed \(3\): no memory"):
         build_language_model(["a b"], tmp_path / "other")
     assert not (tmp_path / "other" / "lm.json").exists()
+
+
+@pytest.mark.parametrize("nothing", ["-99", "-inf"])
+def test_a_word_that_lmplz_leaves_nothing_is_estimated_by_us(
+    lmplz: Path, tmp_path: Path, nothing: str
+) -> None:
+    write_arpa(estimate([["a", "b"]], 2), tmp_path / "answer.arpa")
+    answer = (tmp_path / "answer.arpa").read_text(encoding="utf-8")
+    (tmp_path / "answer.arpa").write_text(re.sub(r".*\tb\t", f"{nothing}\tb\t", answer, count=1))
+    build_language_model(["a b"], tmp_path / "lm", word_order=2, character_order=0)
+    ours = estimate([["a", "b"]], 2, interpolate_unigrams=False)
+    write_arpa(ours, tmp_path / "ours.arpa")
+    assert (tmp_path / "lm" / "word.arpa").read_bytes() == (tmp_path / "ours.arpa").read_bytes()
+    assert not (tmp_path / "lm" / "word.arpa.partial").exists()
 
 
 def score(model: LanguageModel, word: str) -> float:

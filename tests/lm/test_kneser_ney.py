@@ -11,13 +11,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
 
 from lm.arpa import write_arpa
 from lm.corpus import characters_of, words_of
 from lm.errors import InputError
-from lm.kneser_ney import estimate
+from lm.kneser_ney import _index, _windows, estimate
 from tests.lm.plain import PlainModel, plain, read_plain
 
 DATA = Path(__file__).parent / "data"
@@ -71,6 +72,27 @@ def test_without_interpolated_unigrams_all_freed_mass_is_the_unknown_words() -> 
     model = plain(estimate([["a", "b"], ["a", "c"]], 2, interpolate_unigrams=False))
     assert prob(model, "<unk>") == pytest.approx((3 * 0.5 + 1 * 1) / 5)
     assert prob(model, "b") == pytest.approx((1 - 0.5) / 5)
+
+
+def test_without_interpolated_unigrams_no_known_word_is_impossible() -> None:
+    # "x" stands after three words and no word after four: the estimate of D3+ is 3, all that "x" has.
+    sentences = [line.split() for line in ("a x", "b x", "c x", "a y", "b y")]
+    model = estimate(sentences, 2, interpolate_unigrams=False)
+    words = dict(zip(model.vocabulary, model.tables[0].log10_prob.tolist(), strict=True))
+    assert min(prob for word, prob in words.items() if word != "<s>") > -10
+    assert model.discounts == ((0.5, 1.0, 1.5), estimate(sentences, 2).discounts[1])
+    # The uniform share is left to it otherwise, as by lmplz.
+    assert estimate(sentences, 2, fallback=None).discounts[0][2] == 3
+    with pytest.raises(InputError, match=r"discounts of 1-grams .*, 0 four\)"):
+        estimate(sentences, 2, fallback=None, interpolate_unigrams=False)
+
+
+def test_the_text_is_held_in_small_numbers() -> None:
+    ids, vocabulary, lengths = _index([["a", "b"], ["a"]])
+    rows = _windows(ids, lengths, 3)
+    assert rows.dtype == np.int32
+    words = [[vocabulary[word] for word in row] for row in rows]
+    assert [" ".join(row) for row in words] == ["<s> <s> a", "<s> a b", "a b </s>", "<s> <s> a", "<s> a </s>"]
 
 
 @settings(max_examples=60, deadline=None)

@@ -105,6 +105,31 @@ def test_a_setting_that_is_no_yaml_is_refused() -> None:
             decode_ctc.settings_from([wrong])
 
 
+@pytest.mark.parametrize("named", ["manifest", "hotwords", "tuned", "another manifest"])
+def test_the_table_never_replaces_an_input_or_a_manifest(
+    tmp_path: Path, tone_corpus: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    before = tone_corpus.read_bytes()
+    for name in ("m.tsv", "other.tsv", "words.txt", "tuned.json"):
+        (tmp_path / name).write_bytes(before if name.endswith(".tsv") else b"ab")
+    monkeypatch.chdir(tmp_path)
+    out = {"manifest": "m.tsv", "hotwords": "words.txt", "tuned": "tuned.json"}.get(named, "other.tsv")
+    written = Path(out).read_bytes()
+    words = (
+        "no model",
+        "m.tsv",
+        "--hotwords",
+        "words.txt",
+        "--tuned",
+        "tuned.json",
+        "--out",
+        Path(out).resolve(),
+    )
+    with pytest.raises(InputError, match="another kind" if out == "other.tsv" else "one of the inputs"):
+        run(decode_ctc, monkeypatch, *words)
+    assert Path(out).read_bytes() == written
+
+
 def test_settings_of_one_part_bring_back_the_other_when_asked_for(lm: Path) -> None:
     model = replace(
         LanguageModel.load(lm), decoding={"units": "word", "lm_weight": 0.7, "hotword_weight": 6.0}
@@ -192,6 +217,24 @@ def test_a_row_whose_audio_is_gone_is_left_out_and_reported(
     assert run(decode_ctc, monkeypatch, *words) == 1
     assert "gone.wav" in capsys.readouterr().err
     assert len(out.read_text().splitlines()) == 8
+
+
+def test_sentences_that_the_language_model_was_trained_on_are_told(
+    trained: Path,
+    tone_corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    leaked, policy = tmp_path / "lm", trained / "tokenizer.json"
+    build = ["lm", "build", "--manifest", tone_corpus, "--policy", policy, "--out", leaked]
+    assert loquela([str(word) for word in build]) == 0
+    capsys.readouterr()
+    words = (trained, tone_corpus, "--split", "dev", "--out", tmp_path / "out.tsv")
+    assert run(decode_ctc, monkeypatch, *words, "--lm", leaked) == 0
+    assert f"8 of 8 sentences are in the training text of {leaked}" in capsys.readouterr().err
+    assert run(decode_ctc, monkeypatch, *words) == 0
+    assert "training text" not in capsys.readouterr().err
 
 
 def test_a_packed_model_is_half_as_large_and_knows_its_language_model(

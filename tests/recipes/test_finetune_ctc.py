@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,17 +24,20 @@ from asr.config import load_config
 from asr.ctc import CtcConfig
 from asr.encoder import build_encoder
 from asr.encoder.saved import save_encoder
+from asr.fingerprint import differences
 from asr.joint import JointConfig, JointTask
 from asr.manifest import read_manifest, write_manifest
 from asr.model import CTCModel, load_model, save_model
 from asr.pretrain.objectives import ObjectiveConfig
-from asr.recipe import build_recogniser
+from asr.recipe import build_recogniser, defaults
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from asr.trainer import TrainerConfig, learning_rate
 from lm.errors import InputError
 from recipes.finetune_ctc import FinetuneConfig, finetune
 from tests.conftest import configure
+
+CTC_SHARES = ("inter_weight", "mask_start", "consistency_start", "join_probability")
 
 
 def test_a_small_model_learns_the_tones(trained: Path) -> None:
@@ -192,16 +196,34 @@ def test_a_training_is_not_gone_on_with_as_another(
     changes = ("trainer.updates=2", "trainer.evaluate_every=1")
     finetune(configure(tmp_path, tone_corpus, *changes))
     asked = (tmp_path / "exp" / "config.yaml").read_text()
-    with pytest.raises(InputError, match="of a training with other settings of recogniser"):
+    with pytest.raises(InputError, match=r"of a training with other settings: .*recogniser"):
         finetune(configure(tmp_path, tone_corpus, *changes, f"recogniser={trained}"))
-    with pytest.raises(InputError, match="other settings of policy"):
+    with pytest.raises(InputError, match=r"other settings: policy\.unicode_form: 'NFC' -> 'NFD'\. Give"):
         finetune(configure(tmp_path, tone_corpus, *changes, "policy.unicode_form=NFD"))
+    with pytest.raises(InputError, match="other settings: head_from"):
+        finetune(configure(tmp_path, tone_corpus, *changes, f"head_from={tmp_path / 'exp'}"))
     # It is done: nothing is trained, and what it was trained with is kept.
     finetune(configure(tmp_path, tone_corpus, *changes, "trainer.lr=0.5"))
     assert (tmp_path / "exp" / "config.yaml").read_text() == asked
     finetune(configure(tmp_path, tone_corpus, "trainer.updates=3", "trainer.evaluate_every=1"))
     assert "going on from update 2 with other settings: trainer.updates: 2 -> 3" in capsys.readouterr().err
     assert "updates: 3" in (tmp_path / "exp" / "config.yaml").read_text()
+    masks = ("ctc.batch_s=6", "encoder.time_masks_per_s=0.1")
+    finetune(configure(tmp_path, tone_corpus, "trainer.updates=4", "trainer.evaluate_every=1", *masks))
+    assert "going on from update 3 with other settings: ctc.batch_s: 12.0 -> 6.0" in capsys.readouterr().err
+    last = (tmp_path / "exp" / "history.jsonl").read_text().splitlines()[-1]
+    assert json.loads(last)["epoch"] == 1
+
+
+def test_what_an_earlier_version_did_not_know_is_as_it_always_was(tmp_path: Path, tone_corpus: Path) -> None:
+    usual = defaults(configure(tmp_path, tone_corpus))
+    old = {"encoder": {"kind": "conformer"}, "ctc": {"batch_s": 60.0}, "settings of lora": {"rank": 4}}
+    new = {
+        "encoder": {"kind": "conformer", "width": 176, "layer_drop": 0.1},
+        "ctc": {"batch_s": 60.0, "join_max_s": 20.0, "augment": {"gain_db": 6.0}},
+        "settings of lora": {"rank": 4, "dropout": usual["lora"]["dropout"]},
+    }
+    assert differences(old, new, usual) == {"encoder.layer_drop": (0.0, 0.1)}
 
 
 @pytest.mark.parametrize(
@@ -220,6 +242,30 @@ def test_settings_that_would_train_nothing_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         finetune(configure(tmp_path, tone_corpus, change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        *((f"ctc.{name}=1.5", f"ctc.{name} is 1.5. Give a share") for name in CTC_SHARES),
+        *((f"ctc.{name}=-0.1", f"ctc.{name} is -0.1. Give a share") for name in CTC_SHARES),
+        ("ctc.mask_start=2000", "a share of the training, not a number of updates, from 0 to 1"),
+        ("ctc.batch_s=0", "ctc.batch_s is 0.0. Give a number of seconds above 0"),
+        ("ctc.batch_s=.nan", "ctc.batch_s is nan"),
+        ("ctc.dev_batch_s=0", "ctc.dev_batch_s is 0.0"),
+        ("ctc.join_max_s=-1", "ctc.join_max_s is -1.0"),
+        ("ctc.consistency_weight=-0.2", "ctc.consistency_weight is -0.2. Give a number from 0"),
+        ("ctc.cache_gb=-1", "ctc.cache_gb is -1.0"),
+        ("emissions_per_frame=0", "emissions_per_frame is 0. Give a number from 1"),
+        ("head_dropout=1", "head_dropout is 1.0. Give a probability below 1"),
+        ("head_dropout=-0.1", "head_dropout is -0.1"),
+        ("trainer.beta1=1", "trainer.beta1 is 1.0. Give a number from 0 to below 1"),
+        ("trainer.beta2=-0.5", "trainer.beta2 is -0.5"),
+    ],
+)
+def test_settings_out_of_bounds_are_named(tmp_path: Path, change: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        configure(tmp_path, tmp_path / "manifest.tsv", change)
 
 
 def test_a_clip_norm_of_zero_is_none(tmp_path: Path, tone_corpus: Path) -> None:
@@ -318,7 +364,8 @@ def test_control_c_saves_what_is_done(tmp_path: Path, tone_corpus: Path) -> None
     rest = process.communicate()[1]
     assert process.returncode == 130
     assert "Traceback" not in rest
-    assert len(whole_checkpoints(tmp_path / "exp" / "checkpoints")) == 1
+    (saved,) = whole_checkpoints(tmp_path / "exp" / "checkpoints")
+    assert f"loquela: stopped; update {int(saved.name.removeprefix('update_'))} is saved" in rest
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from asr.pseudo import Heard, SiftConfig, sift
 from asr.text import TextPolicy
 from lm.errors import InputError
 from recipes.finetune_ctc import finetune
+from recipes.pseudo_label import main
 from tests.conftest import configure
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,18 @@ def test_mistakes_are_named() -> None:
         sift([utterance("g", "abc")], [utterance("u")], {}, SiftConfig(), TextPolicy())
     with pytest.raises(InputError, match="Give a share"):
         SiftConfig(keep_share=2)
+
+
+def test_a_manifest_that_is_there_is_kept(tone_corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tone_corpus.read_bytes()
+    words = ["pseudo_label", str(tone_corpus), "--hypothesis", "h.tsv", "--out", str(tone_corpus)]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(InputError, match=r"exists and is kept\. Give --overwrite"):
+        main()
+    monkeypatch.setattr(sys, "argv", [*words, "--overwrite"])
+    with pytest.raises(InputError, match="is one of the inputs, and is kept"):
+        main()
+    assert tone_corpus.read_bytes() == before
 
 
 def test_a_round_of_self_training(tmp_path: Path, tone_corpus: Path, trained: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lm.errors import InputError
-from recipes.skill_graph import graph, last_losses
+from recipes.skill_graph import check_drawn_alike, graph, last_losses
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +35,8 @@ def test_the_command_reads_runs(tmp_path: Path) -> None:
     for name, a, b in (("a", 1.0, 3.0), ("b", 3.0, 1.0), ("ab", 0.9, 1.1)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "history.jsonl").write_text(json.dumps({"loss/a": a, "loss/b": b}) + "\n")
+    config = tmp_path / "ab" / "config.yaml"
+    config.write_text("ctc: {mix: {levels: [language], temperature: [0.0]}}")
     command = [
         sys.executable,
         "-m",
@@ -45,6 +47,11 @@ def test_the_command_reads_runs(tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert yaml.safe_load(done.stdout) == {"skill_graph": {"a": {"a": 1.0}, "b": {"a": 0.5, "b": 1.0}}}
+    config.write_text("ctc: {mix: {levels: [language], temperature: []}}")
+    with pytest.raises(
+        InputError, match=r"ab was trained with ctc\.mix\.temperature=\[\], which does not draw"
+    ):
+        check_drawn_alike(tmp_path / "ab")
     (tmp_path / "a" / "history.jsonl").write_text("{}\n")
     with pytest.raises(InputError, match="not evaluated by language"):
         last_losses(tmp_path / "a")

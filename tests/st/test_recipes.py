@@ -81,6 +81,19 @@ def test_a_cascade_reads_the_table_of_a_recogniser(
     assert capsys.readouterr().err.count(said) == 1
 
 
+@pytest.mark.parametrize("out", ["m.tsv", "texts.tsv"])
+def test_the_table_never_replaces_an_input(
+    tmp_path: Path, spoken_numbers: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    (tmp_path / "m.tsv").write_bytes(spoken_numbers.read_bytes())
+    (tmp_path / "texts.tsv").write_text("id\ttext\n")
+    before = (tmp_path / out).read_bytes()
+    words = ("no model", tmp_path / "m.tsv", "--texts", tmp_path / "texts.tsv", "--out", tmp_path / out)
+    with pytest.raises(InputError, match="is one of the inputs"):
+        run(monkeypatch, decode_st, *words)
+    assert (tmp_path / out).read_bytes() == before
+
+
 def test_texts_of_another_split_and_none_at_all_are_refused(
     mt: Path, spoken_numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import unicodedata
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from sacrebleu.metrics import BLEU, CHRF, TER
 
+from asr.bootstrap import Bootstrap
 from lm.errors import InputError
 from st.score import (
     TOKENIZERS,
@@ -20,6 +22,7 @@ from st.score import (
     chrf,
     score_translations,
     source_match,
+    without_spaces,
 )
 from st.score_report import (
     format_translation_report,
@@ -47,7 +50,7 @@ def corpus(size: int = 30, errors: float = 0.3, seed: int = 0) -> tuple[dict[str
 
 def by_sacrebleu(score: TranslationScore, tokenize: str = "13a", lowercase: bool = False) -> dict[str, float]:
     texts, references = list(score.hypotheses), [list(score.references)]
-    asian = tokenize in ("zh", "ja-mecab")
+    asian = tokenize in ("char", "zh", "ja-mecab")
     metrics = {
         "bleu": BLEU(tokenize=tokenize, lowercase=lowercase),
         "chrf": CHRF(word_order=2, lowercase=lowercase),
@@ -90,17 +93,17 @@ def test_every_draw_is_the_score_of_the_drawn_texts() -> None:
     for places in drawn:
         texts = [[side[place] for place in places] for side in (score.hypotheses, score.references)]
         scores.append(bleu(*texts))
-    interval = score.interval("bleu", resamples=100, seed=3)
+    interval = score.interval("bleu", Bootstrap(resamples=100, seed=3))
     expected = np.percentile(scores, [2.5, 97.5])
     assert [interval.low, interval.high] == pytest.approx(expected.tolist(), abs=1e-9)
 
 
 def test_units_are_drawn_whole() -> None:
     score = score_translations(*corpus(20))
-    one = score.interval("chrf", units=dict.fromkeys(score.ids, "x"))
+    one = score.interval("chrf", Bootstrap(units=dict.fromkeys(score.ids, "x")))
     assert np.isnan([one.low, one.high]).all()
     speakers = {name: "xy"[place % 2] for place, name in enumerate(score.ids)}
-    two = score.interval("chrf", units=speakers)
+    two = score.interval("chrf", Bootstrap(units=speakers))
     halves = sorted(
         score.select({name for name in score.ids if speakers[name] == speaker}).score("chrf")
         for speaker in "xy"
@@ -112,14 +115,14 @@ def test_a_better_system_is_called_better_and_an_equal_one_is_not() -> None:
     references, good = corpus(60, errors=0.1)
     bad = corpus(60, errors=0.5)[1]
     first, second = (score_translations(references, texts) for texts in (good, bad))
-    report = translation_report(first, against=second, resamples=200)
+    report = translation_report(first, against=second, how=Bootstrap(resamples=200))
     for key in ("bleu", "chrf", "ter"):
         assert report["against"][key]["better"] == "a"
         assert report["against"][key]["p"] == round(2 / 201, 5)
     assert report["against"]["bleu"]["difference"] > 0 > report["against"]["ter"]["difference"]
-    swapped = translation_report(second, against=first, resamples=200)
+    swapped = translation_report(second, against=first, how=Bootstrap(resamples=200))
     assert {swapped["against"][key]["better"] for key in ("bleu", "chrf", "ter")} == {"b"}
-    equal = translation_report(first, against=first, resamples=200)
+    equal = translation_report(first, against=first, how=Bootstrap(resamples=200))
     assert {equal["against"][key]["better"] for key in ("bleu", "chrf", "ter")} == {""}
     assert equal["against"]["bleu"]["p"] == 1
 
@@ -206,6 +209,30 @@ def test_transcripts_in_place_of_translations_are_noticed() -> None:
 def test_line_breaks_and_runs_of_spaces_do_not_count() -> None:
     score = score_translations({"a": "the  child\nsleeps here"}, {"a": " the child sleeps\t here\n"})
     assert [score.score(key) for key in ("bleu", "chrf", "ter")] == pytest.approx([100, 100, 0])
+
+
+def test_letters_with_marks_are_the_same_in_one_piece_and_in_two() -> None:
+    text = "La fille est arrivée à l'école très tôt"
+    apart = unicodedata.normalize("NFD", text)
+    score = score_translations({"a": apart}, {"a": text})
+    assert [score.score(key) for key in ("bleu", "chrf", "ter")] == pytest.approx([100, 100, 0])
+    assert training_groups(score, verbatim([apart])) == {"seen in training": ["a"], "unseen": []}
+    assert source_match(score, {"a": apart}) == pytest.approx((100, 100))
+
+
+def test_characters_as_tokens_are_ter_s_too() -> None:
+    score = score_translations(
+        {"a": "那个女孩今天早上到达了村庄。"}, {"a": "那个女孩今天早晨到达了村庄。"}, tokenize="char"
+    )
+    assert score.score("ter") == pytest.approx(100 / 14)
+    assert "|asian:yes|" in score.metrics["ter"].signature
+
+
+@pytest.mark.parametrize("text", ["我们去。", "みずをのむ", "カタカナ", "ไปไหน", "ໄປໃສ", "ទៅណា", "သွား"])
+def test_scripts_without_spaces_are_known(text: str) -> None:
+    assert without_spaces([text * 3, "OK"])
+    assert not without_spaces([text, "the child sleeps in the big house"])
+    assert not without_spaces(["우리는 물을 마신다", "हम पानी पीते हैं", "12", ""])
 
 
 def test_the_scores_for_training_are_the_same() -> None:

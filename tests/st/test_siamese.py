@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from asr.ctc import CtcConfig
+from asr.fingerprint import differences
+from asr.manifest import read_manifest
 from asr.model import CTCModel, pack_model, save_model
 from lm.errors import InputError
 from st.decoder import DecoderConfig
@@ -47,6 +50,26 @@ def pre_trained(recogniser: CTCModel, folder: Path, **settings: Any) -> SiameseM
     model = SiameseModel(recogniser, config)
     task.save(model, folder, {})
     return model
+
+
+def test_a_text_encoder_is_the_same_wherever_it_lies(
+    tiny_model: CTCModel, tone_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = text_translator(tiny_model, tmp_path / "mt", 24)
+    rows = read_manifest(tone_corpus)[-2:]
+
+    def said(text_from: str) -> dict[str, Any]:
+        config = SiameseConfig(text_from=text_from)
+        found = SiameseTask(tiny_model, rows, rows, CtcConfig(), 1, config).fingerprint()
+        siamese: dict[str, Any] = found["siamese"]
+        return siamese
+
+    monkeypatch.chdir(tmp_path)
+    assert said("mt") == said(source)
+    # An earlier version wrote the path.
+    assert not differences({**said("mt"), "text_from": "mt"}, said(source))
+    other = text_translator(tiny_model, tmp_path / "other", 16)
+    assert any(name.startswith("text_from") for name in differences(said("mt"), said(other)))
 
 
 @pytest.mark.parametrize("frozen", [True, False])

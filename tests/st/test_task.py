@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -136,6 +137,20 @@ def test_the_translations_of_dev_do_not_depend_on_the_batches(tiny_model: CTCMod
         found.append(scores.found)
     assert found[0] == found[1]
     assert {len(text) for text in found[0].values()} == {2 * 13}
+
+
+def test_a_dev_reference_in_nfd_is_the_same_text(tiny_model: CTCModel) -> None:
+    texts = ["La fille est arrivée à l'école très tôt", "Où est passé le garçon blessé"]
+    dev = [
+        Utterance(
+            id=text, audio=Path("u.wav"), duration_s=1.0, translation=unicodedata.normalize("NFD", text)
+        )
+        for text in texts
+    ]
+    scores = DevScores(TextTranslator(tiny_model.tokenizer, tiny_model.tokenizer, TEXT, SMALL), dev)
+    scores.found = {text: text for text in texts}
+    row = scores.row()
+    assert [row["bleu"], row["chrf"], row["score"]] == pytest.approx([100, 100, 0])
 
 
 @pytest.mark.parametrize("name", ["source_ctc_weight", "target_ctc_weight"])

@@ -155,7 +155,7 @@ def test_a_student_does_not_go_on_with_another_lesson(
     more = {"decoder_from": str(mt), "distil": {"teacher": str(mt)}}
     config = st_config(spoken_numbers, tmp_path / "exp", 2, **more)
     train_st.train(config)
-    with pytest.raises(InputError, match="a training with other teacher"):
+    with pytest.raises(InputError, match="a training with other settings: teacher"):
         train_st.train(replace(config, distil=replace(config.distil, **change)))
 
 

@@ -427,6 +427,32 @@ def test_a_corpus_is_made_of_what_is_surely_said(tmp_path: Path, capsys: pytest.
     assert "exists and is kept" in one_line(capsys.readouterr().err)
 
 
+def test_a_channel_that_a_manifest_cannot_name_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    waveform, rate = soundfile.read(MINI / "demo" / "talk.ogg")
+    soundfile.write(folder / "two.wav", np.stack([0 * waveform, waveform], axis=1)[:rate], rate)
+    write(folder / "two.txt", "he kaiako")
+    words = ["corpus", "align", str(folder), "--model", str(MODEL), "--out", str(tmp_path / "out")]
+    loading = Transcriber.load
+    monkeypatch.setattr(Transcriber, "load", lambda *_, **__: pytest.fail("the model was read"))
+    for channel, told in (
+        ("2", 'Write channel 2 to a file first, `ffmpeg -i OLD -af "pan=mono|c0=c1" NEW.wav`'),
+        ("3", "two.wav has no channel 3"),
+        ("split", "Write channel 1 to a file first"),
+    ):
+        assert main([*words, "--channel", channel]) == 1
+        assert told in capsys.readouterr().err
+    monkeypatch.setattr(Transcriber, "load", loading)
+    lines = [line.text for line in cut(folder / "one.wav", 0, 4)]
+    write(folder / "one.txt", *lines)
+    assert main([*words, "--channel", "1"]) == 1
+    assert "two.wav has 2 channels" in capsys.readouterr().err
+    assert [row.text for row in read_manifest(tmp_path / "out" / "manifest.tsv")] == lines
+
+
 def test_a_corpus_that_was_stopped_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

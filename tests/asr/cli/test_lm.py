@@ -62,6 +62,18 @@ def test_build_normalises_and_saves_the_policy(
     assert "word.arpa" in printed
 
 
+def test_build_tells_what_of_other_splits_is_trained_on(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("build", "--manifest", manifest, "--out", tmp_path / "all")
+    told = capsys.readouterr().err
+    assert "holds sentences of other splits, 2 of split dev; figures on them will flatter the model" in told
+    run("build", "--manifest", manifest, "--split", "train", "--out", tmp_path / "train")
+    assert capsys.readouterr().err == ""
+    run("eval", "--lm", tmp_path / "train", "--manifest", manifest)
+    assert "holds sentences" not in capsys.readouterr().err
+
+
 def test_build_takes_a_policy_from_a_file(manifest: Path, tmp_path: Path) -> None:
     policy = tmp_path / "tokenizer.json"
     policy.write_text(json.dumps({"labels": [], "policy": {"case": "keep"}}), encoding="utf-8")

@@ -85,6 +85,47 @@ def test_dev_sentences_of_the_training_text_are_told(
     assert "warning: 1 of 3 sentences are in the training text" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--grid", "word_bonu=0,2"], "word_bonu has no effect here"),
+        (["--grid", "lm_weight=-1,0.5"], "lm_weight must not be negative; got -1.0"),
+        (["--grid", "word_bonus=0,inf"], "word_bonus must be a finite number; got inf"),
+        (["--beam", "0"], "beam_width must be at least 1; got 0"),
+    ],
+)
+def test_a_wrong_setting_is_told_before_dev_is_encoded(
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    said: str,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("encoded")
+
+    monkeypatch.setattr(asr.emissions, "utterance_emissions", refuse)
+    assert main([*arguments, *options]) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", ["dev.tsv", "words.txt"])
+def test_the_table_never_replaces_an_input(
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    named: str,
+) -> None:
+    (tmp_path / "words.txt").write_text("ab\n")
+    before = (tmp_path / named).read_bytes()
+    monkeypatch.setattr(asr.transcribe, "open_model", None)  # told before it is loaded
+    given = [*arguments, "--hotwords", str(tmp_path / "words.txt"), "--table", str(tmp_path / named)]
+    assert main(given) == 1
+    assert "one of the inputs, and is kept in any case. Give another --table" in capsys.readouterr().err
+    assert (tmp_path / named).read_bytes() == before
+
+
 def test_what_cannot_be_saved_is_printed(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -120,6 +120,15 @@ def test_alignments_are_written_and_an_existing_file_is_kept(files: Path, capsys
     capsys.readouterr()
 
 
+@pytest.mark.parametrize("named", ["manifest.tsv", "good.tsv", "bad.tsv"])
+def test_alignments_never_replace_an_input(files: Path, named: str) -> None:
+    before = (files / named).read_bytes()
+    texts = ["--hypothesis", str(files / "bad.tsv"), "--against", str(files / "good.tsv")]
+    with pytest.raises(InputError, match=r"is one of the inputs, .* Give another --alignments"):
+        run(files, *texts, "--alignments", str(files / named), "--overwrite")
+    assert (files / named).read_bytes() == before
+
+
 def test_a_whole_recording_is_scored_under_any_name(files: Path, capsys: Capture) -> None:
     """The transcript is cut elsewhere and has one word too many."""
     words = " ".join(list(TEXTS.values())[:16]).split()
@@ -130,6 +139,47 @@ def test_a_whole_recording_is_scored_under_any_name(files: Path, capsys: Capture
     figures = report["all"]["wer"]
     assert [figures[edit] for edit in EDITS] == [0, 0, 1, 80]
     assert list(report["by"]["recording"]) == ["r"]
+
+
+def two_days(folder: Path) -> list[str]:
+    """Two recordings of one name with their transcripts, whose words have confidences; options that score them."""
+    texts = {"day1": "ari kan", "day2": "kayman shamuy"}
+    rows = [f"{day}\taudio/{day}/talk.wav\t1\t{text}" for day, text in texts.items()]
+    (folder / "days.tsv").write_text("id\taudio\tduration_s\ttext\n" + "\n".join(rows) + "\n")
+    for day, text in texts.items():
+        words = [f"talk 1 {number} 0.5 {word} 0.75" for number, word in enumerate(text.split())]
+        (folder / "out" / day).mkdir(parents=True)
+        (folder / "out" / day / "talk.ctm").write_text("\n".join(words) + "\n")
+    return ["--reference", str(folder / "days.tsv"), "--hypothesis", str(folder / "out"), "--recording-level"]
+
+
+def test_recordings_of_one_name_in_two_folders_are_two(files: Path, capsys: Capture) -> None:
+    options = [*two_days(files), "--by", "recording", "--draw", "recording", "--calibration"]
+    report = report_of(files, capsys, *options)
+    assert report["all"]["wer"]["score"] == 0
+    assert list(report["by"]["recording"]) == ["day1/talk", "day2/talk"]
+    assert report["calibration"]["words"] == 4
+    (files / "out" / "talk.ctm").write_text("talk 1 0 0.5 ari 0.5\n")
+    with pytest.raises(
+        InputError, match=r"no reference for recording 'talk'; there is one for \['day1/talk', "
+    ):
+        run(files, *options)
+
+
+def test_what_was_heard_where_a_recording_has_no_reference_is_said_to_be_inserted(
+    files: Path, capsys: Capture
+) -> None:
+    rows = (files / "manifest.tsv").read_text(encoding="utf-8")
+    (files / "manifest.tsv").write_text(rows.replace("Ari Kan Kayman Shamuy 3!", ""), encoding="utf-8")
+    (files / "out.txt").write_text("\n".join(list(TEXTS.values())[:16]), encoding="utf-8")
+    options = ["--hypothesis", str(files / "out.txt"), "--split", "test"]
+    assert run(files, *options, "--recording-level") == 0
+    said = capsys.readouterr()
+    assert "1 without a reference; what was heard there counts as insertions: u3" in said.err
+    assert said.out.splitlines()[1].split()[-4:] == ["0", "0", "5", "75"]
+    options[1] = str(files / "bad.tsv")
+    assert run(files, *options) == 0
+    assert "1 without a reference, left out: u3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -165,4 +215,13 @@ def test_the_options_are_known_without_a_heavy_import() -> None:
     tree = ast.parse(Path(score.__file__).read_text(encoding="utf-8"))
     imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
     imported |= {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
-    assert imported <= {"__future__", "argparse", "json", "sys", "pathlib", "typing", "lm.errors"}
+    assert imported <= {
+        "__future__",
+        "argparse",
+        "json",
+        "sys",
+        "pathlib",
+        "typing",
+        "asr.names",
+        "lm.errors",
+    }

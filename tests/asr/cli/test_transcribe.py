@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from asr.model import CTCModel, pack_model, save_model
 from asr.segment import VadConfig
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer, piece_tokenizer
-from asr.transcribe import TranscribeConfig, Transcriber, account
+from asr.transcribe import TranscribeConfig, Transcriber, account, device_named
 from asr.transcript import Gap, TranscriptSegment
 from lm.build import build_language_model
 from lm.errors import InputError
@@ -94,6 +95,29 @@ def test_every_format_is_written_and_read_back(model: Path, talk: Path, tmp_path
     for name in FORMAT_NAMES:
         words = " ".join(segment.text for segment in read_transcript(out / f"talk.{name}").segments).split()
         assert words == " ".join(segment.text for segment in whole.segments).split()
+
+
+def test_a_tilde_that_the_shell_leaves_is_the_home_folder(
+    model: Path, talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    shutil.copytree(model, tmp_path / "home" / "model")
+    assert transcribe(Path("~/model"), talk, "--format", "json", "--out=~/tr") == 0
+    assert (tmp_path / "home" / "tr" / "talk.json").is_file()
+    assert not Path("~").exists()
+
+
+def test_json_lines_are_utf_8_in_any_locale(tmp_path: Path) -> None:
+    code = "import sys, asr.cli; asr.cli.guarded(lambda: print('m\\xe3e', sys.argv[1]) or 0)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "fé"],
+        capture_output=True,
+        check=True,
+        cwd=Path(__file__).parents[3],
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    )
+    assert done.stdout.decode() == "mãe fé\n"
 
 
 def test_segments_go_to_stdout_as_json_lines(
@@ -182,6 +206,24 @@ def test_a_linguists_corrections_to_our_own_file_survive(model: Path, talk: Path
     assert read_eaf(eaf).tier("loquela-utterance-2").annotations[0].value == text
 
 
+def test_a_linguists_corrections_to_our_copy_of_their_file_survive(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    eaf, out = talk.with_suffix(".eaf"), tmp_path / "out"
+    eaf.write_text(EMPTY_EAF.replace("9000", "0"))
+    run = partial(transcribe, model, talk, eaf, "--format", "eaf", "--out", out, "--overwrite")
+    assert run() == 0
+    copy = out / "talk.eaf"
+    text = read_eaf(copy).tier("loquela-utterance").annotations[0].value
+    copy.write_text(copy.read_text().replace(f">{text}<", ">corrected<"))
+    assert "added to as it is" not in capsys.readouterr().err
+    assert run() == 0
+    assert read_eaf(copy).tier("loquela-utterance").annotations[0].value == "corrected"
+    assert read_eaf(copy).tier("loquela-utterance-2").annotations[0].value == text
+    assert "out/talk.eaf holds what a linguist may have corrected" in capsys.readouterr().err
+    assert eaf.read_text() == EMPTY_EAF.replace("9000", "0")
+
+
 def test_an_elan_file_of_ours_that_is_named_is_a_job_however_it_is_spelled(
     model: Path, talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +261,36 @@ def test_the_recording_of_an_elan_file_is_the_one_that_it_links_to(
     (folder / "talk.wav").rename(folder / "talk.raw")
     named = [str(folder / "talk.raw"), str(folder / "talk.eaf")]
     assert found_jobs(named) == ([Job(folder / "talk.raw", folder / "talk.eaf")], False)
+
+
+def test_of_several_recordings_that_an_elan_file_links_to_the_one_that_was_named_is_meant(
+    tmp_path: Path,
+) -> None:
+    film, microphone, eaf = (tmp_path / name for name in ("sess.mp4", "sess_ca\u00f1a.wav", "sess.eaf"))
+    link = '<MEDIA_DESCRIPTOR MEDIA_URL="{}" MIME_TYPE="unknown"/>'
+    links = link.format("sess.mp4") + link.format("sess_can\u0303a.wav")
+    eaf.write_text(EMPTY_EAF.replace("<MEDIA_DESCRIPTOR", f"{links}<MEDIA_DESCRIPTOR"), encoding="utf-8")
+    film.touch()
+    microphone.touch()
+    assert found_jobs([str(microphone), str(eaf)]) == ([Job(microphone, eaf)], False)
+    assert found_jobs([str(eaf)]) == ([Job(film, eaf)], False)
+
+
+def test_many_recordings_with_elan_files_are_found_in_time_linear_in_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = []
+    for number in range(100):
+        (tmp_path / f"{number}.wav").touch()
+        (tmp_path / f"{number}.eaf").write_text(EMPTY_EAF.replace("talk.wav", f"{number}.wav"))
+        inputs += [str(tmp_path / f"{number}.wav"), str(tmp_path / f"{number}.eaf")]
+    resolved = []
+    resolve = Path.resolve
+    monkeypatch.setattr(Path, "resolve", lambda path: resolved.append(path) or resolve(path))
+    for given in (inputs, [str(tmp_path)]):
+        resolved.clear()
+        assert all(isinstance(job, Job) and job.eaf is not None for job in find_jobs(given))
+        assert 0 < len(resolved) <= 10 * len(inputs)
 
 
 def test_nothing_to_do_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -484,6 +556,13 @@ def test_impossible_options_are_one_line(
         pytest.skip("this machine has a GPU")
     assert transcribe(model, talk, *options) == 1
     assert message in one_line(capsys.readouterr().err)
+
+
+def test_a_device_that_there_is_none_of_is_refused() -> None:
+    for wrong in ("gpu", "cuda:x", ""):
+        with pytest.raises(InputError, match=f"device '{wrong}' is none .* cpu, cuda or auto"):
+            device_named(wrong)
+    assert device_named("cpu") == "cpu"
 
 
 def test_a_missing_file(model: Path, talk: Path, capsys: pytest.CaptureFixture[str]) -> None:

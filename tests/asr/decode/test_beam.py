@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from asr.decode import BeamDecoder, BeamSearchConfig, GreedyDecoder, build_decoder, plain_text
 from asr.decode.engine import search
@@ -171,6 +172,8 @@ def test_padding_is_refused_by_shape_and_nan_by_value() -> None:
         decoder.decode(np.zeros((2, 5, 4), dtype=np.float32))
     with pytest.raises(ValueError, match="NaN"):
         decoder.decode(np.full((3, 4), np.nan, dtype=np.float32))
+    with pytest.raises(TypeError, match=r"got Tensor\. Give emissions\.cpu\(\)\.numpy\(\)"):
+        decoder.decode(torch.zeros(3, 4))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from lm.errors import InputError
 from tests.asr.encoder.test_fairseq import same
+from tests.asr.encoder.test_published import EXPORTED, SURFACES
 from tests.asr.encoder.tiny import batch, tiny_encoder, waveforms
 
 
@@ -141,6 +142,12 @@ def test_every_layout_is_written_and_read_back(layout: Layout, large: bool, tmp_
     assert difference(encoder, load_pretrained(out)) < 1e-5
     with pytest.raises(InputError, match="exists already"):
         convert(encoder, None, out, layout)
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_every_kind_of_transformers_is_written_for_transformers(name: str, tmp_path: Path) -> None:
+    head = CtcHead(torch.nn.Linear(32, len(SURFACES)), SURFACES)
+    assert convert(tiny_encoder(name), head, tmp_path / "out", "transformers") < 1e-4
 
 
 def test_a_recogniser_keeps_its_layer(tmp_path: Path) -> None:
@@ -308,8 +315,10 @@ def test_names_and_encoders_that_do_not_fit_a_layout_are_refused(tmp_path: Path)
     encoder = tiny_encoder("wav2vec2 base", num_attention_heads=1)
     with pytest.raises(InputError, match=r"written as a file that ends in .pt"):
         convert(encoder, None, tmp_path / "folder", "fairseq")
-    with pytest.raises(InputError, match=r"Give a wav2vec 2.0"):
-        convert(tiny_encoder("hubert base"), None, tmp_path / "f", "transformers")
+    with pytest.raises(
+        InputError, match=r"hubert cannot be written for fairseq. Write transformers, or give"
+    ):
+        convert(tiny_encoder("hubert base"), None, tmp_path / "f.pt", "fairseq")
 
 
 def test_weights_that_a_layout_has_no_name_for_are_named(tmp_path: Path) -> None:

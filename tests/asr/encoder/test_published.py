@@ -11,12 +11,16 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
 
+from asr.decode import build_decoder
 from asr.encoder.export import CtcHead, export_transformers
 from asr.encoder.hub import ModelFiles
 from asr.encoder.pretrained import load_pretrained
 from asr.encoder.published import load_published
 from asr.encoder.transformers_encoder import FAMILIES
+from asr.model import published_model
+from asr.transcribe import open_model, tuned_search
 from lm.errors import InputError
+from lm.folder import LanguageModel
 from tests.asr.encoder.tiny import TINY, batch, tiny_encoder, waveforms
 
 SURFACES = ("", " ", "a", "k", "ñ", "sh", "'", "")
@@ -140,20 +144,113 @@ def test_a_tokenizer_that_lowers_and_pads_by_another_name_is_followed(tmp_path: 
     assert published.blank == 7
 
 
+@pytest.mark.parametrize("key", ["feature_extractor", "audio_processor"])
+def test_preprocessing_is_read_where_transformers_5_writes_it(key: str, tmp_path: Path) -> None:
+    published_folder(tmp_path, "wavlm large")
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=False)
+    tokenizer = transformers.Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"))
+    transformers.Wav2Vec2Processor(feature_extractor=extractor, tokenizer=tokenizer).save_pretrained(tmp_path)
+    # Of the same model as an older release wrote it: transformers lets the newer file win.
+    assert json.loads((tmp_path / "preprocessor_config.json").read_text())["do_normalize"] is True
+    written = json.loads((tmp_path / "processor_config.json").read_text())
+    write_json(tmp_path, processor_config={key: written["feature_extractor"]})
+    assert load_published(tmp_path).encoder.preprocessor == {"do_normalize": False}
+    (tmp_path / "preprocessor_config.json").unlink()
+    assert load_published(tmp_path).encoder.preprocessor == {"do_normalize": False}
+    with pytest.raises(InputError, match=r"files say do_normalize=false. Say which it is"):
+        load_pretrained(tmp_path)
+
+
+def test_mel_bins_are_read_where_transformers_5_writes_them(tmp_path: Path) -> None:
+    published_folder(tmp_path, "wav2vec2-bert", feature_projection_input_dim=80)
+    (tmp_path / "preprocessor_config.json").unlink()
+    extractor = transformers.SeamlessM4TFeatureExtractor(feature_size=40, num_mel_bins=40)
+    tokenizer = transformers.Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"))
+    transformers.Wav2Vec2BertProcessor(extractor, tokenizer).save_pretrained(tmp_path)
+    assert load_published(tmp_path).encoder.num_bins == 40
+
+
+@pytest.mark.parametrize("delimiter", [None, "|"])
+def test_phones_are_written_with_spaces_between(delimiter: str | None, tmp_path: Path) -> None:
+    published_folder(tmp_path)
+    write_json(
+        tmp_path,
+        vocab={"<s>": 0, "<pad>": 1, "|": 2, "<unk>": 3, "t": 4, "ʃ": 5, "tʃ": 6, "a": 7},
+        tokenizer_config={
+            "tokenizer_class": "Wav2Vec2PhonemeCTCTokenizer",
+            "phone_delimiter_token": " ",
+            "word_delimiter_token": delimiter,
+        },
+    )
+    theirs = transformers.Wav2Vec2PhonemeCTCTokenizer(
+        str(tmp_path / "vocab.json"), do_phonemize=False, word_delimiter_token=delimiter
+    )
+    ours = published_model(tmp_path)[0].tokenizer
+    for labels, text in (([4, 5, 7], "t ʃ a"), ([6, 7], "tʃ a")):
+        assert ours.decode(labels) == theirs.decode(labels) == text
+    text = "tʃ a" if delimiter else "tʃ | a"
+    assert ours.decode([6, 2, 7]) == theirs.decode([6, 2, 7]) == text
+
+
 def test_the_language_model_folder_comes_along(tmp_path: Path) -> None:
     published_folder(tmp_path)
     folder = tmp_path / "language_model"
     folder.mkdir()
     (folder / "5gram.bin").write_bytes(b"")
     (folder / "unigrams.txt").write_text("wasi\n")
-    write_json(folder, attrs={"alpha": 0.7, "beta": 2.0, "unk_score_offset": -5.0, "score_boundary": True})
+    write_json(folder, attrs={"alpha": 0.7, "beta": 2.0, "unk_score_offset": -5.0, "score_boundary": False})
     write_json(tmp_path, alphabet={"labels": ["", " ", "a"], "is_bpe": False})
     published = load_published(tmp_path)
     found = published.language_model
     assert found is not None
-    assert (found.model, found.unigrams) == (folder / "5gram.bin", folder / "unigrams.txt")
+    assert found.model == folder / "5gram.bin"
     assert (found.alpha, found.beta, found.unk_score_offset) == (0.7, 2.0, -5.0)
+    assert not found.score_boundary
     assert published.alphabet == ("", " ", "a")
+
+
+ARPA = """\\data\\
+ngram 1=7
+ngram 2=1
+
+\\1-grams:
+-1.0\t<s>\t0
+-1.0\t</s>
+-2.0\t<unk>\t0
+-0.8\tkaka\t0
+-0.8\taki\t0
+-0.8\tkiki\t0
+-0.8\tkai\t0
+
+\\2-grams:
+-0.8\t<s> kaka
+
+\\end\\
+"""
+
+
+def test_what_came_with_a_language_model_weighs_as_in_pyctcdecode(tmp_path: Path) -> None:
+    """pyctcdecode 0.5.0 writes the known word too, with the same model, weights and thresholds."""
+    published_folder(tmp_path)
+    labels = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, "a": 5, "k": 6, "i": 7}
+    folder = tmp_path / "language_model"
+    folder.mkdir()
+    (folder / "lm.arpa").write_text(ARPA)
+    write_json(folder, attrs={"alpha": 0.5, "beta": 1.5, "unk_score_offset": -10.0, "score_boundary": False})
+    write_json(tmp_path, vocab=labels)
+    opened = open_model(tmp_path, device="cpu")
+    assert opened.decoding["unknown_offset"] == pytest.approx(-10 * np.log(10))
+    assert opened.decoding["score_end"] is False
+    assert opened.language_model is not None
+    emissions = np.full((15, 8), -12.0, np.float32)
+    for frame, label in enumerate("k_a_k_k_|_a_k_i"):
+        emissions[frame, labels.get(label, 0)] = 0.0
+    emissions[6, labels["a"]] = -9.9  # heard: kakk aki
+    emissions -= np.log(np.exp(emissions).sum(axis=1, keepdims=True))
+    decoding = {**opened.decoding, "score_end": True, "label_threshold": 20.0, "beam_threshold": 30.0}
+    search = tuned_search(LanguageModel.load(opened.language_model), decoding)
+    decoder = build_decoder(opened.model.tokenizer.surfaces, 0, *search, device="cpu")
+    assert decoder.decode(emissions)[0].text == "kaka aki"
 
 
 def test_each_language_of_mms_has_its_adapter_head_and_vocabulary(tmp_path: Path) -> None:
@@ -263,6 +360,68 @@ def test_a_pickle_that_could_run_code_is_refused(tmp_path: Path) -> None:
     torch.save({"x": np.float64, "y": Path("x")}, tmp_path / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"pytorch_model\.bin"):
         ModelFiles(tmp_path).weights()
+
+
+def cached(name: str, hub: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Folders of a hub model's cached files and of the hub's marks for what it has not, the hub out of reach."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
+    model = hub / f"models--{name.replace('/', '--')}"
+    folder, absent = model / "snapshots/abc", model / ".no_exist/abc"
+    for path in (folder, absent, model / "refs"):
+        path.mkdir(parents=True)
+    (model / "refs/main").write_text("abc")
+    return folder, absent
+
+
+def test_what_the_cache_does_not_tell_of_is_not_taken_for_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, absent = cached("some/mms", tmp_path, monkeypatch)
+    published_folder(folder, "mms")
+    for file in ("tokenizer_config", "preprocessor_config"):
+        (folder / f"{file}.json").unlink()
+    write_json(folder, vocab={"eng": {"<pad>": 0}, "quy": {"<pad>": 0, "|": 1, "ñ": 2}})
+    for name in (
+        "tokenizer_config.json", "preprocessor_config.json", "processor_config.json", "adapter.quy.safetensors",
+        "adapter.quy.bin",
+    ):  # fmt: skip
+        with pytest.raises(
+            InputError, match=f"cannot get {name}: the hub is out of reach and its cache does not"
+        ):
+            load_published("some/mms", language="quy")
+        (absent / name).touch()
+    with pytest.raises(InputError, match="no adapter for language 'quy'"):
+        load_published("some/mms", language="quy")
+    assert load_pretrained("some/mms").preprocessor == {"do_normalize": True}
+
+
+def test_a_cache_that_transformers_filled_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the hub's word on files that transformers did not ask for, as it found others in their place."""
+    folder, absent = cached("some/model", tmp_path, monkeypatch)
+    published_folder(folder)
+    capsys.readouterr()
+    said = "some/model: going on without language_model: "
+    assert load_published("some/model").language_model is None
+    assert capsys.readouterr().err.startswith(
+        f"{said}model 'some/model': cannot get language_model/attrs.json"
+    )
+    (absent / "language_model").mkdir()
+    (absent / "language_model/attrs.json").touch()
+    assert load_published("some/model").language_model is None
+    assert not capsys.readouterr().err
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionError("read timed out")
+
+    (absent / "language_model/attrs.json").unlink()
+    (folder / "language_model").mkdir()
+    write_json(folder / "language_model", attrs={})
+    monkeypatch.setattr("asr.encoder.hub.snapshot_download", fail)
+    assert load_published("some/model").language_model is None
+    assert capsys.readouterr().err == f"{said}read timed out\n"
 
 
 def test_a_hub_name_without_network_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -231,6 +231,18 @@ def test_waveforms_are_normalised_only_where_the_preprocessor_says_so() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("wav2vec2-conformer rotary", {}), ("wav2vec2-bert", {"position_embeddings_type": "rotary"})],
+)
+def test_a_batch_of_a_length_that_inference_saw_is_trained_on(name: str, options: dict[str, Any]) -> None:
+    encoder, inputs = tiny_encoder(name, **options), batch(waveforms()[:1])
+    with torch.inference_mode():
+        encoder(*inputs)
+    encoder.train()(*inputs).hidden.sum().backward()
+    assert any(parameter.grad is not None for parameter in encoder.parameters())
+
+
 def test_bfloat16_stays_near_float32() -> None:
     encoder = tiny_encoder("wav2vec2 base")
     inputs = batch(waveforms()[:3])
@@ -246,9 +258,13 @@ def test_bfloat16_stays_near_float32() -> None:
         ({"kind": "wav2vec"}, "encoder kind 'wav2vec' is unknown"),
         ({"kind": "hubert", "config": {"hidden_sise": 3}}, "did you mean 'hidden_size'"),
         ({"kind": "hubert", "confg": {}}, "did you mean 'config'"),
+        ({"kind": "wav2vec", "width": 3}, "choose one of conformer, pretrained, saved, wav2vec2"),
+        ({"kind": "hubert", "width": 3}, r"no field 'width'; .*: give the whole group, 'encoder="),
         ({"kind": "hubert", "preprocessor": {"stride": 2}}, "no field 'stride'"),
         ({"kind": "wav2vec2", "config": {**LAYERS, "conv_dim": [8]}}, "convolutional layers is incorrect"),
         ({"kind": "wav2vec2", "config": {**WAVES, "num_attention_heads": 5}}, "divisible"),
+        ({"kind": "wav2vec2", "config": {**WAVES, "hidden_act": "gleu"}}, "'gleu' is none of .* activations"),
+        ({"kind": "hubert", "config": {**WAVES, "num_attention_heads": 0}}, "num_attention_heads must be at"),
         ({"kind": "pretrained"}, "`source` is missing"),
     ],
 )

@@ -43,6 +43,21 @@ def test_an_unbalanced_quote_is_told_and_swallows_no_rows(
         import_corpus(tmp_path)
 
 
+def test_a_table_that_none_can_guess_says_what_to_do(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "a.wav")
+    (tmp_path / "data.csv").write_text("grabación,frase\na.wav,si\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"hold the audio\. Say which with --columns audio=NAME"):
+        import_corpus(tmp_path / "data.csv")
+    columns = ImportConfig(columns={"audio": "grabación", "text": "frase"})
+    (only,) = import_corpus(tmp_path / "data.csv", config=columns).utterances
+    assert only.text == "si"
+    (tmp_path / "data.csv").write_text("audio,text\na.wav,sí\n", encoding="latin-1")
+    with pytest.raises(InputError, match="is not UTF-8"):
+        import_corpus(tmp_path / "data.csv")
+    with pytest.raises(InputError, match="no form we know"):
+        import_corpus(tmp_path / "data.csv", config=ImportConfig(tiers=("main",)))
+
+
 def test_chosen_columns_win_and_spans_are_cut_from_one_file(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "talk.wav", 3.0)
     (tmp_path / "data.csv").write_text(

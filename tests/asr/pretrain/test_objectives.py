@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from asr.encoder import Encoder, build_encoder
 from asr.encoder.base import Frames
 from asr.pretrain.contrastive import masked_places, sample_negatives
 from asr.pretrain.objectives import ObjectiveConfig, PretrainModel, Wav2Vec2
+from asr.pretrain.source import with_objective
 from lm.errors import InputError
 
 SIZES: dict[str, Any] = {
@@ -178,6 +180,22 @@ def test_padding_changes_no_loss(encoder: str, kind: str, monkeypatch: pytest.Mo
         sum(float(each.terms[name]) for each in apart), rel=1e-4
     )
     assert int(together.count) == sum(int(each.count) for each in apart)
+
+
+@pytest.mark.parametrize("probability", [0.05, 0.0])
+def test_a_published_model_goes_on_whether_or_not_its_encoder_masks(
+    probability: float, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    sizes = {"codevector_dim": 16, "proj_codevector_dim": 16, "num_codevectors_per_group": 20}
+    config = transformers.Wav2Vec2Config(**WAV2VEC2, **sizes)
+    theirs: Any = transformers.Wav2Vec2ForPreTraining(config)
+    theirs.save_pretrained(tmp_path)
+    source = {"kind": "pretrained", "source": str(tmp_path), "config": {"mask_time_prob": probability}}
+    model = with_objective(build_encoder(source), ObjectiveConfig(), source)
+    assert torch.equal(model.objective.quantizer.codevectors, theirs.quantizer.codevectors)
+    ours = model.encoder.mask_embedding if probability else model.objective.own_mask
+    assert torch.equal(ours, theirs.wav2vec2.masked_spec_embed)
 
 
 def test_negatives_are_other_masked_frames_of_the_same_utterance() -> None:

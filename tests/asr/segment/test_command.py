@@ -145,6 +145,33 @@ def test_silence_gives_empty_files(tmp_path: Path) -> None:
     assert (tmp_path / "quiet.rttm").read_text() == ""
 
 
+@pytest.mark.parametrize(
+    ("gain", "told"),
+    [
+        (1.0, ""),
+        (10**-2.6, "s; its loudest sample is at -59 dBFS. Try --segmenter fixed, or turn the recording up."),
+        (0.0, "speech in 0.0 of 12.0 s; all its samples are zero."),
+    ],
+)
+def test_a_recording_too_quiet_for_the_detector_is_told_once(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], gain: float, told: str
+) -> None:
+    path = tmp_path / "talk.wav"
+    waveform = lay(silence(2), speech(4), silence(2), speech(3, 1), silence(1))
+    soundfile.write(path, waveform * gain / np.abs(waveform).max() * 0.45, RATE, subtype="FLOAT")
+    own = tmp_path / "own.tsv"
+    own.write_text("3\t3.1\n")
+    transcribe = ("transcribe", path, "--model", model)
+    for command in (("segment", path), transcribe):
+        assert main([*map(str, command)]) == 0
+        lines = [line for line in capsys.readouterr().err.splitlines() if "talk.wav: speech in" in line]
+        assert [told in line for line in lines] == [True] * bool(told)
+        assert main([*map(str, command), "--segmenter", "fixed"]) == 0
+        assert "speech in" not in capsys.readouterr().err
+    assert main([*map(str, transcribe), "--segments", str(own)]) == 0
+    assert "speech in" not in capsys.readouterr().err
+
+
 def test_files_that_exist_are_kept_and_a_linguists_is_never_replaced(
     talk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -149,6 +149,21 @@ def test_a_recording_that_was_cut_elsewhere_is_cut_like_its_reference(
     assert "found by minimum word error rate: mwer|" in capsys.readouterr().out
 
 
+def test_recordings_of_one_name_in_two_folders_are_cut_apart(files: Path, capsys: Capture) -> None:
+    path = files / "manifest.tsv"
+    for day, speaker, texts in (("day1", "x", TRANSLATIONS[:10]), ("day2", "y", TRANSLATIONS[10:])):
+        rows = [
+            line.replace("r.wav", f"{day}/r.wav") if f"\t{speaker}\t" in line else line
+            for line in path.read_text(encoding="utf-8").splitlines()
+        ]
+        path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        (files / "out" / day).mkdir(parents=True)
+        transcript(files / "out" / day / "r.json", [" ".join(texts)])
+    report = report_of(capsys, "--hypothesis", "out", "--recording-level", "--by", "recording")
+    assert report["all"]["bleu"]["score"] == 100
+    assert list(report["by"]["recording"]) == ["day1/r", "day2/r"]
+
+
 @pytest.mark.parametrize("ending", ["srt", "vtt"])
 def test_subtitles_of_one_line_are_translations_and_those_of_two_may_be_anything(
     files: Path, capsys: Capture, ending: str
@@ -186,6 +201,13 @@ def test_transcripts_in_place_of_translations_get_a_warning(files: Path, capsys:
     assert capsys.readouterr().err == ""
 
 
+def test_references_without_spaces_need_a_tokeniser_that_cuts_them(files: Path, capsys: Capture) -> None:
+    table(files / "zh.tsv", ["他们昨天晚上没有吃饭。"])
+    for options, said in (([], 1), (["--tokenize", "13a"], 1), (["--tokenize", "zh"], 0)):
+        assert run("--translation", "--hypothesis", "zh.tsv", *options, reference="zh.tsv") == 0
+        assert capsys.readouterr().err.count("Give --tokenize zh, ja-mecab or char.") == said
+
+
 def test_translations_that_are_lacking_are_counted_and_empty_ones_too(files: Path, capsys: Capture) -> None:
     manifest(files / "some.tsv", ["", *TRANSLATIONS[1:]])
     table(files / "empty.tsv", [*TRANSLATIONS[:19], ""])
@@ -194,6 +216,10 @@ def test_translations_that_are_lacking_are_counted_and_empty_ones_too(files: Pat
     assert "1 without a reference translation, left out: u0" in said.err
     assert "1 with an empty hypothesis: u19" in said.err
     assert said.out.splitlines()[1].split()[:2] == ["all", "19"]
+    transcript(files / "r.json", TRANSLATIONS)
+    assert run("--translation", "--hypothesis", "r.json", "--recording-level", reference="some.tsv") == 0
+    said = capsys.readouterr()
+    assert "1 without a reference translation; what was translated there goes to the utterances" in said.err
 
 
 @pytest.mark.parametrize(
