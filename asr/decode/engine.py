@@ -367,7 +367,7 @@ def _write(
     word_tables: NgramTables, word_states: States, char_tables: NgramTables, char_states: States,
     char_number: NDArray[np.int32], settings: Settings,
 ) -> int:  # fmt: skip
-    """The text with one character more; ``counts`` are of texts, prefixes and the two models' histories."""
+    """The text with one character more; for ``counts`` see `TEXTS`."""
     key = text * num_chars + char + 1
     at = _slot(tree.texts, counts[TEXT_SLOTS], key, clock)
     if tree.texts[at, 1] >> 32 == clock:
