@@ -110,21 +110,22 @@ def evaluate(
     )
 
 
-def warn_of_training(
-    model: LanguageModel, texts: Iterable[str], policy: Callable[[str], str] | None = None
-) -> None:
+def warn_of_training(model: LanguageModel, texts: Iterable[str], policy: Callable[[str], str]) -> None:
     """Say on standard error how many of some texts the model was trained on, if any.
 
     Args:
-        policy: the model's, for texts that are not under it yet.
+        policy: the model's, which the texts are not under yet.
     """
-    if model.training is None:
-        return
-    sentences = normalised(texts, policy)
-    seen = sum(sentence in model.training for sentence in sentences)
+    if model.training is not None:
+        sentences = normalised(texts, policy)
+        warn_of_seen(model, sum(sentence in model.training for sentence in sentences), len(sentences))
+
+
+def warn_of_seen(model: LanguageModel, seen: int, total: int) -> None:
+    """The same of sentences that were counted, as `evaluate` does."""
     if seen:
         print(
-            f"warning: {seen} of {len(sentences)} sentences are in the training text of {model.path}; "
+            f"warning: {seen} of {total} sentences are in the training text of {model.path}; "
             "the figures flatter the model",
             file=sys.stderr,
             flush=True,

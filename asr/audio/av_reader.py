@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from asr.audio.reader import (
     check_finite,
     check_rate,
     no_samples,
+    tell_once,
 )
 from asr.names import shown
 from lm.errors import InputError
@@ -193,7 +192,10 @@ class AvReader:
                         "Fill them with silence by `ffmpeg -i OLD -af aresample=async=1:first_pts=0 NEW.wav`."
                     )
                 if lacking_s > GAP_S:
-                    _tell_of_holes(self._path)
+                    tell_once(
+                        f"{shown(self._path)}: its sound lags behind its time stamps, as where packets were lost; "
+                        "silence fills the holes, so that times are those that a player shows."
+                    )
                     lacking = round(lacking_s * rate)
                     position += lacking
                     for at in range(0, lacking, self.info.block_samples):
@@ -202,16 +204,6 @@ class AvReader:
                     first_s = begins_s
             position += frame.samples
             yield frame.samples, frame
-
-
-@lru_cache
-def _tell_of_holes(path: Path) -> None:
-    """Once for each file; its utterances may be read one by one."""
-    print(
-        f"{shown(path)}: its sound lags behind its time stamps, as where packets were lost; silence fills the holes, "
-        "so that times are those that a player shows.",
-        file=sys.stderr,
-    )
 
 
 def _joined(held: list[FloatArray], info: AudioInfo, end: int) -> FloatArray:

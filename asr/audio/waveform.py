@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import os
 import stat
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +15,7 @@ import soxr
 
 from asr.audio.av_reader import AvReader
 from asr.audio.header import CutShortError, soundfile_reads_whole
-from asr.audio.reader import AudioInfo, FloatArray, Reader
+from asr.audio.reader import AudioInfo, FloatArray, Reader, tell_once
 from asr.audio.soundfile_reader import SoundfileReader
 from asr.frames import SAMPLE_RATE, samples_to_seconds, seconds_to_samples
 from asr.names import shown
@@ -227,17 +225,10 @@ def _mono(reader: Reader, channel: Channel, start: int) -> Iterator[FloatArray]:
             yield mixed
     finally:
         if count > info.sample_rate and mixed_power < CANCELLED * powers.max():
-            _tell_of_cancelling(info.path)
-
-
-@lru_cache
-def _tell_of_cancelling(path: Path) -> None:
-    """Once for each file; its utterances may be read one by one."""
-    print(
-        f"{shown(path)}: its channels cancel each other out, as of a balanced line in a stereo jack, and little is "
-        "left of what they say. Give a channel's number instead of mix.",
-        file=sys.stderr,
-    )
+            tell_once(
+                f"{shown(info.path)}: its channels cancel each other out, as of a balanced line in a stereo jack, and "
+                "little is left of what they say. Give a channel's number instead of mix."
+            )
 
 
 def _limited(blocks: Iterable[FloatArray], count: int | None) -> Iterator[FloatArray]:

@@ -159,7 +159,7 @@ def evaluate(args: argparse.Namespace) -> int:
     """Score a text; prints perplexities and unknown words."""
     from asr.text import TextPolicy
     from lm.errors import InputError
-    from lm.evaluate import evaluate, warn_of_training
+    from lm.evaluate import evaluate, warn_of_seen
     from lm.folder import LanguageModel
 
     model = LanguageModel.load(args.lm, unit=args.unit)
@@ -177,9 +177,8 @@ def evaluate(args: argparse.Namespace) -> int:
             )
         print(f"{args.lm}: n-grams of pieces are left out; give --tokenizer", file=sys.stderr)
     splitter = _splitter(args.tokenizer) if args.tokenizer and model.piece else None
-    sentences = _read_text(args, policy)
-    result = evaluate(model, sentences, top=args.top, splitter=splitter)
-    warn_of_training(model, sentences)
+    result = evaluate(model, _read_text(args, policy), top=args.top, splitter=splitter)
+    warn_of_seen(model, result.training_sentences or 0, result.sentences)
     if args.json:
         print(
             json.dumps(
