@@ -26,6 +26,8 @@ Cue = tuple[str, list[str]]
 
 _STAMP = r"(?:(\d{1,6}):)?([0-5]?\d):([0-5]\d)[.,](\d{3})"
 _TIMING = re.compile(rf"\s*{_STAMP}[ \t]+-->[ \t]+{_STAMP}(?:[ \t].*)?$")
+_SETTINGS = re.compile(r"(?:[ \t]+[A-Za-z]\w*:\S+)*\s*")
+"""What may follow the times of a cue that no blank line parts from the one before; other words make them text."""
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?[ \t]+([^>]*)>")
 _TAG = re.compile(r"<[^>]*>")
 _STAMP_INSIDE = re.compile(r"<(?:\d{2,}:)?[0-5]\d:[0-5]\d\.\d{3}>")
@@ -159,7 +161,11 @@ def _cues(block: list[str]) -> list[Cue]:
 
     A number alone above the times of a further cue is that cue's.
     """
-    timings = [index for index, line in enumerate(block) if _TIMING.match(line)]
+    timings: list[int] = []
+    for index, line in enumerate(block):
+        match = _TIMING.match(line)
+        if match and (not timings or _SETTINGS.fullmatch(line, match.end(8))):
+            timings.append(index)
     if not timings or timings[0] > 1:
         return []
     cues = []
