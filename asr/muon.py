@@ -82,10 +82,35 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     """Bring the singular values of each matrix near 1 by Newton and Schulz's iteration, (K, M, N) -> (K, M, N)."""
     tall = matrices.shape[1] > matrices.shape[2]
     x: Tensor = matrices.mT if tall else matrices
-    a, b, c = COEFFICIENTS
     # No singular value is greater than the Frobenius norm, and the iteration needs them below 1.
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
+    # Squares of singular values need float32's digits.
+    short = x.shape[1] * 2 <= x.shape[2] and x.dtype in (torch.float32, torch.float64)
+    x = _through_gram(x) if short else _iterated(x)
+    return x.mT if tall else x
+
+
+def _iterated(x: Tensor) -> Tensor:
+    a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
+    return x
+
+
+def _through_gram(x: Tensor) -> Tensor:
+    """The same where a matrix is at least twice as long as high: every step is a product of small matrices.
+
+    A step multiplies x by a polynomial p of its Gram matrix g, and so g by p twice; x itself waits for the
+    product of all of them. Half the time on a CPU.
+    """
+    a, b, c = COEFFICIENTS
+    gram = x @ x.mT
+    whole = torch.eye(gram.shape[1], dtype=x.dtype, device=x.device).expand_as(gram)
+    for step in range(ITERATIONS):
+        rest = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # p without its constant
+        whole = torch.baddbmm(whole, rest, whole, beta=a)
+        if step + 1 < ITERATIONS:
+            half = torch.baddbmm(gram, rest, gram, beta=a)
+            gram = torch.baddbmm(half, half, rest, beta=a)
+    return whole @ x

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames, check_layers
+from asr.encoder.convolution import depthwise_convolution, plane_convolution
 from asr.features import (
     HOP_SAMPLES,
     RANGE_DB,
@@ -106,7 +107,7 @@ class ConformerEncoder(Encoder):
         if features.shape[1] < 7:
             features = F.pad(features, (0, 0, 0, 7 - features.shape[1]))
         x = alter(features, num_frames) if alter else features
-        x = F.silu(self.stem1(x[:, None]))  # (N, T', F) -> (N, C, T'/2, F/2)
+        x = F.silu(plane_convolution(x, self.stem1))  # (N, T', F) -> (N, C, T'/2, F/2)
         x = F.silu(self.stem2(x))  # (N, C, T'/4, F/4)
         x = x.transpose(1, 2).flatten(2)  # (N, T, C * F/4)
         stacked = stack_frames(features, self.grid, x.shape[1])
@@ -271,7 +272,7 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(N, T, D) -> (N, T, D); padding is zeroed so that the convolution cannot see it."""
         x = F.glu(self.gate(self.norm(x)), dim=-1) * mask
-        x = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
+        x = depthwise_convolution(x, self.depthwise)
         out: Tensor = self.dropout(self.out(F.silu(self.depthwise_norm(x))))
         return out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from asr.muon import Muon, orthogonalise
+from asr.muon import COEFFICIENTS, ITERATIONS, Muon, orthogonalise
 from asr.trainer import TrainerConfig, build_optimizers
 
 
@@ -15,6 +15,25 @@ def test_singular_values_come_near_one() -> None:
         values = torch.linalg.svdvals(orthogonalise(shaped))
         assert values.min() > 0.5
         assert values.max() < 1.3
+
+
+@pytest.mark.parametrize("shape", [(8, 24), (24, 8), (16, 16), (16, 31), (16, 32)])
+@pytest.mark.parametrize("smallest", [1.0, 1e-3, 1e-6, 0.0])
+def test_a_long_matrix_takes_the_same_steps_through_its_gram_matrix(
+    shape: tuple[int, int], smallest: float
+) -> None:
+    parts = torch.linalg.svd(torch.randn(2, *shape, generator=torch.manual_seed(2)), full_matrices=False)
+    values = torch.linspace(1, smallest, min(shape)) ** 3
+    matrices = (parts.U * values) @ parts.Vh
+
+    # In 64 bits, by the iteration as it is written down.
+    x = matrices.double()
+    x = x / torch.linalg.matrix_norm(x, keepdim=True)
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        x = a * x + (b * x @ x.mT + c * (x @ x.mT) @ (x @ x.mT)) @ x
+
+    torch.testing.assert_close(orthogonalise(matrices).double(), x, atol=1e-3, rtol=0)
 
 
 def test_steps_agree_with_torchs_muon() -> None:

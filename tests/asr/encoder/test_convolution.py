@@ -1,4 +1,4 @@
-"""Convolutions as products of matrices: torch's own values and gradients."""
+"""Convolutions over frames side by side: torch's own values and gradients."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from asr.encoder.convolution import strided_convolution
+from asr.encoder.convolution import depthwise_convolution, plane_convolution, strided_convolution
 
 
 @pytest.mark.parametrize(
@@ -19,9 +19,31 @@ def test_values_and_gradients_are_those_of_torch(width: int, stride: int, bias: 
     frames = torch.randn(3, 23, 4, requires_grad=True)
     theirs = conv(frames.transpose(1, 2)).transpose(1, 2)
     ours = strided_convolution(frames, conv)
+    agree(ours, theirs, [frames, *conv.parameters()])
+
+
+@pytest.mark.parametrize("length", [15, 23])
+@pytest.mark.parametrize("padding", [0, 7])
+def test_a_depthwise_convolution_is_torchs(length: int, padding: int) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv1d(6, 6, 15, padding=padding, groups=6)
+    frames = torch.randn(3, length, 6, requires_grad=True)
+    theirs = conv(frames.transpose(1, 2)).transpose(1, 2)
+    agree(depthwise_convolution(frames, conv), theirs, [frames, *conv.parameters()])
+
+
+@pytest.mark.parametrize("size", [(3, 3), (7, 80), (8, 81), (24, 10)], ids=str)
+def test_a_convolution_of_a_plane_is_torchs(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(1, 5, 3, stride=2)
+    plane = torch.randn(2, *size, requires_grad=True)
+    agree(plane_convolution(plane, conv), conv(plane[:, None]), [plane, *conv.parameters()])
+
+
+def agree(ours: torch.Tensor, theirs: torch.Tensor, learned: list[torch.Tensor]) -> None:
+    """The same values and gradients."""
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
     toward = torch.randn_like(theirs)
-    learned = [frames, *conv.parameters()]
     for one, other in zip(
         torch.autograd.grad(ours, learned, toward), torch.autograd.grad(theirs, learned, toward), strict=True
     ):
