@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from asr.batches import padded
 from asr.card import CARD, WEIGHTS, check_files, model_folder, read_card, write_card, write_model_folder
 from asr.checkpoint import write_tensors
+from asr.dropout import Dropout
 from asr.encoder import Encoder, EncoderOutput, build_encoder
 from asr.encoder.lora import plain_state
 from asr.text import TOKENIZER, TextPolicy
@@ -62,7 +63,7 @@ class CTCModel(nn.Module):
         self.grid = encoder.grid.split(per_frame)
         self.encoder = encoder
         self.tokenizer = tokenizer
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nn.Linear(encoder.width, per_frame * len(tokenizer))
 
     def forward(self, waveforms: Tensor, num_samples: Tensor, layers: Collection[int] = ()) -> Emissions:

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from asr.dropout import Dropout
 from asr.features import frame_mask
 from st.layers import Attention, Embedding, FeedForward, check_sizes
 
@@ -130,7 +131,7 @@ class _Layer(nn.Module):
         self.looking = Attention(config.width, config.heads, config.dropout)
         self.inner_norm = nn.LayerNorm(config.width)
         self.inner = FeedForward(config.width, config.inner, config.dropout)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, hidden: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
         normed = self.attention_norm(hidden)

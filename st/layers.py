@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asr.dropout import Dropout, dropout
 from lm.errors import InputError
 
 
@@ -50,7 +51,7 @@ class Embedding(nn.Module):
         self.width = width
         self.labels = nn.Embedding(num_labels, width)
         nn.init.normal_(self.labels.weight, std=width**-0.5)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, labels: Tensor, start: int = 0) -> Tensor:
         """(N, L) -> (N, L, D); ``start`` is the place of the first label."""
@@ -85,14 +86,19 @@ class Attention(nn.Module):
         causal: bool = False,
     ) -> Tensor:
         """What each of ``hidden`` (N, L, D) finds; ``mask`` is True where it may look, broadcast to (N, H, L, T)."""
-        found = F.scaled_dot_product_attention(
-            self._split(self.query(hidden)),
-            keys,
-            values,
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=causal,
-        )
+        query = self._split(self.query(hidden))
+        drop = self.dropout if self.training else 0.0
+        if drop and hidden.device.type == "cpu":  # torch has no fused kernel there, and draws slowly
+            if causal:
+                mask = torch.ones(query.shape[2], keys.shape[2], dtype=torch.bool).tril()
+            scores = query * query.shape[-1] ** -0.5 @ keys.transpose(-1, -2)
+            if mask is not None:
+                scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+            found = dropout(scores.softmax(dim=-1).to(values.dtype), drop, True) @ values
+        else:
+            found = F.scaled_dot_product_attention(
+                query, keys, values, attn_mask=mask, dropout_p=drop, is_causal=causal
+            )
         out: Tensor = self.out(found.transpose(1, 2).flatten(2))
         return out
 
@@ -105,4 +111,4 @@ class FeedForward(nn.Sequential):
     """Two linear layers with a GELU between."""
 
     def __init__(self, width: int, inner: int, dropout: float) -> None:
-        super().__init__(nn.Linear(width, inner), nn.GELU(), nn.Dropout(dropout), nn.Linear(inner, width))
+        super().__init__(nn.Linear(width, inner), nn.GELU(), Dropout(dropout), nn.Linear(inner, width))

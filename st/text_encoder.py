@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from torch import Tensor, nn
 
+from asr.dropout import Dropout
 from asr.encoder import EncoderOutput
 from asr.features import frame_mask
 from st.layers import Attention, Embedding, FeedForward, check_sizes
@@ -59,7 +60,7 @@ class _Layer(nn.Module):
         self.attention = Attention(config.width, config.heads, config.dropout)
         self.inner_norm = nn.LayerNorm(config.width)
         self.inner = FeedForward(config.width, config.inner, config.dropout)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         normed = self.attention_norm(hidden)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asr.dropout import SharedDropout
 from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames, check_layers
 from asr.encoder.convolution import depthwise_convolution, plane_convolution
 from asr.features import (
@@ -208,24 +209,6 @@ class FeedForward(nn.Module):
         """(N, T, D) -> (N, T, D)."""
         out: Tensor = self.dropout(self.narrow(self.dropout(F.silu(self.widen(self.norm(x))))))
         return out
-
-
-class SharedDropout(nn.Module):
-    """Dropout with one mask for all frames of an utterance (Gal and Ghahramani 2016).
-
-    Drawing a number for every frame took a fifth of a training step on the CPU.
-    """
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, T, D) -> (N, T, D)."""
-        if not self.training or self.probability == 0:
-            return x
-        keep = 1 - self.probability
-        return x * (x.new_empty(x.shape[0], 1, x.shape[2]).bernoulli_(keep) / keep)
 
 
 class Attention(nn.Module):

@@ -17,6 +17,7 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from asr.dropout import replace_dropout
 from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames, check_layers
 from asr.encoder.convolution import convolve
 from asr.encoder.grids import convolution_grid, count_frames, first_convolution, strided, strided_length
@@ -115,6 +116,7 @@ class TransformersEncoder(Encoder):
         if kind == "wav2vec2-bert" and settings.position_embeddings_type == "relative_key":
             for layer in self.model.encoder.layers:
                 layer.self_attn = RelativeKeyAttention(layer.self_attn)
+        replace_dropout(self.model)
         for module in self.model.modules():
             if hasattr(module, "cached_sequence_length"):
                 module.register_forward_pre_hook(forget_positions)

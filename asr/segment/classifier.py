@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from asr.card import CARD, WEIGHTS, check_files, model_folder, read_card, write_card, write_model_folder
 from asr.checkpoint import write_tensors
+from asr.dropout import Dropout
 from asr.encoder import Encoder, build_encoder
 from asr.features import frame_mask
 from asr.model import check_apart, copy_beside, stored_state
@@ -57,7 +58,7 @@ class FrameClassifier(nn.Module):
         self.frozen = frozen
         if frozen:
             encoder.requires_grad_(False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 encoder.width,
