@@ -43,6 +43,8 @@ from lm.folder import LanguageModel
 
 FloatArray = NDArray[np.float32]
 BEAM = 100
+NEARLY = 0.01
+"""By how much the WER of quicker settings may exceed the lowest on dev, relative."""
 WIDE = 2_000
 """The beam that search errors are counted against."""
 WIDE_FRAMES = 2_000
@@ -55,12 +57,12 @@ random sentences with a Zipf law and word pairs that attract one another, a word
 `loquela lm build`; emissions of 500 frames for sentences of the same source, one or two frames a letter,
 blanks between, noise and confusions that leave greedy decoding about half of the words. One thread, one
 process, beam {BEAM} and the same model file for all; each system's weights (LM weight, word bonus, what unknown
-words cost, and thresholds among its usual ones) are chosen on the same dev utterances by WER; decoding of test is
-timed, building is not. flashlight-text writes words of the model alone, "{CLOSED}" does so too, the others write any
-word. Search errors: utterances, of the first in test with {WIDE_FRAMES} frames together, for which a beam of {WIDE}
-finds another text with a better score under the system's own weights. WER minus
-loquela's by paired bootstrap. "loquela torch" is the engine torch with loquela's settings, all test
-utterances in one batch, on the CPU."""
+words cost, and thresholds among its usual ones) are chosen on the same dev utterances, the quickest of those whose WER
+is at most {NEARLY:.0%} above the lowest, relative; decoding of test is timed, building is not. flashlight-text writes
+words of the model alone, "{CLOSED}" does so too, the others write any word. Search errors: utterances, of the first in
+test with {WIDE_FRAMES} frames together, for which a beam of {WIDE} finds another text with a better score under the
+system's own weights. WER minus loquela's by paired bootstrap. "loquela torch" is the engine torch with loquela's
+settings, all test utterances in one batch, on the CPU."""
 GPU_PROTOCOL = """Test emissions, repeated to {utterances} utterances, and as many waveforms of noise of 10 s. A wav2vec
 2.0 of 24 layers of width 1,024 with random weights encodes the waveforms in bfloat16, 32 at once; then the emissions
 are decoded greedily, or by the engine torch in one batch. Share: wall clock with the first by that with the second."""
@@ -234,21 +236,22 @@ def scored(texts: Sequence[str], said: Sequence[str]) -> CorpusScore:
 
 
 def tuned(task: Task, make: Make, choices: Sequence[dict[str, Any]]) -> BeamSearchConfig:
-    """The settings with the lowest WER on dev: weights, the rest, weights again; the quicker of equals."""
+    """The settings with the lowest WER on dev, or the quickest of those nearly as good: weights, the rest, weights."""
     found: list[tuple[float, float, BeamSearchConfig]] = []
 
     def attempt(config: BeamSearchConfig) -> None:
         decoder = make(task, config)
         began = time.process_time()
         rate = scored(texts_of(decoder, task.dev), task.dev_texts).counts("wer").rate
-        found.append((round(rate, 3), time.process_time() - began, config))
+        found.append((rate, time.process_time() - began, config))
 
     best = BeamSearchConfig(beam_width=BEAM, char_weight=0.0, **choices[0])
     for changes in (WEIGHTS, choices[1:], WEIGHTS):
         start = best
         for change in changes:
             attempt(replace(start, **change))
-        best = min(found, key=lambda each: each[:2])[2]
+        worst = (1 + NEARLY) * min(rate for rate, _, _ in found)
+        best = min((each for each in found if each[0] <= worst), key=lambda each: each[1])[2]
     return best
 
 

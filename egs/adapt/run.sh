@@ -2,12 +2,12 @@
 # What pretraining buys when labels are few: an encoder from scratch, pretrained on other languages,
 # pretrained on the target's own audio, or on the one and then the other; then CTC on 10 minutes,
 # an hour or all of the target's labels, several seeds, the same number of updates for every arm.
-# Then what pseudo-labels add, and what labels of another language do, however they are mixed; last, the corpus's own,
-# longer recipe, begun from a recogniser of the other language.
+# Then what pseudo-labels add, and what labels of another language do, however they are mixed; last, a recogniser of the
+# other language as the beginning: of the corpus's own, longer recipe, and of few labels.
 # --killkan, --mboshi and --storybooks are the corpora's folders (see egs/killkan, egs/mboshi and egs/longform); --target is killkan or mboshi.
 set -euo pipefail
 cd "$(dirname "$0")"
-stage=1 stop_stage=11
+stage=1 stop_stage=13
 target=killkan
 killkan=../../../shared/corpora/killkan
 mboshi=../../../shared/corpora/mboshi
@@ -20,8 +20,8 @@ teacher=target        # the arm that labels what has no labels
 gold="10 60"          # minutes of labels that self-training begins with
 keep=0.7              # share of the pseudo-labels that the student learns from, the surest
 mixes="proportional temperature uniform skill"
-recogniser=           # of another language, that stage 9 begins with (default: what ../OTHER trained, or ships)
-scratch=              # recogniser that the last stage compares with (default: what ../TARGET trained, or ships)
+recogniser=           # of another language, that stages 9 and 12 begin with (default: what ../OTHER trained, or ships)
+scratch=              # recogniser that stage 11 compares with (default: what ../TARGET trained, or ships)
 . ./path.sh
 . "$ROOT/egs/parse_options.sh"
 case $target in
@@ -33,6 +33,7 @@ mboshi) other=killkan ;;
     ;;
 esac
 exp=exp/$target
+[[ -n $recogniser ]] || for recogniser in "../$other/exp/ctc" "../$other/model"; do [[ ! -d $recogniser ]] || break; done
 
 pretrain() { # EXP MANIFEST UPDATES SETTING...
     local to=$1 manifest=$2 number=$3
@@ -138,7 +139,6 @@ if at 8 "score: the mixtures against the target alone"; then
 fi
 if at 9 "the corpus's own recipe, on all labels, from the other corpus's recogniser"; then
     # Its encoder, and what it knows of the letters that both alphabets have.
-    [[ -n $recogniser ]] || for recogniser in "../$other/exp/ctc" "../$other/model"; do [[ ! -d $recogniser ]] || break; done
     # Kichwa's sees two masked views of half as many utterances, which must agree; Mboshi's was not tried with it.
     agree=()
     [[ $target != killkan ]] || agree=(ctc.consistency_weight=0.2 ctc.consistency_start=0.1)
@@ -159,4 +159,21 @@ if at 11 "score: against the recipe from scratch"; then
     python -m recipes.decode_ctc "$scratch" "data/$target.tsv" --split test --out "$exp/scratch/all.1/test.tsv"
     python local/table.py "$exp" "data/$target.tsv" --arms "scratch adapted again" --labels all --seeds 1 \
         --base scratch
+fi
+if at 12 "few labels, from the other corpus's recogniser, and from scratch at its size"; then
+    for seed in $seeds; do
+        for minutes in $gold; do
+            for arm in fresh other; do
+                run=$exp/$arm/$minutes.$seed
+                begin=(encoder.width=176)    # the recognisers'
+                [[ $arm == fresh ]] || begin=("encoder={kind: saved, source: $recogniser, shrink: true}" head_from="$recogniser")
+                python -m recipes.finetune_ctc conf/finetune.yaml manifest="data/$target.$minutes.tsv" exp="$run" \
+                    trainer.seed="$seed" "${begin[@]}"
+                python -m recipes.decode_ctc "$run" "data/$target.tsv" --split test --out "$run/test.tsv"
+            done
+        done
+    done
+fi
+if at 13 "score: the other corpus's recogniser against from scratch"; then
+    python local/table.py "$exp" "data/$target.tsv" --arms "fresh other" --labels "$gold" --seeds "$seeds" --base fresh
 fi
