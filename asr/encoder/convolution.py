@@ -54,9 +54,15 @@ def strided_convolution(frames: Tensor, conv: nn.Conv1d) -> Tensor:
             block = weight[tap]
             tap += 1
         block = block.expand(num, -1, -1)
-        out = torch.bmm(rows, block) if out is None else torch.baddbmm(out, rows, block)
+        if out is not None:
+            # In place, or every block would copy what the ones before it gave; and there autocast casts nothing.
+            out = out.baddbmm_(rows.to(out.dtype), block.to(out.dtype))
+        elif conv.bias is None:
+            out = torch.bmm(rows, block)
+        else:
+            out = torch.baddbmm(conv.bias, rows, block)
     assert out is not None
-    return out if conv.bias is None else out + conv.bias
+    return out
 
 
 def depthwise_convolution(frames: Tensor, conv: nn.Conv1d) -> Tensor:
