@@ -189,6 +189,8 @@ def _convert(hint: Any, value: Any, where: str, usual: Any = None) -> Any:
 
 
 def _plain(hint: type[Any], value: Any, where: str) -> Any:
+    if hint is str and value is None:
+        return ""  # ``key=`` empties a text, and YAML makes None of nothing
     if hint is Path and isinstance(value, str):
         return given_path(value)
     if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):

@@ -25,6 +25,8 @@ from asr.loss import blank_ratio, consistency_loss, ctc_loss
 from asr.manifest import Utterance
 from asr.mixing import Group, GroupLosses, MixConfig, Mixed, Mixture
 from asr.model import CTCModel, Emissions, save_model
+from asr.text import WRITTEN
+from asr.tokenizer import Tokenizer
 from asr.trainer import StepOutput
 from asr.watchdog import Watch
 from lm.errors import InputError
@@ -246,6 +248,7 @@ class CtcTask(Mixed):
         decoder = GreedyDecoder(tokenizer.surfaces, tokenizer.blank)
         words, characters = Counts(), Counts()
         texts = {utterance.id: utterance.text for utterance in self.dev}
+        of_output = tokenizer.policy.of_output()
         losses = GroupLosses(self.dev, self.config.mix.levels)
         by_group: dict[Group, Counts] = dict.fromkeys(losses.by_group(), Counts())
         blanks = []
@@ -264,7 +267,7 @@ class CtcTask(Mixed):
             values = out.values.float().cpu().numpy()
             for row, frames, name in zip(values, out.num_frames.tolist(), batch.ids, strict=True):
                 reference = tokenizer.policy(texts[name])
-                hypothesis = tokenizer.policy(decoder.decode(row[:frames])[0].text)
+                hypothesis = of_output(decoder.decode(row[:frames])[0].text)
                 words = words + error_counts(reference.split(), hypothesis.split())
                 edits = error_counts(list(reference), list(hypothesis))
                 characters = characters + edits
@@ -352,7 +355,7 @@ class CtcTask(Mixed):
         for utterance in utterances:
             if labels:
                 labels += self.recogniser.tokenizer.between
-            labels += self.recogniser.tokenizer.encode(utterance.text, utterance.language)
+            labels += encoded(self.recogniser.tokenizer, utterance)
         return labels
 
     def _set_masks(self, progress: float) -> None:
@@ -368,6 +371,11 @@ class CtcTask(Mixed):
         labels = [np.asarray(self._labels(utterances), dtype=np.int64) for utterances, _ in items]
         names = [named(utterances) for utterances, _ in items]
         return CtcBatch(names, *padded([waveform for _, waveform in items]), *padded(labels))
+
+
+def encoded(tokenizer: Tokenizer, utterance: Utterance) -> list[int]:
+    """Labels of an utterance's text, which a model may have written (`asr.pseudo`)."""
+    return tokenizer.encode(utterance.text, utterance.language, written=utterance.extra.get(WRITTEN, ""))
 
 
 def named(utterances: Sequence[Utterance]) -> str:
@@ -401,7 +409,7 @@ def trainable(
     kept, reasons = [], []
     factor = shortest_factor(config)
     for utterance in utterances:
-        labels = model.tokenizer.encode(utterance.text, utterance.language)
+        labels = encoded(model.tokenizer, utterance)
         fastest = int(seconds_to_samples(utterance.duration_s) * factor)
         if not labels:
             reasons.append(f"{utterance.id}: no text after normalisation")

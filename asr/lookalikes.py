@@ -19,7 +19,7 @@ LETTERS = (
 )  # fmt: skip
 """Groups of letters that one eye takes for one letter; marks are compared apart from their letters."""
 
-APOSTROPHES = "'\u2018\u2019\u02bb\u02bc\u02b9\u2032\u00b4`\ua78b\ua78c"
+APOSTROPHES = "'\u2018\u2019\u201b\u02bb\u02bc\u02b9\u2032\u00b4`\u05f3\ua78b\ua78c\uff07"
 """What people type for an apostrophe or a glottal stop: letters (U+02BC, U+A78C) and punctuation."""
 
 JOINERS = "\u200c\u200d"

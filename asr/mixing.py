@@ -45,8 +45,17 @@ class MixConfig:
                 f"mix.temperature has {len(self.temperature)} values for {len(self.levels)} levels "
                 f"({', '.join(self.levels)}). Give one for each."
             )
-        if any(value < 0 for value in self.temperature):
+        # A share that is NaN would never be filled.
+        if not all(0 <= value < math.inf for value in self.temperature):
             raise InputError(f"mix.temperature is {list(self.temperature)}. Give numbers from 0.")
+        if not 0 <= self.skill_eta < math.inf:
+            raise InputError(f"mix.skill_eta is {self.skill_eta}. Give a number from 0.")
+        for source, edges in self.skill_graph.items():
+            for target, weight in edges.items():
+                if not math.isfinite(weight):
+                    raise InputError(
+                        f"mix.skill_graph has {weight} from {source!r} to {target!r}. Give a finite number."
+                    )
         if self.skill_window < 1:
             raise InputError(f"mix.skill_window is {self.skill_window}. Give a number from 1.")
         if self.skill_eta and not self.levels:
@@ -76,6 +85,15 @@ def group_of(utterance: Utterance, levels: Sequence[str]) -> Group:
             )
         values.append(str(value))
     return tuple(values)
+
+
+def named_group(group: Group, levels: Sequence[str]) -> str:
+    """A group as messages name it.
+
+    >>> named_group(("",), ["language"])
+    'language (none)'
+    """
+    return f"{' '.join(levels)} {' '.join(group) or '(none)'}"
 
 
 class GroupLosses:
@@ -114,7 +132,7 @@ def warn_of_lost_groups(
             lost[group] = lost.get(group, 0.0) + utterance.duration_s
     for group, seconds in sorted(lost.items()):
         print(
-            f"{' '.join(levels)} {' '.join(group) or '(none)'}: 0 hours to train on; its {seconds:.1f} s are in "
+            f"{named_group(group, levels)}: 0 hours to train on; its {seconds:.1f} s are in "
             "utterances too short to be used. The others go on without it.",
             file=sys.stderr,
         )
@@ -211,7 +229,7 @@ class Mixture:
         missing = [group for group in self.groups if group not in heard]
         if self.config.skill_eta and missing:
             raise InputError(
-                f"mix.skill_eta is on and dev has nothing of {' '.join(missing[0])}. "
+                f"mix.skill_eta is on and dev has nothing of {named_group(missing[0], self.config.levels)}. "
                 "Give every group of the training split dev utterances."
             )
 
@@ -242,10 +260,18 @@ class Mixture:
 
         Returns:
             for the history, each group's loss where there are several, and the shares where Skill-it moves them.
+        Raises:
+            InputError: Skill-it is on and a loss is no finite number, which no share can follow.
         """
         row = {f"loss/{'/'.join(group)}": loss for group, loss in losses.items()} if len(losses) > 1 else {}
         if not self.config.skill_eta:
             return row
+        for group, loss in losses.items():
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"mix.skill_eta is on and the loss on dev of {named_group(group, self.config.levels)} is {loss}. "
+                    "Look at its dev utterances, lower the learning rate, or set mix.skill_eta=0."
+                )
         self.losses = [*self.losses, dict(losses)][-self.config.skill_window :]
         self.shares = self._skill_shares(self.losses)
         return row | {f"share/{'/'.join(group)}": share for group, share in self.shares.items()}
@@ -306,7 +332,7 @@ class Mixture:
             return found
         for index in chain(self.left[group], self._rounds(number, self.begun[group])):
             # A hair's breadth: sums of seconds in two orders differ in their last digits.
-            if wanted <= 1e-6:
+            if not wanted > 1e-6:  # NaN ends it, too
                 break
             found.append(index)
             wanted -= self.durations[index]

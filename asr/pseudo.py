@@ -10,7 +10,7 @@ import numpy as np
 
 from asr.edits import Counts, error_counts
 from asr.manifest import Utterance, with_text
-from asr.text import TextPolicy
+from asr.text import WRITTEN, TextPolicy
 from lm.errors import InputError
 
 
@@ -63,7 +63,8 @@ class Sifted:
                 f"the true texts have none of the {len(said)} pseudo-labelled utterances, such as "
                 f"{self.utterances[0].id!r}. Give the manifest that the unlabelled one was made of."
             )
-        counts = (error_counts(list(said[each.id]), list(policy(each.text))) for each in known)
+        heard = policy.of_output()
+        counts = (error_counts(list(said[each.id]), list(heard(each.text))) for each in known)
         return sum(counts, Counts()).rate, len(known)
 
 
@@ -80,7 +81,7 @@ def sift(
         gold: utterances with real transcripts; they say how fast people speak.
         unlabelled: their own texts, should they have any, are not looked at.
         heard: by id.
-        policy: what the recogniser was taught of a gold text.
+        policy: what the recogniser was taught of a gold text; a column says that it wrote the pseudo-labels.
     Raises:
         InputError: no gold transcripts, or nothing was heard in any of the unlabelled utterances.
     """
@@ -107,7 +108,12 @@ def sift(
         elif what.confidence < config.min_confidence:
             left_out["unsure"] += 1
         else:
-            extra = {**each.extra, "label": "pseudo", "confidence": f"{what.confidence:.4f}"}
+            extra = {
+                **each.extra,
+                "label": "pseudo",
+                "confidence": f"{what.confidence:.4f}",
+                WRITTEN: policy.key,
+            }
             found.append(replace(each, text=what.text, split="train", extra=extra))
     found.sort(key=lambda each: (-float(each.extra["confidence"]), each.id))
     kept = found[: round(config.keep_share * len(found))]

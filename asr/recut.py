@@ -5,7 +5,8 @@ recording one word is drawn, and the new utterances reach from the drawn word of
 holds the end of one sentence and the beginning of another, as a cut does that misses the pause.
 
 A translation is cut along: by an alignment of its words where there is one, and otherwise in proportion to the letters
-of the source that lie before the cut, which is a weak stand-in where the order of words differs.
+of the source that lie before the cut, which is a weak stand-in where the order of words differs. Where the writing puts
+no spaces, that is between letters; a translation of one word is left out, for no part of the source has it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.manifest import Utterance
+from asr.text import UNIT
 from asr.transcript import Word
 from lm.errors import InputError
 
@@ -133,7 +135,8 @@ def _parts(
 
     Of an utterance that cannot be cut, nothing and all.
     """
-    tokens, target = row.text.split(), row.translation.split()
+    tokens, translation = row.text.split(), " ".join(row.translation.split())
+    target = re.findall(r"\s*\S+", translation) if pairs else UNIT.findall(translation)
     times = _cut_times(tokens, spoken)
     cut = int(generator.choice(list(times))) if times else 0
     times |= {0: row.offset_s, len(tokens): row.offset_s + row.duration_s}
@@ -146,12 +149,14 @@ def _parts(
             edges.insert(place, min(inner, key=lambda each: abs(times[each] - (start + end) / 2)))
         else:
             place += 1
+    if not pairs and len(target) == 1 and any(0 < edge < len(tokens) for edge in edges):
+        target = []
     sides = [_cut_translation(tokens[:edge], tokens[edge:], target, pairs) for edge in edges]
     return [
         Part(
             number,
             " ".join(tokens[first:last]),
-            " ".join(target[sides[number - 1][1] : sides[number][0]]),
+            "".join(target[sides[number - 1][1] : sides[number][0]]).strip(),
             times[first],
             times[last],
         )
@@ -178,7 +183,7 @@ def _cut_times(tokens: Sequence[str], spoken: Sequence[Word]) -> dict[int, float
 def _cut_translation(
     before: Sequence[str], after: Sequence[str], target: Sequence[str], pairs: Pairs | None
 ) -> tuple[int, int]:
-    """Where the translation's first half ends and its second begins, in words; words may fall in both, or in none."""
+    """Where the translation's first half ends and its second begins, in units, which may fall in both, or in none."""
     if not before or not after:
         return (0, 0) if not before else (len(target), len(target))
     if not pairs:

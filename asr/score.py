@@ -1,7 +1,9 @@
 """Word and character error rates, with everything that is needed to quote them.
 
 A rate is of the corpus: all edits over all reference tokens, not a mean of the utterances' rates.
-The text policy is applied to both sides, and its description travels in the score's signature.
+The text policy is applied to both sides, and its description travels in the score's signature. A policy that writes
+phones turns only the references into phones: hypotheses must be in them, as its models write them, for the rules read
+phones as letters and would change them.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ class Policy(Protocol):
     def __call__(self, text: str) -> str: ...
 
     def describe(self) -> str: ...
+
+    def of_phones(self) -> Policy: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ def score_corpus(
             left out and reported. A text that the policy empties stays: what the system heard
             there are insertions.
         hypotheses: id -> text. A missing one counts as all deletions and is reported.
-        policy: applied to both sides.
+        policy: applied to both sides; hypotheses under one that writes phones are in phones already.
         spaces: count the space between words as a character of the CER, as jiwer does and as
             CTC models write it; sclite does not.
         ignore_unknown: leave out, and report, hypotheses whose id no reference has.
@@ -160,9 +164,10 @@ def score_corpus(
     scored = {name: text for name, text in references.items() if text.strip()}
     if not scored:
         raise InputError("the reference has no text to score against. Give one with transcripts.")
+    heard = policy.of_phones()
     return CorpusScore(
         utterances=tuple(
-            _utterance_score(name, policy(text).split(), policy(hypotheses.get(name, "")).split(), spaces)
+            _utterance_score(name, policy(text).split(), heard(hypotheses.get(name, "")).split(), spaces)
             for name, text in scored.items()
         ),
         policy=policy.describe(),
@@ -222,7 +227,7 @@ def _dealt_out(
 ) -> Iterator[UtteranceScore]:
     between = " " if spaces else ""
     segments = [policy(text).split() for _, text in parts]
-    heard = policy(hypothesis).split()
+    heard = policy.of_phones()(hypothesis).split()
     word_parts = _split_operations(
         edit_operations([word for segment in segments for word in segment], heard),
         [len(segment) for segment in segments],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Literal
 from asr.formats.files import read_text
 from asr.formats.tiernames import TIER_ENDINGS
 from asr.manifest import Utterance, read_manifest, recording_place
-from asr.names import shown
+from asr.names import composed, shown
 from lm.errors import InputError
 
 TRANSCRIPT_ENDINGS = (".json", ".eaf", ".textgrid", ".srt", ".vtt", ".ctm", ".stm")
@@ -41,10 +41,11 @@ class References:
         Raises:
             InputError: the reference has no such column.
         """
-        if column not in self.columns:
+        named = next((name for name in self.columns if composed(name) == composed(column)), None)
+        if named is None:
             known = ", ".join(self.columns) or "none, since it is no manifest"
             raise InputError(f"the reference has no column {column!r} to score by; it has {known}.")
-        return self.columns[column]
+        return self.columns[named]
 
 
 def read_references(path: str | Path, *, split: str = "") -> References:
@@ -69,18 +70,21 @@ def read_references(path: str | Path, *, split: str = "") -> References:
 
 
 def references_of(utterances: Sequence[Utterance], column: Column = "text") -> References:
-    """The references of a manifest's rows."""
+    """The references of a manifest's rows, by composed id."""
+    ids = [composed(utterance.id) for utterance in utterances]
     extra = sorted({name for utterance in utterances for name in utterance.extra} - {"recording"})
     return References(
-        texts={utterance.id: getattr(utterance, column) for utterance in utterances},
+        texts=_by(ids, (getattr(u, column) for u in utterances)),
         columns={
-            **{name: {u.id: str(getattr(u, name)) for u in utterances} for name in _LABELS},
-            "recording": {
-                u.id: name for u, (name, _) in zip(utterances, places_by_name(utterances), strict=True)
-            },
-            **{name: {u.id: u.extra.get(name, "") for u in utterances} for name in extra},
+            **{name: _by(ids, (str(getattr(u, name)) for u in utterances)) for name in _LABELS},
+            "recording": _by(ids, (name for name, _ in places_by_name(utterances))),
+            **{name: _by(ids, (u.extra.get(name, "") for u in utterances)) for name in extra},
         },
     )
+
+
+def _by(ids: Sequence[str], values: Iterable[str]) -> dict[str, str]:
+    return dict(zip(ids, values, strict=True))
 
 
 def read_recordings(
@@ -168,8 +172,14 @@ def read_transcripts(
         recordings: names of recordings as `places_by_name` has them; a transcript whose folders and name end so is
             called so.
     Raises:
-        InputError: unreadable, a name twice, or nothing there.
+        InputError: unreadable, a table of utterances, a name twice, or nothing there.
     """
+    for path in map(Path, paths):
+        if len(paths) > 1 and path.suffix.lower() == ".tsv" and "start" not in columns_of(path):
+            raise InputError(
+                f"{shown(path)} is a table of many utterances, which is read alone, and {len(paths)} files are "
+                "given. Score one at a time, or compare two with --against."
+            )
     texts: dict[str, str] = {}
     for name, path in _named(paths, recordings):
         if name in texts:
@@ -180,14 +190,15 @@ def read_transcripts(
 
 def _named(paths: Sequence[str | Path], recordings: Collection[str]) -> Iterator[tuple[str, Path]]:
     """The files that are given or lie in folders, each with the longest of the names that its place ends in."""
+    known = {composed(name): name for name in recordings}
     for path in [file for given in paths for file in files_in(Path(given))]:
         place = [*path.absolute().parent.parts, path.stem]
-        ends = ("/".join(place[first:]) for first in range(len(place)))
-        yield next((end for end in ends if end in recordings), path.stem), path
+        ends = (composed("/".join(place[first:])) for first in range(len(place)))
+        yield next((known[end] for end in ends if end in known), composed(path.stem)), path
 
 
 def read_table(path: str | Path) -> dict[str, str]:
-    """Read a text of many utterances: id -> text.
+    """Read a text of many utterances: composed id -> text.
 
     The form is seen from the file: a table with tabs (a header with ``id`` and ``text``, or the
     id and the text in the first two columns), sclite's trn (``text (id)`` on every line), or
@@ -206,6 +217,7 @@ def read_table(path: str | Path) -> dict[str, str]:
         raise InputError(f"{shown(path)} is empty. Give a text with one utterance on each line.")
     texts: dict[str, str] = {}
     for number, name, text in _rows(lines, path):
+        name = composed(name)
         if not name:
             raise InputError(f"{shown(path)}, line {number}: no id. Begin each line with the utterance's id.")
         if name in texts:
@@ -238,7 +250,7 @@ def read_confidences(paths: Sequence[str | Path], recordings: Collection[str] = 
             )
         name, column = header.index("id"), header.index("word_confidences")
         try:
-            found |= {row[name]: [float(value) for value in row[column].split()] for row in rows}
+            found |= {composed(row[name]): [float(value) for value in row[column].split()] for row in rows}
         except (ValueError, IndexError) as error:
             raise InputError(f"{shown(path)}: {error} in word_confidences. Decode again.") from error
     if not any(found.values()):

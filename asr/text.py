@@ -3,24 +3,71 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from asr.config import from_mapping
+from asr.lookalikes import INVISIBLE
 from lm.errors import InputError
 
-LETTER_SYMBOLS = frozenset(map(chr, [*range(0x2E5, 0x2EC), *range(0xA700, 0xA722), 0xA789, 0xA78A]))
-"""Tone letters, and the colon and equals sign of orthographies: symbols to Unicode, letters to writers."""
+LETTER_SYMBOLS = frozenset(
+    map(
+        chr,
+        [
+            *range(0x2D2, 0x2D8),  # raised, lowered and other letters of the phonetic alphabet; also tones
+            *(0x2DE, 0x2DF),
+            *range(0x2E5, 0x2EC),
+            *(0x2ED, *range(0x2EF, 0x300)),
+            *range(0x104C, 0x1050),  # Burmese words of one sign
+            *range(0xA700, 0xA722),
+            *(0xA789, 0xA78A, 0xAB5B, 0xAB6A, 0xAB6B),
+        ],
+    )
+)
+"""Tone letters, phonetic modifiers, the colon and equals sign of orthographies, Burmese words of one sign: symbols or
+punctuation to Unicode, letters to writers."""
+
+OVER_LETTERS = "\u055a\u055b\u055c\u055e"
+"""Armenian marks of stress, exclamation and question. They stand inside a word, and leave no space there."""
+
+WITHOUT_SPACES = (
+    r"[\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46"  # Thai
+    r"\u0e81-\u0eb0\u0eb2\u0eb3\u0ebd-\u0ec6\u0edc-\u0edf"  # Lao
+    r"\u0f00\u0f40-\u0f6c\u0f88-\u0f8c"  # Tibetan
+    r"\u1000-\u102a\u103f\u104c-\u1055\u105a-\u105d\u1061\u1065\u1066\u106e-\u1070\u1075-\u1081\u108e"
+    r"\uaa60-\uaa7a"  # Myanmar
+    r"\u1780-\u17b3\u17d7\u17dc"  # Khmer
+    r"\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"  # Han, Kana
+)
+"""Letters, as a class of a regular expression, of the writings that put no space between words."""
+
+_OPENING = "[(\u2018\u201c\u3008\u300a\u300c\u300e\u3010\uff08]"
+_CLUSTER = (  # Thai and Lao vowels before and after their letter; Burmese and Khmer letters under another
+    rf"(?:[\u0e40-\u0e44\u0ec0-\u0ec4](?={WITHOUT_SPACES}))?{WITHOUT_SPACES}"
+    rf"(?:(?!{_OPENING})[^\w\s]|[\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3]|(?<=[\u1039\u17d2]){WITHOUT_SPACES})*"
+)
+UNIT = re.compile(rf"\s*(?:{_OPENING}{{0,2}}{_CLUSTER}|(?:(?!{_OPENING}{{0,2}}{WITHOUT_SPACES})\S)+)")
+"""What a text may be cut between: words; where the writing puts no spaces, letters with their marks and punctuation."""
 
 TOKENIZER = "tokenizer.json"
 """Of a model folder; it holds the policy."""
 
+WRITTEN = "written"
+"""Column of a manifest: the key of the policy that wrote a row's text, where a model did."""
+
 _ON_ANOTHER = ("Mn", "Me", "Mc", "Cf")
 """Categories of marks, variation selectors and joiners."""
+
+_UNSEEN = {ord(char): " " if char == "\u200b" else "" for char in INVISIBLE}
+_CHEROKEE_CAPITALS = {
+    **{0xAB70 + place: 0x13A0 + place for place in range(80)},
+    **{0x13F8 + place: 0x13F0 + place for place in range(6)},
+}
 
 UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
@@ -31,7 +78,8 @@ class TextPolicy:
 
     Combining marks are letters and are never stripped: a tone mark or a vowel sign changes the
     word. The zero-width joiners are kept for the same reason. Only what stands on a symbol that is taken away, as on
-    most emoji, goes with it.
+    most emoji, goes with it. Characters that no one sees (`asr.lookalikes.INVISIBLE`) are left out, but for those that
+    ``replace`` names; the zero-width space parts words.
 
     >>> TextPolicy()("Ñukanchik, ¡SHAMUY!")
     'ñukanchik shamuy'
@@ -39,12 +87,14 @@ class TextPolicy:
 
     unicode_form: UnicodeForm = "NFC"
     """Canonical form; NFC by default, so that é is one label however it was typed."""
-    case: Literal["lower", "keep"] = "lower"
+    case: Literal["lower", "lower-turkic", "keep"] = "lower"
+    """`lower-turkic` writes I as \u0131, as Turkish and Azerbaijani do. Cherokee is in capitals, which is how it is
+    written."""
     punctuation: Literal["remove", "keep"] = "remove"
     """`remove` takes away punctuation and symbols (Unicode categories P and S)."""
-    inside_words: str = "'\u2018\u2019`\u00b4\u2032-\u2010\u2011"
-    """Punctuation that stays when it stands between two letters, as in g'oza or mama-papa: whatever is typed for an
-    apostrophe or a hyphen."""
+    inside_words: str = "'\u2018\u2019`\u00b4\u2032-\u2010\u2011\u00b7\u05f3\u05f4\u201b\uff07"
+    """Punctuation that stays when it stands between two letters, as in g'oza, mama-papa or col·legi: whatever is
+    typed for an apostrophe or a hyphen, the middle dot, geresh and gershayim."""
     replace: dict[str, str] = field(default_factory=dict)
     """Strings replaced first, in order: look-alikes, markup, apostrophe variants. They are looked for in NFC,
     brought to it themselves: a letter with its marks is found however it was typed."""
@@ -61,7 +111,7 @@ class TextPolicy:
             raise InputError("text policy: romanise and phonemise exclude each other. Give one.")
         allowed = {
             "unicode_form": ("NFC", "NFD", "NFKC", "NFKD"),
-            "case": ("lower", "keep"),
+            "case": ("lower", "lower-turkic", "keep"),
             "punctuation": ("remove", "keep"),
         }
         for name, values in allowed.items():
@@ -72,24 +122,55 @@ class TextPolicy:
 
     def __call__(self, text: str) -> str:
         """Normalise one transcript."""
+        named = "".join(self.replace)
+        text = text.translate({code: to for code, to in _UNSEEN.items() if chr(code) not in named})
         text = unicodedata.normalize("NFC", text)
         for old, new in self.replace.items():
             text = text.replace(unicodedata.normalize("NFC", old), new)
+        if self.case != "keep":
+            # Before phones are written: lower() would leave the dot of a Turkish \u0130 as a mark on the i.
+            text = text.replace("\u0130", "i")
+        if self.case == "lower-turkic":
+            text = text.replace("I", "\u0131")
         if self.romanise:
             text = _romaniser().romanize_string(text)
         if self.phonemise:
             text = _phonemiser(self.phonemise).transliterate(text)
-        if self.case == "lower":
-            # In canonical form before and after: NFKC finds capitals in symbols (№), and lower-casing can decompose.
-            # Of a Turkish İ it would leave the dot as a mark on the i.
-            text = unicodedata.normalize(self.unicode_form, text.replace("\u0130", "i")).lower()
         text = unicodedata.normalize(self.unicode_form, text)
+        if self.case != "keep":
+            # In canonical form before and after: NFKC finds capitals in symbols (№), and lower-casing can decompose.
+            text = unicodedata.normalize(self.unicode_form, text.lower().translate(_CHEROKEE_CAPITALS))
         kept: list[str] = []
-        bare = False  # the last character was taken away, and so is what stands on it
+        gap: str | None = (
+            None  # what the last character left, if it was taken away; what stands on it goes too
+        )
         for place, char in enumerate(text):
-            bare = self.removes(text, place) or (bare and unicodedata.category(char) in _ON_ANOTHER)
-            kept.append(" " if bare else char)
-        return " ".join("".join(kept).split())
+            if self.removes(text, place):
+                gap = "" if char in OVER_LETTERS else " "
+            elif unicodedata.category(char) not in _ON_ANOTHER:
+                gap = None
+            kept.append(char if gap is None else gap)
+        return unicodedata.normalize(self.unicode_form, " ".join("".join(kept).split()))
+
+    def of_output(self) -> TextPolicy:
+        """The policy for what a model of this policy wrote: replaced, romanised and phonemised it is already.
+
+        A second time would change it: epitran's rules read phones as letters.
+        """
+        return replace(self, replace={}, romanise=False, phonemise="")
+
+    def of_phones(self) -> TextPolicy:
+        """The policy for texts that are in phones already, if it writes phones, whoever wrote them."""
+        return replace(self, phonemise="")
+
+    @property
+    def key(self) -> str:
+        """Eight digits that tell this policy from others, for a text to say what wrote it."""
+        return f"{zlib.crc32(json.dumps(self.to_dict()).encode()):08x}"
+
+    def of_written(self, key: str) -> TextPolicy:
+        """The policy for a text that the policy of this `key` wrote; none did, if it is empty."""
+        return self.of_output() if key == self.key else self
 
     def removes(self, text: str, place: int) -> bool:
         """Whether a character of a text in canonical form is taken away as punctuation."""

@@ -49,9 +49,13 @@ class Tokenizer:
     def __len__(self) -> int:
         return len(self.surfaces)
 
-    def encode(self, text: str, language: str = "") -> list[int]:
-        """Labels of a transcript; characters without a label are left out (see `unknown`)."""
-        text = self.policy(text)
+    def encode(self, text: str, language: str = "", *, written: str = "") -> list[int]:
+        """Labels of a transcript; characters without a label are left out (see `unknown`).
+
+        Args:
+            written: key of the policy that wrote the text, where a model did.
+        """
+        text = self.policy.of_written(written)(text)
         opening = [self.languages[language]] if text and language in self.languages else []
         return opening + [label for label in self._spell(text) if label != UNKNOWN]
 

@@ -4,7 +4,8 @@ One round of self-training (noisy student; He et al. 2020, Xu et al. 2021): deco
 unlabelled split with ``recipes.decode_ctc --lm``, sift it here, train a student on the
 new manifest (masks and dropout are its noise), and fine-tune it on the gold labels last, with
 ``encoder: {kind: saved, source: STUDENT}`` and the first manifest. Rows have a column ``label``,
-``gold`` or ``pseudo``, by which ``ctc.mix.levels: [label]`` can weigh them.
+``gold`` or ``pseudo``, by which ``ctc.mix.levels: [label]`` can weigh them, and pseudo-labels a column ``written``
+that names the text policy that wrote them: a student of the same policy does not romanise, phonemise or replace again.
 """
 
 from __future__ import annotations
@@ -48,6 +49,11 @@ def main() -> int:
     args = parser.parse_args()
     inputs = (args.manifest, args.hypothesis, args.truth, args.policy)
     check_manifest_out(args.out, args.overwrite, filter(None, inputs))
+    if args.split == "train" and not args.without_gold:
+        raise InputError(
+            "--split train names the gold rows, each of which would be written twice, with its text and with what was "
+            "heard. Give the rows to be labelled a split of their own, or --without-gold."
+        )
 
     rows = read_manifest(args.manifest)
     gold = [row for row in rows if row.split == "train"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -45,7 +46,7 @@ def translated_rows(
         target: ``text`` learns to write the transcript instead, for pre-training with cross-entropy.
         need_text: leave out rows without a transcript too.
     Raises:
-        InputError: nothing is left of one of the two.
+        InputError: nothing is left of one of the two, or the translations are of several languages.
     """
     kept = []
     train = training_rows(config)
@@ -68,6 +69,8 @@ def translated_rows(
                 "`loquela corpus import --help`."
             )
         kept.append(whole)
+    if target == "translation":
+        _check_one_language(config, [row for rows in kept for row in rows])
     _warn_of_copies(kept[0])
     return kept[0], kept[1]
 
@@ -91,6 +94,18 @@ def check_written(name: str, tokenizer: Tokenizer, train: Sequence[str], dev: Se
         raise InputError(
             f"{name} has no label for {share:.1%} of the training texts' characters, listed above. Give a model of "
             "texts like these, or write them otherwise in the manifest."
+        )
+
+
+def _check_one_language(config: CorpusConfig, rows: Sequence[Utterance]) -> None:
+    """Refuse translations of several languages: nothing would tell the model which one to write."""
+    counts = Counter(row.translation_language for row in rows if row.translation_language)
+    if len(counts) > 1:
+        found = ", ".join(f"{language} in {count} rows" for language, count in counts.most_common())
+        raise InputError(
+            f"manifest {config.manifest}: the column `translation_language` says {found}, and a model writes one "
+            "language. Make a manifest with the rows of one (of CoVoST and MuST-C: `loquela corpus import "
+            "--translation-language`), or write one code where they are one language."
         )
 
 

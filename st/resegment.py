@@ -16,6 +16,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 import numpy as np
 
 from asr.text import TextPolicy
+from st.score import without_spaces
 
 __all__ = ["minimum_error_cuts", "resegment", "resegment_recordings"]
 
@@ -90,7 +91,8 @@ def resegment(references: Sequence[str], segments: Sequence[str], *, characters:
             compared[word] = _POLICY(word) or word  # a mark that stands alone is still a word
         return compared[word]
 
-    text = "\n".join(segments)
+    # Between segments is a space, unless the writing has none.
+    text = ("" if characters and without_spaces(segments) else "\n").join(segments)
     spans = [match.span() for match in token.finditer(text)]
     counts = np.cumsum([len(token.findall(segment)) for segment in segments])
     cuts = minimum_error_cuts(

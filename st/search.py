@@ -214,7 +214,8 @@ class _PrefixScores:
                 total[last] = _log_sum(before[:, None] + emissions[:, last : last + 1])[0]
             total[END] = both[-1]
             self.scores.append(total)
-            found[row] = total - score
+            # What follows an impossible text is impossible too; infinities have no difference.
+            found[row] = total - score if score > -np.inf else -np.inf
         return torch.from_numpy(np.maximum(found, -1e4))
 
     def extend(self, rows: list[int], labels: list[int]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from asr.batches import padded
-from asr.card import model_folder
+from asr.card import model_folder, own_folder
 from asr.decode import BeamSearchConfig
 from asr.model import own_language_model
 from asr.names import shown
@@ -28,7 +28,7 @@ from asr.transcribe import (
 )
 from asr.transcript import Transcript
 from lm.errors import InputError
-from st.model import SpeechTranslator, load_translator
+from st.model import SpeechTranslator, is_translator, load_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig, translate
 from st.texts import Legibility, TextToText, open_text_translator
 
@@ -101,6 +101,11 @@ class Translator:
                 raise InputError(
                     f"hand_over is {config.hand_over}, and the recogniser's beam, {beam} wide, keeps no more readings "
                     "than that. Give fewer, or a wider --beam."
+                )
+            if own_folder(model) and is_translator(model):
+                raise InputError(
+                    f"model {model} is a translator, not a recogniser. Give a recogniser, or leave out the cascade "
+                    "(--cascade) if it translates speech by itself."
                 )
             readings = max(config.hand_over, config.transcribe.num_hypotheses)
             plain = Transcriber.load(

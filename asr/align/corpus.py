@@ -17,10 +17,10 @@ from asr.config import from_mapping, to_mapping
 from asr.formats import READERS
 from asr.formats.clean import one_line
 from asr.formats.tiernames import TIER_ENDINGS
-from asr.importers.base import find_files, place_below, safe_id, stem_below
+from asr.importers.base import find_files, place_below, recording_names
 from asr.journal import append_entry, read_journal, stamp
 from asr.manifest import Utterance
-from asr.names import AUDIO_ENDINGS, misnamed, shown
+from asr.names import AUDIO_ENDINGS, composed, misnamed, shown
 from asr.transcript import Transcript
 from lm.errors import InputError
 
@@ -82,15 +82,17 @@ def find_pairs(
     for ending in endings:
         for path in find_files(transcripts, f".{ending.lower()}"):
             texts.setdefault(place_below(path, transcripts), path)
-    pairs: dict[str, Pair] = {}
+    # One of each place: of another kind beside it, as a.flac beside a.wav, a transcript can mean one alone.
+    files = {place_below(sound, recordings): composed(str(sound.relative_to(recordings))) for sound in sounds}
+    names = recording_names(list(files.values()), recordings)
+    pairs: dict[Path, Pair] = {}
     problems = []
     for sound in sounds:
         place = place_below(sound, recordings)
-        name = safe_id(stem_below(sound, recordings))
         if why := misnamed(sound):  # the manifest could not hold it
             problems.append(InputError(why))
             texts.pop(place, None)
-        elif name in pairs:
+        elif place in pairs:
             problems.append(
                 InputError(f"{shown(sound)}: another recording has its name. Rename one of them.")
             )
@@ -98,7 +100,7 @@ def find_pairs(
             transcript = texts.pop(place)
             try:
                 _check_channel(sound, channel)
-                pairs[name] = Pair(name, sound, transcript)
+                pairs[place] = Pair(names[files[place]], sound, transcript)
             except InputError as error:
                 problems.append(error)
         else:

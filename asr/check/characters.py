@@ -14,9 +14,18 @@ from asr.check.findings import CheckConfig, Finding
 from asr.check.shared import SHOWN, code_point
 from asr.lookalikes import APOSTROPHES, INVISIBLE, JOINERS, LETTERS, base, script
 from asr.manifest import Utterance
-from asr.text import TextPolicy
+from asr.text import OVER_LETTERS, WITHOUT_SPACES, TextPolicy
 
 _MARKUP = re.compile(r"\[[^\]]*\]|<[^<>]*>|\{[^}]*\}|&#?\w+;")
+_SIGN = re.compile(r"[^\w\s]|_")
+_NO_SPACES = re.compile(WITHOUT_SPACES)
+_USUAL_BEFORE = frozenset('"\u00a1\u00bf') | frozenset(APOSTROPHES)
+"""What stands before words beside brackets and dashes: quotation marks, Spanish marks."""
+
+INSIDE_SHARE = 0.2
+"""A sign that has letters on both sides less often is punctuation, now and then without its space."""
+BEFORE_SHARE, BEFORE_WORDS = 0.5, 3
+"""A sign that opens words less often is no letter of theirs."""
 
 
 def check_characters(utterances: Sequence[Utterance], config: CheckConfig) -> Iterator[Finding]:
@@ -31,19 +40,31 @@ def check_characters(utterances: Sequence[Utterance], config: CheckConfig) -> It
         if scripts:
             home = scripts.most_common(1)[0][0]
             # A text all in another script, as a Russian one, is another language: letters meet within a text.
-            texts = [each for each in members if home in map(script, each.text)]
-            yield from _lookalikes(texts, config)
-            yield from _mixed_scripts(texts, home)
+            own = [each for each in members if home in map(script, each.text)]
+            yield from _lookalikes(own, config)
+            yield from _mixed_scripts(own, home)
+        yield from _dotless(members, config.policy)
     yield from _apostrophes(found)
-    yield from _lost_apostrophes(found, config.policy)
+    with_punctuation = replace(config.policy, punctuation="keep")
+    texts = [(each.id, _MARKUP.sub(" ", with_punctuation(each.text))) for each in found]
+    yield from _lost_apostrophes(texts, config.policy)
+    yield from _split_words(texts, config.policy)
     yield from _unseeable(found)
     yield from _markup(found)
 
 
 def _normal_forms(utterances: Sequence[Utterance]) -> Iterator[Finding]:
-    """Composed and decomposed letters are told apart by character: a text may hold both."""
+    """Composed and decomposed letters are told apart by character: a text may hold both.
+
+    A letter that NFC itself takes apart (U+0958) or writes otherwise is neither.
+    """
     composed = [each for each in utterances if any(_is_composed(char) for char in each.text)]
-    decomposed = [each for each in utterances if not unicodedata.is_normalized("NFC", each.text)]
+    excluded = {char for char in set().union(*(each.text for each in utterances)) if _nfc(char) != char}
+    decomposed = [
+        each
+        for each in utterances
+        if not unicodedata.is_normalized("NFC", "".join(map(_nfc, each.text)) if excluded else each.text)
+    ]
     if composed and decomposed:
         fewer, name = min(
             (composed, "composed (NFC)"), (decomposed, "decomposed (NFD)"), key=lambda pair: len(pair[0])
@@ -64,6 +85,25 @@ def _normal_forms(utterances: Sequence[Utterance]) -> Iterator[Finding]:
             remedy="Nothing to mend: the text policy brings it to NFC by default, where its marks stay.",
             utterance_ids=tuple(each.id for each in decomposed),
         )
+    if excluded:
+        holding = tuple(each.id for each in utterances if not excluded.isdisjoint(each.text))
+        yield Finding(
+            kind="not-in-nfc",
+            severity="note",
+            message=f"{len(holding)} texts have characters for which NFC has others: "
+            + ", ".join(
+                f"{code_point(char)} as {' '.join(f'U+{ord(part):04X}' for part in _nfc(char))}"
+                for char in sorted(excluded)[:SHOWN]
+            )
+            + (" …" if len(excluded) > SHOWN else ""),
+            remedy="Nothing to mend: the text policy brings it to NFC by default.",
+            utterance_ids=holding,
+        )
+
+
+@cache
+def _nfc(char: str) -> str:
+    return unicodedata.normalize("NFC", char)
 
 
 @cache
@@ -160,23 +200,40 @@ def _is_letter(text: str, place: int) -> bool:
     return 0 <= place < len(text) and unicodedata.category(text[place])[0] in "LM"
 
 
-def _lost_apostrophes(utterances: Sequence[Utterance], policy: TextPolicy) -> Iterator[Finding]:
-    """Apostrophes beside letters that the policy takes away: they may be letters themselves."""
-    with_punctuation = replace(policy, punctuation="keep")
+def _dotless(utterances: Sequence[Utterance], policy: TextPolicy) -> Iterator[Finding]:
+    """Capitals of a language that writes two letters i, lower-cased as English has it."""
+    if policy.case != "lower" or "I" in policy.replace:
+        return
+    dotless = sum("\u0131" in each.text for each in utterances)
+    capitals = tuple(each.id for each in utterances if "I" in each.text)
+    if dotless and capitals:
+        yield Finding(
+            kind="dotless-i",
+            severity="warning",
+            message=f"{dotless} texts have \u0131 (U+0131) and {len(capitals)} the capital I, which the text policy "
+            "writes as i",
+            remedy="Where I is the capital of \u0131, as in Turkish and Azerbaijani, give the text policy "
+            "`case: lower-turkic` or `replace: {I: \u0131}`; else nothing is to be done.",
+            utterance_ids=capitals,
+            where=utterances[0].language,
+        )
+
+
+def _lost_apostrophes(texts: Sequence[tuple[str, str]], policy: TextPolicy) -> Iterator[Finding]:
+    """Apostrophes beside letters that the policy takes away: they may be letters themselves.
+
+    Args:
+        texts: ids, and texts under the policy but with their punctuation, without markup.
+    """
     counts: Counter[str] = Counter()
     words: Counter[str] = Counter()
     ids = []
-    for each in utterances:
-        text = with_punctuation(each.text)
+    for name, text in texts:
         lost = _lost_places(text, policy)
         if lost:
             counts.update(text[place] for place in lost)
-            words.update(
-                word[0]
-                for word in re.finditer(r"\S+", text)
-                if any(word.start() <= place < word.end() for place in lost)
-            )
-            ids.append(each.id)
+            words.update(_words_at(text, lost))
+            ids.append(name)
     if ids:
         examples = ", ".join(f"{word} as {policy(word)}" for word, _ in words.most_common(SHOWN))
         yield Finding(
@@ -189,6 +246,72 @@ def _lost_apostrophes(utterances: Sequence[Utterance], policy: TextPolicy) -> It
             "(U+02BC or U+A78C); if it is a quotation mark, nothing is to be done.",
             utterance_ids=tuple(ids),
         )
+
+
+def _words_at(text: str, places: Sequence[int]) -> Iterator[str]:
+    """The words that hold one of these places."""
+    for word in re.finditer(r"\S+", text):
+        if any(word.start() <= place < word.end() for place in places):
+            yield word[0]
+
+
+def _split_words(texts: Sequence[tuple[str, str]], policy: TextPolicy) -> Iterator[Finding]:
+    """Signs within words, or before them again and again, that the policy takes away: they may be letters.
+
+    Args:
+        texts: as for `_lost_apostrophes`, which tells of apostrophes.
+    """
+    uses: Counter[str] = Counter()  # beside a letter
+    inside: Counter[str] = Counter()
+    before: Counter[str] = Counter()
+    places: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
+    for name, text in texts:
+        for match in _SIGN.finditer(text):
+            place, char = match.start(), match[0]
+            if char in APOSTROPHES + OVER_LETTERS or _reason(char) or not policy.removes(text, place):
+                continue
+            left, right = _is_letter(text, place - 1), _is_letter(text, place + 1)
+            uses[char] += left or right
+            if _parts_phrases(text, place):
+                continue
+            inside[char] += left and right
+            before[char] += right and not left and char not in _USUAL_BEFORE
+            if right:
+                places[char].append((name, text, place))
+    for char, count in uses.most_common():
+        is_inside = inside[char] >= max(1, INSIDE_SHARE * count)
+        is_before = before[char] >= max(BEFORE_WORDS, BEFORE_SHARE * count)
+        if not is_inside and not is_before:
+            continue
+        found = [
+            (name, next(_words_at(text, [place])))
+            for name, text, place in places[char]
+            if (is_inside if _is_letter(text, place - 1) else is_before)
+        ]
+        words = Counter(word for _, word in found)
+        examples = ", ".join(f"{word} as {policy(word)}" for word, _ in words.most_common(SHOWN))
+        yield Finding(
+            kind="split-words",
+            severity="warning",
+            message=f"the text policy takes {code_point(char)} from {words.total()} places within or before words "
+            f"and writes {examples}",
+            remedy="If it is a letter or joins the parts of a word, map it in the text policy's `replace` to what "
+            "stays (U+A789 for a colon, U+01C0 to U+01C3 for clicks) or, within words, add it to `inside_words`; "
+            "if it parts words, nothing is to be done.",
+            utterance_ids=tuple(dict.fromkeys(name for name, _ in found)),
+            where=code_point(char),
+        )
+
+
+def _parts_phrases(text: str, place: int) -> bool:
+    """Whether a sign is a bracket, a quotation mark, a dash or an ellipsis, or stands in a writing without spaces."""
+    char = text[place]
+    return (
+        unicodedata.category(char) in ("Pd", "Ps", "Pe", "Pi", "Pf")
+        or char in "/\u2026"
+        or "WORDSPACE" in unicodedata.name(char, "")
+        or bool(_NO_SPACES.search(text[max(0, place - 2) : place + 2]))
+    )
 
 
 def _lost_places(text: str, policy: TextPolicy) -> list[int]:
@@ -216,14 +339,20 @@ def _unseeable(utterances: Sequence[Utterance]) -> Iterator[Finding]:
                 holders[char].append(each.id)
     for char, ids in sorted(holders.items()):
         joiner = char in JOINERS
+        if joiner:
+            remedy = "Keep them: they are part of the spelling. See that all sources of text have them."
+        elif char in INVISIBLE:
+            remedy = (
+                "Nothing to mend: the text policy takes it away, or leaves a space for a zero width space."
+            )
+        else:
+            remedy = "Map it to nothing, to a space or to what was meant in the text policy's `replace`."
         yield Finding(
             kind="joiners" if joiner else "unseeable-characters",
-            severity="note" if joiner else "warning",
+            severity="note" if joiner or char in INVISIBLE else "warning",
             message=f"{code_point(char)} stands in {len(ids)} texts"
             + ("" if joiner else f": {_reason(char)}"),
-            remedy="Keep them: they are part of the spelling. See that all sources of text have them."
-            if joiner
-            else "Map it to nothing, to a space or to what was meant in the text policy's `replace`.",
+            remedy=remedy,
             utterance_ids=tuple(ids),
             where=code_point(char),
         )

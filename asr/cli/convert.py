@@ -70,6 +70,7 @@ def read_parts(
             )
         encoder = model.encoder
         head = CtcHead(model.head, tuple(model.tokenizer.surfaces), model.tokenizer.blank)
+        head = head.without(model.tokenizer.languages.values())
     else:
         files = open_published(source)
         if encoder_only or not is_recogniser(files):

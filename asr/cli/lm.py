@@ -236,15 +236,18 @@ def _add_text_arguments(parser: argparse.ArgumentParser, title: str) -> None:
 def _read_text(args: argparse.Namespace, policy: TextPolicy, *, warn: bool = False) -> list[str]:
     """The sentences; ``warn`` of those that are there for lack of --split and are not to be trained on."""
     from asr.manifest import read_manifest
+    from asr.text import WRITTEN
     from lm.corpus import normalised, read_sentences
     from lm.errors import InputError
 
     if not args.text and not args.manifest:
         raise InputError("no text. Give --text FILE or --manifest TSV.")
-    sentences = list(read_sentences(args.text))
+    sentences = normalised(read_sentences(args.text), policy)
     if args.manifest:
         utterances = read_manifest(args.manifest, split=args.split)
-        sentences += [utterance.text for utterance in utterances]
+        for utterance in utterances:
+            # What a model wrote has been through its policy once.
+            sentences += normalised([utterance.text], policy.of_written(utterance.extra.get(WRITTEN, "")))
         splits = Counter(utterance.split for utterance in utterances if utterance.text.strip())
         held_out = [f"{count} of split {name}" for name, count in splits.items() if name not in ("", "train")]
         if warn and held_out and not args.split:
@@ -253,7 +256,7 @@ def _read_text(args: argparse.Namespace, policy: TextPolicy, *, warn: bool = Fal
                 f"{', '.join(held_out)}; figures on them will flatter the model. Give --split train to leave them out.",
                 file=sys.stderr,
             )
-    return normalised(sentences, policy)
+    return sentences
 
 
 def _splitter(path: Path) -> Splitter:

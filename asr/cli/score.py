@@ -57,10 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     policy = parser.add_argument_group("text policy, applied to both sides")
     policy.add_argument(
         "--policy", type=given_path, metavar="PATH",
-        help="a model folder, a tokenizer.json or a policy's own JSON; the options below change it",
+        help="a model folder, a tokenizer.json or a policy's own JSON; the options below change it. Under one that "
+        "writes phones, hypotheses must be in phones",
     )  # fmt: skip
     policy.add_argument("--unicode-form", choices=("NFC", "NFD", "NFKC", "NFKD"), help="canonical form")
-    policy.add_argument("--case", choices=("lower", "keep"))
+    policy.add_argument("--case", choices=("lower", "lower-turkic", "keep"))
     policy.add_argument("--punctuation", choices=("remove", "keep"))
     policy.add_argument(
         "--no-spaces", action="store_true",

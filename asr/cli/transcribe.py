@@ -99,7 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hotwords",
         type=given_path,
         metavar="FILE",
-        help="names and phrases to expect, one a line, each perhaps with a tab and its own weight",
+        help="names and phrases to expect as whole words (in writings without spaces, anywhere), one a line, each "
+        "perhaps with a tab and its own weight",
     )
     decoding.add_argument(
         "--hotword-weight",

@@ -10,9 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Future,
+    ThreadPoolExecutor,
+    as_completed,
+    wait,
+)
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +30,10 @@ from asr.audio import stream
 from asr.curate.music import low_energy_share
 from asr.curate.snr import wada_snr
 from asr.frames import samples_to_seconds
-from asr.importers.base import find_files, safe_id, span_name, stem_below
+from asr.importers.base import find_files, recording_names, span_name
 from asr.importers.splits import MAX_OVERFILL
 from asr.journal import append_entry, read_journal, stamp
-from asr.manifest import Utterance, write_manifest
+from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.names import AUDIO_ENDINGS, misnamed
 from asr.segment import VadConfig, split_speech
 from lm.errors import InputError
@@ -53,6 +62,9 @@ class CurateConfig:
     none is short enough the last stretches of one; 0 gives no dev."""
 
     def __post_init__(self) -> None:
+        for name in ("min_s", "min_snr_db", "min_low_energy"):
+            if not math.isfinite(getattr(self, name)):  # NaN passes every comparison
+                raise InputError(f"{name} is {getattr(self, name)}. Give a finite number.")
         if not 0 <= self.dev_share < 1:
             raise InputError(f"dev_share is {self.dev_share}. Give a share from 0 to below 1.")
 
@@ -73,7 +85,7 @@ def curate(
     Returns:
         the utterances kept, and a line for each file that could not be read.
     Raises:
-        InputError: there is no audio, or ``out`` was made with other settings.
+        InputError: there is no audio, or ``out`` was made with other settings or of another folder.
     """
     files = find_files(source, *AUDIO_ENDINGS) if source.is_dir() else [source]
     if not files or not source.exists():
@@ -89,27 +101,30 @@ def curate(
     }  # neither journal nor manifest can hold it
     files = [path for path in files if path not in wrong]
     entries = _entries(out / JOURNAL, config)
+    _check_source(source, files, out, entries)
     waiting = [path for path in files if not _is_done(entries.get(_key(path, source), {}), path)]
     done = len(files) - len(waiting)
     with (out / JOURNAL).open("a", encoding="utf-8") as journal:
         if not journal.tell():
             append_entry(journal, {"config": _plain(config)})
-        for path, entry in _sift_all(waiting, source, config, jobs):
-            entries[_key(path, source)] = entry
-            append_entry(journal, entry)
-            done += 1
-            if progress:
-                progress(done, len(files))
+        with closing(_sift_all(waiting, source, config, jobs)) as sifted:
+            for path, entry in sifted:
+                entries[_key(path, source)] = entry
+                append_entry(journal, entry)
+                done += 1
+                if progress:
+                    progress(done, len(files))
     found = [entries[_key(path, source)] for path in files]
     utterances, problems = _finish(found, source, out, config)
     return utterances, [*wrong.values(), *problems]
 
 
-def sift(path: Path, config: CurateConfig) -> dict[str, Any]:
+def sift(path: Path, config: CurateConfig, stopped: threading.Event) -> dict[str, Any]:
     """What one file holds: its stretches of speech with their measures, and the seconds of the rest.
 
     Raises:
         InputError: it cannot be read to its end.
+        CancelledError: ``stopped`` was set meanwhile.
     """
     digest = hashlib.blake2b(digest_size=16)
     total = 0
@@ -117,6 +132,8 @@ def sift(path: Path, config: CurateConfig) -> dict[str, Any]:
     def heard() -> Iterator[Any]:
         nonlocal total
         for chunk in stream(path, chunk_s=30.0):
+            if stopped.is_set():
+                raise CancelledError
             total += len(chunk)
             digest.update((chunk * 32767).round().clip(-32768, 32767).astype("<i2").tobytes())
             yield chunk
@@ -146,25 +163,33 @@ def sift(path: Path, config: CurateConfig) -> dict[str, Any]:
 
 def _sift_all(
     paths: Sequence[Path], source: Path, config: CurateConfig, jobs: int
-) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Each file's entry for the journal, in order; only a few are in the making at once."""
+) -> Generator[tuple[Path, dict[str, Any]], None, None]:
+    """Each file's entry for the journal as soon as it is made; only a few are in the making at once.
+
+    Closed early, as by Ctrl-C, it waits for no file's end.
+    """
+    stopped = threading.Event()
 
     def one(path: Path) -> dict[str, Any]:
         entry: dict[str, Any] = {"file": _key(path, source), "stamp": stamp(path)}
         try:
-            return entry | sift(path, config)
+            return entry | sift(path, config, stopped)
         except InputError as error:
             return entry | {"problem": str(error)}
 
-    with ThreadPoolExecutor(max_workers=jobs) as pool:  # decoders and detector work outside the lock
-        pending: deque[tuple[Path, Future[dict[str, Any]]]] = deque()
+    pool = ThreadPoolExecutor(max_workers=jobs)  # decoders and detector work outside the lock
+    pending: dict[Future[dict[str, Any]], Path] = {}
+    try:
         for path in paths:
-            pending.append((path, pool.submit(one, path)))
+            pending[pool.submit(one, path)] = path
             if len(pending) > 2 * jobs:
-                first, future = pending.popleft()
-                yield first, future.result()
-        for first, future in pending:
-            yield first, future.result()
+                for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    yield pending.pop(future), future.result()
+        for future in as_completed(pending):
+            yield pending[future], future.result()
+    finally:
+        stopped.set()
+        pool.shutdown(cancel_futures=True)
 
 
 def _finish(
@@ -176,7 +201,7 @@ def _finish(
     seconds: dict[str, Counter[str]] = defaultdict(Counter)
     first_of: dict[str, str] = {}
     root = source if source.is_dir() else source.parent
-    names = _recording_names([entry["file"] for entry in entries], root)
+    names = recording_names([entry["file"] for entry in entries], root)
     for entry in entries:
         path = root / entry["file"]
         parts = Path(entry["file"]).parts
@@ -210,13 +235,6 @@ def _finish(
     write_manifest(utterances, out / MANIFEST)
     (out / REPORT).write_text(report(seconds), encoding="utf-8")
     return utterances, problems
-
-
-def _recording_names(files: Sequence[str], root: Path) -> dict[str, str]:
-    """An id for each file by its place; where several would have one, as an original and its copy, told apart."""
-    ids = {file: safe_id(stem_below(root / file, root)) for file in files}
-    shared = {name for name, count in Counter(ids.values()).items() if count > 1}
-    return {file: f"{name}_{_digest(file).hex()}" if name in shared else name for file, name in ids.items()}
 
 
 def dev_ids(utterances: Sequence[Utterance], root: Path, share: float) -> set[str]:
@@ -279,6 +297,39 @@ def _entries(path: Path, config: CurateConfig) -> dict[str, dict[str, Any]]:
             f"{path.parent} was curated with other settings. Give another --out, or remove {path}."
         )
     return {entry["file"]: entry for entry in entries}
+
+
+def _check_source(source: Path, files: Sequence[Path], out: Path, entries: dict[str, dict[str, Any]]) -> None:
+    """Refuse a source for which rows of ``out`` would go, other than those of files that are gone.
+
+    A moved folder is known by the names of its files, a copy by their times, too.
+
+    Raises:
+        InputError: rows are of another folder.
+    """
+    if not (out / MANIFEST).exists():
+        return
+    rows = Counter(row.audio for row in read_manifest(out / MANIFEST))
+    here, top = {path.resolve() for path in files}, source.resolve()
+    keys = {_key(path, source): path for path in files}
+    moved = any(key in entries for key in keys)
+    copied = {key for key, path in keys.items() if entries.get(key, {}).get("stamp") == stamp(path)}
+
+    def would_go(audio: Path) -> bool:
+        place = audio.resolve()
+        if place in here or place.is_relative_to(top):
+            return False
+        if not audio.exists():
+            return not moved
+        return copied.isdisjoint(Path(*place.parts[at:]).as_posix() for at in range(1, len(place.parts)))
+
+    lost = [audio for audio in rows if would_go(audio)]
+    if lost:
+        raise InputError(
+            f"{out} holds {rows.total()} rows, and {sum(rows[audio] for audio in lost)} of them would go: they are of "
+            f"recordings that {source} has not, as {lost[0].resolve()}. "
+            "Give another --out, or curate the folder that holds both."
+        )
 
 
 def _plain(config: CurateConfig) -> Any:

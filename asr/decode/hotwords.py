@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections import deque
 from collections.abc import Mapping
@@ -12,7 +13,10 @@ import numpy as np
 
 from asr.decode.engine import SPACE, Hotwords
 from asr.decode.hypothesis import plain_text
+from asr.text import WITHOUT_SPACES
 from lm.errors import InputError
+
+_UNSPACED = re.compile(WITHOUT_SPACES)
 
 HOTWORD_WEIGHT = 4.0
 """Weight of a phrase that is given none; 10 in pyctcdecode. On simulated emissions, 60 words that the language
@@ -81,8 +85,33 @@ def _weighs(weight: float | None) -> str:
     return "has no weight" if weight is None else f"weighs {weight:g}"
 
 
+def spelled(phrase: str) -> str:
+    """What is looked for in a text between boundaries: the phrase between two, so that it is whole words.
+
+    A phrase whose letters are all of writings that put no spaces between words has none.
+
+    >>> spelled("kay pacha"), spelled("北京")
+    (' kay pacha ', '北京')
+    """
+    letters = [char for char in phrase if unicodedata.category(char)[0] == "L"]
+    unspaced = bool(letters) and all(_UNSPACED.fullmatch(char) for char in letters)
+    return phrase if unspaced else f" {phrase} "
+
+
+def occurrences(phrase: str, text: str) -> int:
+    """Places in a text where the search counts a phrase, both with single spaces; they may overlap.
+
+    >>> occurrences("a b a", "a b a b a"), occurrences("a", "aa"), occurrences("北", "北北")
+    (2, 0, 2)
+    """
+    wanted, text = spelled(phrase), f" {text} "
+    if wanted not in text:
+        return 0
+    return sum(text.startswith(wanted, at) for at in range(len(text)))
+
+
 def make_hotwords(hotwords: Mapping[str, float], numbers: Mapping[str, int]) -> Hotwords:
-    """The automaton that finds the phrases as whole words (Aho and Corasick 1975).
+    """The automaton that finds the phrases as `spelled` (Aho and Corasick 1975).
 
     What a phrase is worth at each step of its spelling is said in `asr.decode.engine`.
 
@@ -93,10 +122,11 @@ def make_hotwords(hotwords: Mapping[str, float], numbers: Mapping[str, int]) -> 
     children: list[dict[int, int]] = [{}]
     gain, promise = [0.0], [0.0]
     for phrase, weight in hotwords.items():
-        # A boundary before and after makes whole words; the one after is the next phrase's one before.
-        spelled = [numbers[char] for char in f" {phrase} "]
+        # A boundary after a phrase is the next one's before. The one before is there already, and no step.
+        path = [numbers[char] for char in spelled(phrase)]
+        begun = path[0] == SPACE
         node = 0
-        for place, char in enumerate(spelled):
+        for place, char in enumerate(path, start=1):
             child = children[node].get(char)
             if child is None:
                 child = children[node][char] = len(children)
@@ -104,8 +134,8 @@ def make_hotwords(hotwords: Mapping[str, float], numbers: Mapping[str, int]) -> 
                 gain.append(0.0)
                 promise.append(0.0)
             node = child
-            if place + 1 < len(spelled):
-                promise[node] = max(promise[node], weight * place / (len(spelled) - 1))
+            if place < len(path):
+                promise[node] = max(promise[node], weight * (place - begun) / (len(path) - begun))
         gain[node] += weight
     # Every character that no phrase has leads back to node 0, from column 0.
     column = np.zeros(len(numbers), np.int32)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from asr.encoder.base import Encoder
-from asr.encoder.export import CtcHead, export_transformers
+from asr.encoder.export import NEVER, CtcHead, export_transformers
 from asr.encoder.fairseq import load_fairseq
 from asr.encoder.layouts import FAIRSEQ, FAIRSEQ2, Table, inverse, renamed
 from asr.encoder.pretrained import open_published, published_encoder
@@ -21,8 +21,6 @@ from lm.errors import InputError
 Layout = Literal["transformers", "fairseq", "fairseq2"]
 TOLERANCE = 1e-4
 DICTIONARY = "dict.ltr.txt"
-NEVER = -1e4
-"""Logit of a label that is never written; finite, so that differences are."""
 
 
 def fixed_audio() -> tuple[Tensor, Tensor]:

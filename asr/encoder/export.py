@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from asr.checkpoint import write_tensors
 from asr.encoder.base import Encoder
 from asr.encoder.transformers_encoder import FAMILIES, TransformersEncoder
 from lm.errors import InputError
+
+NEVER = -1e4
+"""Logit of a label that is never written; finite, so that differences are."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,17 @@ class CtcHead:
     surfaces: tuple[str, ...] = ()
     """The text each label writes; " " is the word boundary, "" the blank and every special. Empty: not known."""
     blank: int = 0
+
+    def without(self, labels: Collection[int]) -> CtcHead:
+        """The head in which these labels are never the likeliest, in a copy of its layer.
+
+        Other toolkits write the name of a label that writes nothing; a language's would stand in their texts.
+        """
+        layer = copy.deepcopy(self.layer)
+        with torch.no_grad():
+            layer.weight[list(labels)] = 0.0
+            layer.bias[list(labels)] = NEVER
+        return replace(self, layer=layer)
 
 
 def export_transformers(encoder: Encoder, head: CtcHead | None, folder: str | Path) -> Path:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asr.formats.clean import one_line, span_ms
-from asr.transcript import Transcript, TranscriptSegment
+from asr.text import UNIT
+from asr.transcript import Transcript, TranscriptSegment, Word
 
 MAX_CUE_CHARACTERS = 84
 """Two lines of 42, the common limit of broadcasters."""
 MAX_CUE_SECONDS = 7.0
-
-_HAN_OR_KANA = "[\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-_OPENING = "[(\u2018\u201c\u3008\u300a\u300c\u300e\u3010\uff08]"
-_UNIT = re.compile(
-    rf"\s*(?:{_OPENING}{{0,2}}{_HAN_OR_KANA}(?:(?!{_OPENING})[^\w\s])*|(?:(?!{_OPENING}{{0,2}}{_HAN_OR_KANA})\S)+)"
-)
-"""What a translation may be cut between: words; where Chinese and Japanese write no spaces, characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +66,7 @@ def _divided(text: str, shares: Sequence[int]) -> list[str]:
     """
     if not text.strip():
         return [""] * len(shares)
-    ends = [0, *(match.end() for match in _UNIT.finditer(text))]
+    ends = [0, *(match.end() for match in UNIT.finditer(text))]
     least = 1 if len(ends) > len(shares) else 0  # words that each part must have
     bounds, share = [0], 0
     for number in range(1, len(shares)):
@@ -92,24 +85,42 @@ def _pieces(segment: TranscriptSegment) -> Iterator[tuple[float, float, str]]:
     if not segment.words or _fits(segment.text, segment.start, segment.end):
         yield segment.start, segment.end, segment.text
         return
-    parts = _texts_of_words(segment)
+    words, parts = _divisible(segment.words, _texts_of_words(segment))
     waiting = [(0, len(parts))]  # ranges of words, the next one last
     while waiting:
         first, last = waiting.pop()
         text = "".join(parts[first:last]).strip()
-        start, end = segment.words[first].start, segment.words[last - 1].end
+        start, end = words[first].start, words[last - 1].end
         if last - first == 1 or _fits(text, start, end):
             yield start, end, text
         else:
-            middle = _cut(segment, parts, first, last)
+            middle = _cut(words, parts, first, last)
             waiting += [(middle, last), (first, middle)]
+
+
+def _divisible(words: Sequence[Word], parts: Sequence[str]) -> tuple[list[Word], list[str]]:
+    """The words and their texts; one that is too much for a cue, of a writing without spaces, by its letters.
+
+    Nothing says when each letter is spoken: they share the word's time evenly.
+    """
+    divided: list[Word] = []
+    texts: list[str] = []
+    for word, part in zip(words, parts, strict=True):
+        ends: list[int] = []
+        if not _fits(part.strip(), word.start, word.end) and len(UNIT.findall(word.text)) > 1:
+            ends = [match.end() for match in UNIT.finditer(part)][:-1]
+        step = (word.end - word.start) / (len(ends) + 1)
+        times = [*(word.start + step * place for place in range(len(ends) + 1)), word.end]
+        divided += [replace(word, start=start, end=end) for start, end in itertools.pairwise(times)]
+        texts += [part[a:b] for a, b in itertools.pairwise([0, *ends, len(part)])]
+    return divided, texts
 
 
 def _fits(text: str, start: float, end: float) -> bool:
     return len(text) <= MAX_CUE_CHARACTERS and end - start <= MAX_CUE_SECONDS
 
 
-def _cut(segment: TranscriptSegment, parts: list[str], first: int, last: int) -> int:
+def _cut(words: Sequence[Word], parts: list[str], first: int, last: int) -> int:
     """The word before which to cut: after the longest pause in the middle third, else nearest the middle."""
     length = sum(len(part) for part in parts[first:last])
     best, best_rank = first + 1, (-1.0, 0.0)
@@ -117,7 +128,7 @@ def _cut(segment: TranscriptSegment, parts: list[str], first: int, last: int) ->
     for index in range(first + 1, last):
         before += len(parts[index - 1])
         distance = abs(before - length / 2)
-        pause = max(0.0, segment.words[index].start - segment.words[index - 1].end)
+        pause = max(0.0, words[index].start - words[index - 1].end)
         rank = (pause if distance <= length / 6 else -1.0, -distance)
         if index == first + 1 or rank > best_rank:
             best, best_rank = index, rank

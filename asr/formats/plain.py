@@ -18,23 +18,25 @@ _TRANSLATED_HEADER = _TSV_HEADER + "\ttranslation"
 def write_txt(transcript: Transcript) -> Iterator[str]:
     """One segment per line; segments with neither text nor translation are left out.
 
-    Where some segment has a translation, each line is text, tab, translation; where the text is
-    empty, the translation alone.
+    Where some segment has a text and some a translation, each line is text, tab, translation.
     """
-    translated = any(one_line(segment.translation).strip() for segment in transcript.segments)
-    for segment in transcript.segments:
-        text, translation = one_line(segment.text), one_line(segment.translation)
-        if translated:
-            text = f"{text}\t{translation}" if text.strip() else translation
-        if text.strip():
-            yield f"{text}\n"
+    pairs = [(one_line(segment.text), one_line(segment.translation)) for segment in transcript.segments]
+    spoken = any(text.strip() for text, _ in pairs)
+    translated = any(translation.strip() for _, translation in pairs)
+    for text, translation in pairs:
+        if text.strip() or translation.strip():
+            yield (
+                f"{text}\t{translation}\n"
+                if spoken and translated
+                else f"{text if spoken else translation}\n"
+            )
 
 
 def read_txt(path: Path) -> Transcript:
     """Each line with text as a segment. The form carries no times, so all are zero.
 
-    What follows the only tab of a line is its translation. A translation that stands alone
-    cannot be told from a transcript and is read as text.
+    What follows the only tab of a line is its translation. Translations without any transcript
+    cannot be told from one and are read as text.
     """
     segments = []
     for line in read_text(path).split("\n"):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -15,6 +18,10 @@ from asr.names import composed, find_file, recordings_in
 from lm.errors import InputError
 
 Document = TypeVar("Document")
+
+MAX_ID_BYTES, TAIL_BYTES = 200, 60
+"""Of an id, for file systems allow 255, an ending included; and of its end where its middle is cut out. Times and
+numbers stand at the end of names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +126,24 @@ class Importer:
 
 
 def find_files(folder: Path, *endings: str) -> list[Path]:
-    """Files below ``folder`` with one of the endings (any case), sorted; hidden ones left out."""
+    """Files below ``folder`` with one of the endings (any case), sorted; hidden ones left out.
+
+    Links to folders are followed, each real folder once: by its own name where it has one below ``folder``.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+    tops = [str(folder)]
+    for top in tops:  # it grows by the links that are met
+        if os.path.realpath(top) in seen:
+            continue
+        for place, inside, names in os.walk(top):
+            seen.add(os.path.realpath(place))
+            tops += sorted(path for name in inside if os.path.islink(path := os.path.join(place, name)))
+            inside[:] = sorted(n for n in inside if os.path.realpath(os.path.join(place, n)) not in seen)
+            found += [Path(place, name) for name in names]
     return sorted(
         path
-        for path in folder.rglob("*")
+        for path in found
         if path.suffix.lower() in endings and path.is_file() and not path.name.startswith(".")
     )
 
@@ -168,8 +189,9 @@ def find_beside(path: Path, source: Path, config: ImportConfig) -> Path | None:
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether ``name`` is one of the names or fits one of the shell patterns."""
-    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
+    """Whether ``name`` is one of the names or fits one of the shell patterns, all of them composed."""
+    name = composed(name)
+    return any(name == pattern or fnmatchcase(name, pattern) for pattern in map(composed, patterns))
 
 
 def plain_gender(value: str) -> str:
@@ -187,29 +209,53 @@ def plain_gender(value: str) -> str:
 def safe_id(name: str) -> str:
     """A name that can be a file name and a Kaldi key: letters, marks and digits of any script, ``._-``.
 
+    Of one that is too long the middle is cut out. A digest of all before its end stands for it, so that names that
+    differ stay different, and those of one recording's stretches begin alike and sort by time.
+
     >>> safe_id("Capítulo 1/../clip?.wav")
     'Capítulo_1_.._clip_.wav'
     """
-    name = unicodedata.normalize("NFC", name)
-    kept = "".join(c if c in "._-" or unicodedata.category(c)[0] in "LMN" else "_" for c in name)
+    kept = "".join(c if c in "._-" or unicodedata.category(c)[0] in "LMN" else "_" for c in composed(name))
     kept = kept.strip("._-") or "utterance"
-    while len(kept.encode()) > 200:  # file systems allow 255 bytes, an ending included
-        kept = kept[:-1]
-    return kept
+    data = kept.encode()
+    if len(data) <= MAX_ID_BYTES:
+        return kept
+    tail = data[-TAIL_BYTES:].decode(errors="ignore")
+    while tail and unicodedata.category(tail[0])[0] == "M":  # a mark goes with its letter
+        tail = tail[1:]
+    before = kept[: len(kept) - len(tail)]
+    digest = _digest(before)
+    head = data[: MAX_ID_BYTES - TAIL_BYTES - len(digest) - 2].decode(errors="ignore")
+    while head and unicodedata.category(before[len(head)])[0] == "M":
+        head = head[:-1]
+    return "_".join(part for part in (head.strip("._-"), digest, tail.strip("._-")) if part)
 
 
-def unique_name(name: str, taken: set[str]) -> str:
+def unique_name(name: str, taken: dict[str, int]) -> str:
     """The name, with a number where it is taken; some systems take names that differ in case for one file.
 
     Args:
-        taken: the names given so far; the new one is added.
+        taken: the names given so far, each with the number that was last put behind it; the new one is added.
     """
-    candidate, number = name, 1
+    number = taken.get(name.casefold(), 0) + 1
+    candidate = name if number == 1 else f"{name}-{number}"
     while candidate.casefold() in taken:
         number += 1
         candidate = f"{name}-{number}"
-    taken.add(candidate.casefold())
+    taken[name.casefold()] = number
+    taken.setdefault(candidate.casefold(), 1)
     return candidate
+
+
+def recording_names(files: Sequence[str], root: Path) -> dict[str, str]:
+    """An id for each file by its place below ``root``; where several would have one they are told apart by a digest."""
+    ids = {file: safe_id(stem_below(root / file, root)) for file in files}
+    shared = {name for name, count in Counter(ids.values()).items() if count > 1}
+    return {file: f"{name}_{_digest(file)}" if name in shared else name for file, name in ids.items()}
+
+
+def _digest(name: str) -> str:
+    return hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=4).hexdigest()
 
 
 def finite(word: str) -> float:

@@ -86,10 +86,12 @@ def detect_form(source: Path, config: ImportConfig | None = None) -> str:
         found = [form for form in found if form != transcript.IMPORTER.form]
     if len(found) == 1:
         return found[0]
-    # A table whose columns none can guess, or that is not UTF-8: its importer says why, and what to do.
+    # A table whose columns none can guess, or a file that is not UTF-8: its importer says why, and what to do.
     is_table = source.is_file() and source.suffix.lower() in (".csv", ".tsv")
     if not found and is_table and _given(config) <= table.IMPORTER.options:
         return table.IMPORTER.form
+    if not found and transcript.is_named_so(source) and _given(config) <= transcript.IMPORTER.options:
+        return transcript.IMPORTER.form
     what = f"looks like {' and '.join(found)}" if found else f"is of no form we know ({', '.join(IMPORTERS)})"
     among = ", ".join(OPTIONS[name] for name in OPTIONS if name in _given(config))
     among = f" that reads {among}" if among and not found else ""
@@ -151,7 +153,7 @@ def import_corpus(
     problems = [*reading.problems, *wrong.values()]
     problems += [length for length in lengths.values() if isinstance(length, str)]
     speaker = _speaker_rule(config, source)
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     utterances = []
     for draft in drafts:
         try:

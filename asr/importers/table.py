@@ -20,7 +20,7 @@ from asr.importers.base import (
     span_name,
 )
 from asr.manifest import is_manifest
-from asr.names import AUDIO_ENDINGS
+from asr.names import AUDIO_ENDINGS, composed
 from lm.errors import InputError
 
 GUESSES: dict[str, tuple[str, ...]] = {
@@ -181,13 +181,14 @@ def _map_columns(header: list[str], chosen: dict[str, str], table: Path) -> dict
             f"--columns names {', '.join(unknown)}, which we do not have. Ours are {', '.join(GUESSES)}."
         )
     columns: dict[str, int] = {}
+    names = [composed(name) for name in header]
     for ours, theirs in chosen.items():
-        if theirs not in header:
+        if composed(theirs) not in names:
             raise InputError(f"{table} has no column {theirs!r} for {ours}. It has {', '.join(header)}.")
-        columns[ours] = header.index(theirs)
+        columns[ours] = names.index(composed(theirs))
     plain = [name.lower().replace(" ", "_").replace("-", "_") for name in header]
-    for ours, names in GUESSES.items():
-        guess = next((plain.index(name) for name in names if name in plain), None)
+    for ours, guesses in GUESSES.items():
+        guess = next((plain.index(name) for name in guesses if name in plain), None)
         if ours not in columns and guess is not None and guess not in columns.values():
             columns[ours] = guess
     for ours in _NEEDED:

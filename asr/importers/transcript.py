@@ -41,6 +41,17 @@ def recognises(source: Path) -> bool:
     )
 
 
+def is_named_so(source: Path) -> bool:
+    """A file with one of the endings, or a folder with a subtitle beside its recording, whatever is in them."""
+    if source.is_file():
+        return source.suffix.lower() in ENDINGS
+    config = ImportConfig()
+    return any(
+        find_beside(_as_recording(path, source, config)[0], source, config)
+        for path in find_files(source, *subtitles.ENDINGS)
+    )
+
+
 def read(source: Path, config: ImportConfig) -> Reading:
     """Each segment with text is an utterance; the recording is the one of the same name or in ``config.audio``.
 

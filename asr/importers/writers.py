@@ -174,7 +174,7 @@ def _recording_names(utterances: Iterable[Utterance]) -> dict[Path, str]:
     counts = Counter(stems.values())
     # A stem that one file alone has is its name, so those come first.
     paths = sorted(stems, key=lambda path: counts[stems[path]])
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     return {path: unique_name(stems[path], taken) for path in paths}
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.cli import score as recognition
-from asr.names import given_path
+from asr.names import composed, given_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from asr.score_files import References
+    from asr.score_files import Column, References
     from st.score import Tokenizer, TranslationScore
 
 _TOKENIZERS = ("13a", "none", "char", "intl", "zh", "ja-mecab", "ko-mecab", "flores200")
@@ -200,7 +201,10 @@ def _read_reference(args: argparse.Namespace) -> _Reference:
             "is read without. Leave it out, or add --recording-level."
         )
     if score_files.means_manifest(path):
-        utterances = read_manifest(path, split=args.split)
+        utterances = [
+            replace(utterance, id=composed(utterance.id))
+            for utterance in read_manifest(path, split=args.split)
+        ]
         return _Reference(
             translations=score_files.references_of(utterances, "translation"),
             sources={utterance.id: utterance.text for utterance in utterances},
@@ -220,7 +224,9 @@ def _read_reference(args: argparse.Namespace) -> _Reference:
     if tiered and args.tier:
         recordings = score_files.read_recordings(path, tiers=args.tier)
     else:
-        lines = _segment_translations(path)
+        lines = _segment_lines(path, "translation")
+        if not any(lines):
+            lines = _segment_lines(path, "text")
         recordings = {
             path.stem: [(f"{path.stem}_{number:04d}", text) for number, text in enumerate(lines, 1)]
         }
@@ -241,25 +247,32 @@ def _read_hypotheses(paths: list[Path]) -> dict[str, str]:
 
 
 def _read_transcripts(paths: list[Path], recordings: Collection[str] = ()) -> dict[str, str]:
-    """The whole translation of each transcript, a segment on each line, as `asr.score_files` names them."""
-    from asr.score_files import read_transcripts
+    """The whole translation of each transcript, a segment on each line, as `asr.score_files` names them.
 
-    return read_transcripts(paths, _translations_heard, what="translation", recordings=recordings)
-
-
-def _translations_heard(path: Path) -> list[str]:
+    Their texts where none of them has a translation; a single one without was not translated.
+    """
     from asr.names import shown
+    from asr.score_files import read_transcripts
     from lm.errors import InputError
 
-    if path.suffix.lower() in (".ctm", ".stm"):
-        raise InputError(
-            f"{shown(path)} holds a transcript, and no translation. Give the .json, .eaf or .tsv."
+    def lines(path: Path, column: Column) -> list[str]:
+        if path.suffix.lower() in (".ctm", ".stm"):
+            raise InputError(
+                f"{shown(path)} holds a transcript, and no translation. Give the .json, .eaf or .tsv."
+            )
+        return _segment_lines(path, column)
+
+    def read(column: Column) -> dict[str, str]:
+        return read_transcripts(
+            paths, partial(lines, column=column), what="translation", recordings=recordings
         )
-    return _segment_translations(path)
+
+    translations = read("translation")
+    return translations if any(text.strip() for text in translations.values()) else read("text")
 
 
-def _segment_translations(path: Path) -> list[str]:
-    """Each segment on one line: its translation, or its text where the file has no translations."""
+def _segment_lines(path: Path, column: Column) -> list[str]:
+    """Each segment's translation or text on one line."""
     from asr.formats import read_transcript
     from asr.formats.subtitles import ENDINGS, most_lines
     from asr.names import shown
@@ -270,14 +283,11 @@ def _segment_translations(path: Path) -> list[str]:
             f"{shown(path)} has cues of several lines, and does not say which are the translation. "
             "Give the .json, .eaf or .tsv, or cues of one line."
         )
-    segments = read_transcript(path).segments
-    translated = any(segment.translation.strip() for segment in segments)
-    texts = (segment.translation if translated else segment.text for segment in segments)
-    return [" ".join(text.split()) for text in texts]
+    return [" ".join(getattr(segment, column).split()) for segment in read_transcript(path).segments]
 
 
 def _read_table(path: Path) -> dict[str, str]:
-    """Id -> the column `translation` where there is one and it is filled, else what `asr.score_files` reads."""
+    """Composed id -> the column `translation` where there is one and it is filled, else as `read_table`."""
     from asr.formats.files import read_text
     from asr.names import shown
     from asr.score_files import columns_of, read_table
@@ -293,7 +303,7 @@ def _read_table(path: Path) -> dict[str, str]:
             continue
         if len(cells) != len(header):
             raise InputError(f"{shown(path)}, line {number}: {len(cells)} cells for {len(header)} columns.")
-        name = cells[header.index("id")]
+        name = composed(cells[header.index("id")])
         if not name or name in texts:
             raise InputError(f"{shown(path)}, line {number}: the id {name!r} is empty or occurs twice.")
         texts[name] = cells[header.index("translation")].strip()

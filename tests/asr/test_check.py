@@ -308,6 +308,58 @@ def test_quotation_marks_are_no_lost_letters(text: str) -> None:
     assert "lost-apostrophes" not in _kinds(check_manifest(_written(text), listen=False))
 
 
+@pytest.mark.parametrize(
+    ("texts", "sign", "example"),
+    [
+        (("Kahnawà:ke", "kaniatarowá:nen"), "U+003A COLON", "kahnawà:ke as kahnawà ke"),
+        (('בצה"ל', "שלום"), "U+0022 QUOTATION MARK", 'בצה"ל as בצה ל'),
+        (("!Xóõ taa", "!nan !xam"), "U+0021 EXCLAMATION MARK", "!xóõ as xóõ"),
+        (("ni=ki", "a=ki"), "U+003D EQUALS SIGN", "ni=ki as ni ki"),
+    ],
+)
+def test_signs_that_the_policy_takes_from_words_are_found(
+    texts: tuple[str, ...], sign: str, example: str
+) -> None:
+    (finding,) = check_manifest(_written(*texts), listen=False)
+    assert (finding.kind, finding.severity, finding.where) == ("split-words", "warning", sign)
+    assert example in finding.message
+    kept = CheckConfig(policy=TextPolicy(punctuation="keep"))
+    assert check_manifest(_written(*texts), kept, listen=False) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "One, two: three. Four!Five! Six! Seven! Eight! Nine!",
+        '"Yes" (he) said—"no" «ha» “so” and/or… ¿Sí? ¡Ay! ¡No! ¡Ya! 10:30',
+        "老师,跑:到。房子",
+        "བོད་ཡིག",
+        "ሰላም፡ለሁሉም።",
+        "Ի՞նչ ես անում\u0589 Ինչո՞ւ",
+        "col·legi ג\u05f3\u05d5רג\u05f3 သူ၏",
+    ],
+)
+def test_punctuation_is_no_lost_letter(text: str) -> None:
+    assert "split-words" not in _kinds(check_manifest(_written(text), listen=False))
+
+
+def test_the_capital_of_a_dotless_i_is_asked_for() -> None:
+    texts = ("Iş\u0131k \u0131rmak", "\u0131l\u0131k")
+    (finding,) = check_manifest(_written(*texts), listen=False)
+    assert (finding.kind, finding.severity, finding.utterance_ids) == ("dotless-i", "warning", ("u0",))
+    assert "`case: lower-turkic` or `replace: {I: \u0131}`" in finding.remedy
+    for policy in (TextPolicy(case="lower-turkic"), TextPolicy(replace={"I": "\u0131"})):
+        assert check_manifest(_written(*texts), CheckConfig(policy=policy), listen=False) == []
+    assert check_manifest(_written("Iva", "iva"), listen=False) == []
+
+
+def test_letters_that_nfc_takes_apart_are_not_called_decomposed() -> None:
+    for texts in (("\u0958\u0932\u092e", "\u095c\u093e"), ("\u0958\u0932\u092e", "\u0929")):
+        (note,) = check_manifest(_written(*texts), listen=False)
+        assert (note.kind, note.severity) == ("not-in-nfc", "note")
+        assert "U+0958 DEVANAGARI LETTER QA as U+0915 U+093C" in note.message
+
+
 def test_joiners_are_noted_and_never_to_be_stripped() -> None:
     (note,) = check_manifest(_written("क्\u200dष", "\u0645\u06cc\u200c\u062e\u0648"), listen=False)[:1]
     assert (note.kind, note.severity) == ("joiners", "note")
@@ -319,7 +371,8 @@ def test_joiners_are_noted_and_never_to_be_stripped() -> None:
 )
 def test_characters_that_cannot_be_seen_are_found(char: str) -> None:
     (finding,) = check_manifest(_written(f"su{char}mak"), listen=False)
-    assert (finding.kind, finding.severity) == ("unseeable-characters", "warning")
+    seen_to = char in "\ufeff\u200b\u00ad\u202b"  # by the policy
+    assert (finding.kind, finding.severity) == ("unseeable-characters", "note" if seen_to else "warning")
     assert f"U+{ord(char):04X}" in finding.message
 
 

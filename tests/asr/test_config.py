@@ -26,6 +26,7 @@ class Outer:
     name: str | None = None
     on: bool = False
     span: tuple[float, str] = (0.0, "")
+    label: str = "a"
     shares: dict[str, float] = field(default_factory=dict)
 
 
@@ -35,6 +36,14 @@ def test_overrides_come_after_the_file(tmp_path: Path) -> None:
     assert config == Outer(path=Path("x"), inner=Inner(rate=2e-4, layers=(1, 2)), on=True, span=(1.0, "s"))
     save_config(config, tmp_path / "saved.yaml")
     assert load_config(Outer, tmp_path / "saved.yaml") == config
+
+
+def test_an_override_without_a_value_empties_a_text(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("path: x\nname: n\nlabel: b\n")
+    config = load_config(Outer, tmp_path / "c.yaml", ["label=", "name="])
+    assert (config.label, config.name) == ("", None)
+    with pytest.raises(InputError, match=r"path is None\. Give a path"):
+        load_config(Outer, tmp_path / "c.yaml", ["path="])
 
 
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +112,7 @@ def test_a_second_run_hears_only_what_is_new(
     module = sys.modules["asr.curate.curate"]
     heard: list[str] = []
     original = module.sift
-    monkeypatch.setattr(
-        module, "sift", lambda path, config: heard.append(path.name) or original(path, config)
-    )
+    monkeypatch.setattr(module, "sift", lambda path, *rest: heard.append(path.name) or original(path, *rest))
     first, _ = curate(recordings, tmp_path / "out", CurateConfig())
     assert len(heard) == 6
     # As a crash leaves it: the last line cut short.
@@ -142,10 +142,10 @@ def test_a_file_that_could_not_be_read_is_tried_again(
     module = sys.modules["asr.curate.curate"]
     original = module.sift
 
-    def unlucky(path: Path, config: CurateConfig) -> dict[str, Any]:
+    def unlucky(path: Path, *rest: Any) -> dict[str, Any]:
         if path.name == "two.wav":
             raise InputError(f"{path}: Input/output error.")
-        found: dict[str, Any] = original(path, config)
+        found: dict[str, Any] = original(path, *rest)
         return found
 
     with monkeypatch.context() as patch:
@@ -231,3 +231,72 @@ def test_dev_is_a_share_of_the_seconds_not_of_the_files() -> None:
         seconds = {name: sum(10 for each in dev if each[0] == name) for name in "ab"}
         assert seconds == {"a": 30, "b": 30}
         assert f"a{long}-0" not in dev
+
+
+@pytest.fixture
+def two_languages(tmp_path: Path, talk: NDArray[np.float32]) -> Path:
+    folder = tmp_path / "raw"
+    for number, language in enumerate(("quy", "mdw")):
+        (folder / language).mkdir(parents=True)
+        soundfile.write(folder / language / "001.wav", talk[16_000 * number :][: 11 * 16_000], 16_000)
+    return folder
+
+
+def test_the_rows_of_another_folder_are_kept(two_languages: Path, tmp_path: Path) -> None:
+    raw, out = two_languages, tmp_path / "out"
+    rows, _ = curate(raw / "quy", out, CurateConfig())
+    before = (out / "manifest.tsv").read_bytes()
+    # Of the same name and size, and another recording.
+    for other in (raw / "mdw", raw / "mdw" / "001.wav"):
+        with pytest.raises(
+            InputError,
+            match=rf"holds {len(rows)} rows, and {len(rows)} of them would go.*as .*quy/001.wav.*another --out",
+        ):
+            curate(other, out, CurateConfig())
+    assert (out / "manifest.tsv").read_bytes() == before
+    both, _ = curate(raw, out, CurateConfig())  # the remedy
+    assert {row.audio for row in both} == {raw / "quy" / "001.wav", raw / "mdw" / "001.wav"}
+    with pytest.raises(InputError, match=rf"holds {len(both)} rows"):
+        curate(raw / "mdw", out, CurateConfig())
+
+
+def test_a_folder_may_move_be_copied_and_lose_files(two_languages: Path, tmp_path: Path) -> None:
+    raw, out = two_languages, tmp_path / "out"
+    first, _ = curate(raw, out, CurateConfig())
+    copied = shutil.copytree(raw, tmp_path / "copied")
+    again, _ = curate(copied, out, CurateConfig())
+    assert {row.id for row in again} == {row.id for row in first}
+    moved = copied.rename(tmp_path / "moved")
+    (moved / "mdw" / "001.wav").unlink()
+    rows, _ = curate(moved, out, CurateConfig())
+    assert {row.audio for row in rows} == {moved / "quy" / "001.wav"}
+    (moved / "quy" / "001.wav").rename(moved / "quy" / "002.wav")
+    assert {row.audio.name for row in curate(moved, out, CurateConfig())[0]} == {"002.wav"}
+
+
+def test_ctrl_c_waits_for_no_file_and_keeps_what_was_heard(
+    two_languages: Path, tmp_path: Path, talk: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules["asr.curate.curate"]
+    original = module.stream
+
+    def endless(path: Path, chunk_s: float) -> Iterator[NDArray[np.float32]]:
+        for _ in range(2_000 if "mdw" in path.parts else 0):
+            time.sleep(0.01)
+            yield talk
+        yield from original(path, chunk_s=chunk_s)
+
+    def interrupt(done: int, of: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "stream", endless)
+    with pytest.raises(KeyboardInterrupt):
+        curate(two_languages, tmp_path / "out", CurateConfig(), jobs=2, progress=interrupt)
+    lines = (tmp_path / "out" / "journal.jsonl").read_text().splitlines()
+    assert [json.loads(line)["file"] for line in lines[1:]] == ["quy/001.wav"]
+
+
+@pytest.mark.parametrize("name", ["min_s", "min_snr_db", "min_low_energy"])
+def test_a_limit_that_is_no_number_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} is nan. Give a finite number"):
+        CurateConfig(**{name: float("nan")})

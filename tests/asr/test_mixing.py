@@ -222,9 +222,12 @@ def test_mistakes_are_named() -> None:
         MixConfig(skill_eta=0.5)
     skill = MixConfig(levels=("language",), skill_eta=1.0)
     mixture = Mixture(corpus(a=[1.0], b=[1.0]), skill, seed=1)
-    with pytest.raises(InputError, match="dev has nothing of b"):
+    with pytest.raises(InputError, match="dev has nothing of language b"):
         mixture.check_dev(corpus(a=[1.0]))
     mixture.check_dev(corpus(a=[1.0], b=[1.0]))
+    unnamed = Mixture(corpus_of({"": [1.0], "b": [1.0]}), skill, seed=1)
+    with pytest.raises(InputError, match=r"dev has nothing of language \(none\)"):
+        unnamed.check_dev(corpus(b=[1.0]))
     with pytest.raises(InputError, match="both say what the shares are"):
         replace(skill, temperature=(0.5,))
     with pytest.raises(InputError, match=r"mix.skill_window is 0. Give a number from 1"):
@@ -232,3 +235,26 @@ def test_mistakes_are_named() -> None:
     for graph in ({"a": {"c": 0.5}}, {"c": {"a": 0.5}}):
         with pytest.raises(InputError, match="skill_graph names 'c', which no training utterance has"):
             Mixture(corpus(a=[1.0], b=[1.0]), replace(skill, skill_graph=graph), seed=1)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_refused_and_hangs_nothing(value: float) -> None:
+    levels = ("language",)
+    with pytest.raises(InputError, match=r"mix.temperature is .*Give numbers from 0"):
+        MixConfig(levels=levels, temperature=(value,))
+    with pytest.raises(InputError, match=r"mix.skill_eta is .*Give a number from 0"):
+        MixConfig(levels=levels, skill_eta=value)
+    with pytest.raises(InputError, match=r"mix.skill_graph has .* from 'a' to 'b'"):
+        MixConfig(levels=levels, skill_eta=0.5, skill_graph={"a": {"a": 0.5, "b": value}})
+    mixture = Mixture(corpus(a=[1.0], b=[1.0]), MixConfig(levels=levels, skill_eta=0.5), seed=1)
+    before = mixture.shares
+    with pytest.raises(InputError, match=r"loss on dev of language a is .*mix.skill_eta=0"):
+        mixture.learn({("a",): value, ("b",): 1.0})
+    assert mixture.shares == before
+    mixture.shares = dict.fromkeys(mixture.groups, math.nan)  # wherever it may come from
+    assert mixture.draw(0) == []
+
+
+def test_a_rate_below_0_is_refused() -> None:
+    with pytest.raises(InputError, match=r"mix.skill_eta is -0.5"):
+        MixConfig(levels=("language",), skill_eta=-0.5)

@@ -182,6 +182,27 @@ def test_a_translation_follows_its_alignment(pairs: Pairs, expected: dict[int, s
     assert seen.items() >= expected.items()
 
 
+def test_a_translation_without_spaces_is_cut_between_letters() -> None:
+    rows, words = talk([8])
+    whole = "老师跑到房子里去了。"
+    for translation in (whole, "ครูวิ่งเข้าไปในบ้าน"):
+        rows[0] = replace(rows[0], translation=translation)
+        for seed in range(8):
+            made = list(recut(rows, words, seed=seed))
+            assert "".join(row.translation for row in made) == translation
+            for row in made:
+                share = len(row.text.split()) / 8
+                assert abs(len(row.translation) / len(translation) - share) < 0.2
+
+
+def test_a_translation_of_one_word_is_of_no_half() -> None:
+    rows, words = talk([8])
+    rows[0] = replace(rows[0], translation="Wort")
+    for seed in range(8):
+        made = list(recut(rows, words, seed=seed))
+        assert [row.translation for row in made] == (["Wort"] if len(made) == 1 else ["", ""])
+
+
 def test_alignments_must_be_of_the_rows(tmp_path: Path) -> None:
     rows, _ = talk([2, 3])
     path = tmp_path / "a.txt"

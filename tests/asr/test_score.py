@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import unicodedata
 from functools import cache
 from pathlib import Path
 
@@ -26,10 +27,13 @@ from asr.score import (
 )
 from asr.score_files import (
     places_by_name,
+    read_confidences,
     read_hypotheses,
     read_recordings,
     read_references,
     read_table,
+    read_transcripts,
+    references_of,
 )
 from asr.score_report import format_report, score_report
 from asr.text import TextPolicy
@@ -145,6 +149,12 @@ def test_the_rate_is_the_corpus_rate_and_not_the_mean() -> None:
 
 
 def test_the_policy_is_applied_to_both_sides_and_printed() -> None:
+    phones = TextPolicy(phonemise="spa-Latn")
+    texts = {"0": "hielo y joven, llave", "1": "gente guerra cena"}
+    heard = {name: phones(text) for name, text in texts.items()}
+    assert score_corpus(texts, heard, phones).counts("wer").errors == 0
+    recordings = {name: [(name, text)] for name, text in texts.items()}
+    assert score_recordings(recordings, heard, phones).counts("cer").errors == 0
     scored = score_corpus({"1": "Ñuka, SHAMUY!"}, {"1": "n\u0303uka shamuy"}, POLICY)
     assert scored.counts("cer").errors == 0
     assert POLICY.describe() in scored.signature("wer")
@@ -389,6 +399,21 @@ def test_every_form_of_text_is_read(tmp_path: Path, text: str) -> None:
     assert read_table(path) == {"u1": "a b", "u2": ""}
 
 
+def test_ids_and_columns_are_compared_by_letter(tmp_path: Path) -> None:
+    apart, together = (unicodedata.normalize(form, "hội_1") for form in ("NFD", "NFC"))
+    (tmp_path / "hyp.txt").write_text(f"{apart} a\n", encoding="utf-8")
+    (tmp_path / f"{apart}.txt").write_text("a", encoding="utf-8")
+    (tmp_path / "conf.tsv").write_text(f"id\tword_confidences\n{apart}\t0.5\n", encoding="utf-8")
+    assert (
+        read_table(tmp_path / "hyp.txt") == read_transcripts([tmp_path / f"{apart}.txt"]) == {together: "a"}
+    )
+    assert read_confidences([tmp_path / "conf.tsv"]) == {together: [0.5]}
+    assert read_transcripts([tmp_path / f"{apart}.txt"], recordings=[apart]) == {apart: "a"}
+    row = Utterance(id=apart, audio=Path("a.wav"), duration_s=1.0, text="a", extra={apart: "x"})
+    references = references_of([row])
+    assert (references.texts, references.labels(together)) == ({together: "a"}, {together: "x"})
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -459,6 +484,11 @@ def test_transcripts_are_named_after_what_they_transcribe(tmp_path: Path) -> Non
     expected = {"u1": "ari\nkan", "u2": "kayman"}
     assert read_hypotheses([tmp_path]) == expected
     assert read_hypotheses(sorted(tmp_path.glob("*.txt"))) == expected
+    tables = [tmp_path / "a.tsv", tmp_path / "b.tsv"]
+    for table in tables:
+        table.write_text("id\ttext\nu1\tari kan\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"a.tsv is a table .* 2 files are given. Score one at a time"):
+        read_hypotheses(tables)
     with pytest.raises(InputError, match="a second transcript of 'u1'"):
         read_hypotheses([tmp_path, tmp_path / "u1.txt"])
     (tmp_path / "empty").mkdir()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as strategies
 
-from asr.text import TextPolicy, UnicodeForm, _phonemiser, _romaniser
+from asr.text import UNIT, TextPolicy, UnicodeForm, _phonemiser, _romaniser
 from asr.tokenizer import Tokenizer, character_tokenizer, code_point, piece_tokenizer
 from lm.errors import InputError
 
@@ -33,6 +33,16 @@ from lm.errors import InputError
         ("mama\u2011papa", "mama\u2011papa"),
         ("\u0130stanbul", "istanbul"),
         ("love \u2764\ufe0f, \U0001f468\u200d\U0001f469\u200d\U0001f467 x", "love x"),
+        ("Ի՞նչ ես անում\u0589 Ինչո՞ւ, \u0570\u0561՜", "ինչ ես անում ինչու \u0570\u0561"),
+        ("သူ၏ ၎င်းသည်", "သူ၏ ၎င်းသည်"),
+        (
+            "ג\u05f3\u05d5רג\u05f3 col·laborar bɜ˞d e˔ Hawai\u201bi k\uff07o",
+            "ג\u05f3\u05d5רג col·laborar bɜ˞d e˔ hawai\u201bi k\uff07o",
+        ),
+        ("a · b, c: d", "a b c d"),
+        ("\u202bשל\u05d5ם\u202c \u200fמה?", "שלום מה"),
+        ("ខ្ញុំ\u200bទៅ su\u00admak", "ខ្ញុំ ទៅ sumak"),
+        ("ᏣᎳᎩ \uab70\u13f8", "ᏣᎳᎩ \u13a0\u13f0"),
         ("", ""),
     ],
 )
@@ -42,6 +52,7 @@ def test_the_default_policy(given_text: str, normal: str) -> None:
 
 @given(strategies.text(), strategies.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
 @example("\u2116 \U0001d400", "NFKC")
+@example("\u1100\u055e\u1161 e\u055e\u0301 a\u055e'b", "NFC")
 def test_normalising_twice_is_normalising_once(text: str, form: UnicodeForm) -> None:
     policy = TextPolicy(unicode_form=form)
     assert policy(policy(text)) == policy(text)
@@ -64,11 +75,56 @@ def test_a_policy_survives_saving() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"replace": {"a": 1}}, {"replace": ["a"]}, {"inside_words": None}, {"romanise": "no"}]
+    "values", [{"replace": {"a": 1}}, {"replace": ["a"]}, {"inside_words": 3}, {"romanise": "no"}]
 )
 def test_values_of_another_type_are_named(values: dict[str, object]) -> None:
     with pytest.raises(InputError, match=rf"policy\.{next(iter(values))}.* is .*\. Give "):
         TextPolicy.from_dict(values)
+
+
+def test_invisible_characters_are_the_table_s_where_it_names_them() -> None:
+    assert TextPolicy(replace={"\u200b": ""})("su\u200bmak\u200e") == "sumak"
+
+
+def test_a_policy_of_turkic_languages_writes_two_letters_i() -> None:
+    policy = TextPolicy(case="lower-turkic")
+    assert policy("Iş\u0131k IRMAK İstanbul I\u0307zmir") == "\u0131ş\u0131k \u0131rmak istanbul izmir"
+    assert TextPolicy.from_dict(policy.to_dict()) == policy
+
+
+def test_a_policy_saved_before_is_as_it_was() -> None:
+    saved = TextPolicy.from_dict({"inside_words": "'’-", "case": "lower", "replace": {}})
+    assert saved("col·legi g'oza mama-papa") == "col legi g'oza mama-papa"
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [TextPolicy(phonemise="spa-Latn"), TextPolicy(replace={"e": "ə", "è": "e"}), TextPolicy(romanise=True)],
+)
+def test_what_a_model_wrote_is_not_written_again(policy: TextPolicy) -> None:
+    written = policy("hielo y joven, llave è e")
+    assert policy.of_output()(written) == written
+    assert policy.of_written(policy.key) == policy.of_output()
+    assert policy.of_written("") == policy.of_written(TextPolicy(case="keep").key) == policy
+    assert TextPolicy.from_dict(policy.to_dict()).key == policy.key
+
+
+def test_a_turkish_capital_leaves_no_dot_in_phones() -> None:
+    assert "\u0307" not in TextPolicy(phonemise="tur-Latn")("İstanbul")
+
+
+def test_labels_of_what_a_model_wrote_are_those_that_it_wrote() -> None:
+    tokenizer = character_tokenizer(["joven gente k s"], TextPolicy(phonemise="spa-Latn"))
+    written = tokenizer.policy("joven")
+    assert tokenizer.decode(tokenizer.encode(written, written=tokenizer.policy.key)) == written
+    assert tokenizer.decode(tokenizer.encode(written)) != written
+
+
+def test_what_a_text_may_be_cut_between() -> None:
+    assert UNIT.findall("one  two, x.") == ["one", "  two,", " x."]
+    assert UNIT.findall("他说「走」。 ok") == ["他", "说", "「走」。", " ok"]
+    assert UNIT.findall("เขากิน น้ำ") == ["เขา", "กิ", "น", " น้ำ"]
+    assert UNIT.findall("ខ្ញុំទៅ") == ["ខ្ញុំ", "ទៅ"]
 
 
 def test_what_is_replaced_is_found_however_it_was_typed() -> None:

@@ -42,7 +42,9 @@ def test_what_is_kept_and_why_the_rest_is_not() -> None:
         "too fast or too slow": 1, "no words": 1, "unsure": 1, "not decoded": 1,
     }  # fmt: skip
     assert {each.split for each in sifted.utterances} == {"train"}
-    assert sifted.utterances[0].extra == {"label": "pseudo", "confidence": "0.9000"}
+    assert sifted.utterances[0].extra == {
+        "label": "pseudo", "confidence": "0.9000", "written": TextPolicy().key,
+    }  # fmt: skip
     half = sift(gold, unlabelled, heard, SiftConfig(min_confidence=0.5, keep_share=0.5), TextPolicy())
     assert [each.id for each in half.utterances] == ["better"]
     truth = {"good": "abcdefghijk", "better": "abcdefghijkx"}
@@ -53,6 +55,13 @@ def test_what_is_kept_and_why_the_rest_is_not() -> None:
     # What the policy takes away nobody says: gold texts full of marks are no faster speech.
     marked = [replace(each, text="¿¡" * 20 + each.text) for each in gold]
     assert sift(marked, unlabelled, heard, SiftConfig(min_confidence=0.5), TextPolicy()) == sifted
+
+
+def test_phones_that_were_heard_are_not_phonemised_again() -> None:
+    policy, said = TextPolicy(phonemise="spa-Latn"), "joven gente"
+    heard = {"u": Heard(policy(said), 0.9)}
+    sifted = sift([utterance("g", said)], [utterance("u")], heard, SiftConfig(), policy)
+    assert sifted.error_rate({"u": said}, policy) == (0.0, 1)
 
 
 def test_mistakes_are_named() -> None:
@@ -74,6 +83,23 @@ def test_a_manifest_that_is_there_is_kept(tone_corpus: Path, monkeypatch: pytest
     with pytest.raises(InputError, match="is one of the inputs, and is kept"):
         main()
     assert tone_corpus.read_bytes() == before
+
+
+def test_the_gold_rows_are_not_written_twice(
+    tmp_path: Path, tone_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = read_manifest(tone_corpus, split="train")
+    heard = "".join(f"{row.id}\t{row.text}\t0.9\n" for row in rows)
+    (tmp_path / "h.tsv").write_text(f"id\ttext\tconfidence\n{heard}", encoding="utf-8")
+    out = tmp_path / "new.tsv"
+    words = ["pseudo_label", str(tone_corpus), "--split", "train", "--hypothesis", str(tmp_path / "h.tsv")]
+    monkeypatch.setattr(sys, "argv", [*words, "--out", str(out)])
+    with pytest.raises(InputError, match=r"would be written twice.*a split of their own, or --without-gold"):
+        main()
+    assert not out.exists()
+    monkeypatch.setattr(sys, "argv", [*words, "--out", str(out), "--without-gold"])
+    assert main() == 0
+    assert {row.extra["label"] for row in read_manifest(out, split="train")} == {"pseudo"}
 
 
 def test_a_round_of_self_training(tmp_path: Path, tone_corpus: Path, trained: Path) -> None:

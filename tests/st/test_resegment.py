@@ -86,9 +86,11 @@ def test_an_added_word_belongs_to_the_utterance_before_it() -> None:
 
 def test_writing_without_spaces_is_cut_between_characters() -> None:
     references = ["我喜欢红茶。", "你要 tea 吗。"]
-    assert resegment(references, ["我喜欢红", "茶。你要 tea 吗。"], characters=True) == [
-        "我喜欢红 茶。",
-        "你要 tea 吗。",
+    assert resegment(references, ["我喜欢红", "茶。你要 tea 吗。"], characters=True) == references
+    # Words that are only scored by their characters keep the space of the system's own cut.
+    assert resegment(["red tea", "and milk"], ["red", "tea and milk"], characters=True) == [
+        "red tea",
+        "and milk",
     ]
 
 

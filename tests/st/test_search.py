@@ -145,6 +145,18 @@ def test_ctc_moves_the_search(model: TextTranslator) -> None:
     assert joint[0].labels == (2, 1, 4)
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_ctc_cannot_write_is_last_and_has_a_score(model: TextTranslator) -> None:
+    """One frame writes one label at most; a beam as wide as all texts goes on with the impossible ones."""
+    states = model.memory(torch.tensor([[1]]), torch.tensor([1]))
+    emissions = torch.randn(1, 1, LABELS, generator=torch.Generator().manual_seed(1)).log_softmax(dim=-1)
+    memory = Memory(states.states, states.num_frames, None, Emissions(emissions, torch.tensor([1])))
+    config = TranslationSearchConfig(beam=90, num_hypotheses=90, ctc_weight=0.3, max_labels=3)
+    (found,) = translate(model.decoder, memory, config)
+    assert sorted(each.labels for each in found[:LABELS]) == [(), *((label,) for label in range(1, LABELS))]
+    assert all(math.isfinite(each.score) for each in found)
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

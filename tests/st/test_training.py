@@ -171,6 +171,22 @@ def test_rows_without_translation_are_left_out_and_counted(
     assert "train: left out 5 of 48 rows without translation" in capsys.readouterr().err
 
 
+def test_translations_into_several_languages_are_refused(spoken_numbers: Path, tmp_path: Path) -> None:
+    def manifest(*languages: str) -> Path:
+        rows = [
+            replace(row, translation_language=languages[number % len(languages)])
+            for number, row in enumerate(read_manifest(spoken_numbers))
+        ]
+        write_manifest(rows, tmp_path / "manifest.tsv")
+        return tmp_path / "manifest.tsv"
+
+    translated_rows(st_config(manifest("es", ""), tmp_path / "exp", 1))
+    config = st_config(manifest("es", "fr", "es"), tmp_path / "exp", 1)
+    with pytest.raises(InputError, match=r"`translation_language` says es in \d+ rows, fr in \d+ rows"):
+        translated_rows(config)
+    translated_rows(config, "text")  # writes no translation
+
+
 def test_texts_of_any_length_are_learned_from_and_what_is_left_out_is_counted(
     spoken_numbers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

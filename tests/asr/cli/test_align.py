@@ -18,6 +18,7 @@ import pytest
 import soundfile
 
 from asr.align import AlignConfig, AlignedLine, Aligner, Alignment, SearchConfig
+from asr.align.corpus import find_pairs
 from asr.align.texts import Line
 from asr.audio import load
 from asr.cli import main
@@ -535,6 +536,19 @@ def test_a_corpus_is_made_of_linguists_tiers(tmp_path: Path, capsys: pytest.Capt
     rows = read_manifest(tmp_path / "out" / "manifest.tsv")
     assert [row.text for row in rows] == [line.text for line in [*reference()[:4], *reference()[5:9]]]
     assert [row.speaker for row in rows] == 4 * ["A", "B"]
+
+
+def test_recordings_whose_names_become_one_id_are_told_apart(tmp_path: Path) -> None:
+    texts = ["a b.txt", "a_b.txt", "c.txt", "d/c.txt"]
+    for name in ("a b.wav", "a_b.wav", "c.flac", "c.wav", "d/c.wav", *texts):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    pairs, problems = find_pairs(tmp_path, tmp_path)
+    found = {pair.recording.relative_to(tmp_path).as_posix(): pair.name for pair in pairs}
+    assert list(found) == ["a b.wav", "a_b.wav", "c.flac", "d/c.wav"]
+    assert (found["c.flac"], found["d/c.wav"]) == ("c", "d_c")
+    assert len({found["a b.wav"], found["a_b.wav"]}) == 2
+    assert ["c.wav: another recording has its name" in str(problem) for problem in problems] == [True]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems keep such names out")

@@ -18,7 +18,7 @@ from asr.cli import transcribe
 from asr.decode import BeamDecoder, BeamSearchConfig, Hypothesis, build_decoder
 from asr.decode.alphabet import written_hotwords
 from asr.decode.engine import SPACE, Hotwords
-from asr.decode.hotwords import HOTWORD_WEIGHT, make_hotwords, read_hotwords, weighed
+from asr.decode.hotwords import HOTWORD_WEIGHT, make_hotwords, occurrences, read_hotwords, weighed
 from asr.transcribe import tuned_search
 from lm.errors import InputError
 from tests.asr.decode.toy import (
@@ -104,6 +104,53 @@ def test_the_automaton_counts_occurrences_and_promises_shares_by_definition(
         assert automaton.closing[node] == automaton.gain[follow(automaton, node, SPACE)]
         gain += automaton.closing[node]
     assert gain == pytest.approx(hotword_score(text, hotwords), abs=1e-9)
+
+
+THAI = ("", " ", "a", "ก", "ข")
+THAI_HOTWORDS = {"ก": 0.7, "กข": 2.0, "ข ก": 1.0, "a": 0.5, "กa": 1.5, "ขข": -1.2}
+
+
+@pytest.mark.parametrize("open_vocabulary", [True, False])
+@pytest.mark.parametrize("engine", ["cpu", "torch"])
+def test_phrases_of_writings_without_spaces_count_inside_words(engine: str, open_vocabulary: bool) -> None:
+    emissions = random_emissions(4, len(THAI), seed=5)
+    config = replace(EXACT, hotwords=THAI_HOTWORDS, open_vocabulary=open_vocabulary)
+    config = replace(config, engine=engine, beam_width=900, max_labels=10, num_hypotheses=900)
+    expected = best_texts(emissions, THAI, 0, None, config)
+    found = BeamDecoder(THAI, 0, None, config).decode(emissions)
+    assert [each.text for each in found] == [each.text for each in expected]
+    for hypothesis, parts in zip(found, expected, strict=True):
+        assert hypothesis.hotword_score == pytest.approx(parts.hotword_score, abs=1e-5)
+        assert hypothesis.score == pytest.approx(parts.score, abs=1e-5)
+        counted = sum(
+            weight * occurrences(phrase, hypothesis.text) for phrase, weight in THAI_HOTWORDS.items()
+        )
+        assert counted == pytest.approx(parts.hotword_score)
+
+
+def test_a_phrase_without_boundaries_promises_a_share_for_each_letter() -> None:
+    automaton = make_hotwords({"กขก": 3.0}, {" ": 0, "ก": 1, "ข": 2})
+    nodes = [automaton.start]
+    for char in (2, 1, 2, 1, 2):
+        nodes.append(follow(automaton, nodes[-1], char))
+    assert [automaton.promise[node] for node in nodes] == pytest.approx([0, 0, 1, 2, 1, 2])
+    assert [automaton.gain[node] for node in nodes] == [0, 0, 0, 0, 3, 0]
+    assert not automaton.closing.any()
+
+
+def test_a_thai_name_is_written_in_the_middle_of_a_phrase() -> None:
+    surfaces = ("", *sorted(set("ขอบคุณกรุงเทพ")))
+    emissions = said("ขอบคุณกรุงเทพ", surfaces)
+    last = 2 * len("ขอบคุณกรุงเทพ") - 1
+    emissions[last] = math.log(0.001)
+    emissions[last, surfaces.index("พ")], emissions[last, surfaces.index("บ")] = (
+        math.log(0.54),
+        math.log(0.44),
+    )
+    plain = BeamSearchConfig(word_bonus=0.0)
+    assert BeamDecoder(surfaces, 0, None, plain).decode(emissions)[0].text == "ขอบคุณกรุงเทพ"
+    found = BeamDecoder(surfaces, 0, None, replace(plain, hotwords={"กรุงเทบ": 4.0})).decode(emissions)[0]
+    assert (found.text, found.hotword_score) == ("ขอบคุณกรุงเทบ", 4.0)
 
 
 def test_overlapping_occurrences_count_each() -> None:

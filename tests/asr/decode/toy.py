@@ -153,10 +153,13 @@ class Parts:
 
 
 def hotword_score(text: str, hotwords: dict[str, float]) -> float:
-    """The weight of each phrase times the places where its words stand one after the other."""
+    """The weight of each phrase times the places where its words, or its Thai letters, stand one after the other."""
     words = text.split()
     total = 0.0
     for phrase, weight in hotwords.items():
+        if set(phrase) <= set("กข "):
+            total += weight * sum(text.startswith(phrase, at) for at in range(len(text)))
+            continue
         wanted = phrase.split()
         total += weight * sum(words[at : at + len(wanted)] == wanted for at in range(len(words)))
     return total

@@ -96,6 +96,23 @@ def test_the_asr_pipeline_of_transformers_opens_an_exported_folder(tmp_path: Pat
     assert text
 
 
+def test_labels_of_languages_are_never_the_likeliest_elsewhere(tmp_path: Path) -> None:
+    encoder, layer = tiny_encoder("wav2vec2 large"), torch.nn.Linear(32, len(SURFACES))
+    with torch.no_grad():
+        layer.bias[7] = 100.0  # a language's, the likeliest here, which writes nothing
+    head = CtcHead(layer, SURFACES).without([7])
+    assert layer.bias[7] == 100
+    folder = export_transformers(encoder, head, tmp_path / "exported")
+    wave = waveforms()[4]
+    text = transformers.pipeline("automatic-speech-recognition", model=str(folder))(wave.numpy())["text"]
+    with torch.no_grad():
+        logits = layer(encoder(*batch([wave])).hidden)[0]
+    logits[:, 7] = -torch.inf
+    path = logits.argmax(dim=-1).unique_consecutive().tolist()
+    assert text == "".join(SURFACES[label] for label in path).strip()
+    assert text
+
+
 def test_exporting_refuses_what_transformers_cannot_hold(tmp_path: Path) -> None:
     encoder, head = tiny_encoder("hubert base"), torch.nn.Linear(32, 3)
     with pytest.raises(InputError, match=r"'a'.*twice"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -352,3 +353,36 @@ def test_foreign_stm_and_ctm_are_read(tmp_path: Path) -> None:
         ("hola", 0.11, 0.33, 1.0),
         ("a", 0.4, 0.5, 0.5),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "translation"),
+    [
+        ("กรุงเทพมหานครเป็นเมืองหลวงที่มีผู้คนมาก" * 6, ""),
+        ("老师跑到房子里去了" * 20, ""),
+        ("သူသည်အိမ်သို့သွားခဲ့သည်။" * 9, "他回家了。" * 9),
+        ("short ones and " + "ខ្ញុំទៅផ្ទះ" * 14, ""),
+    ],
+)
+def test_a_word_of_a_writing_without_spaces_is_cut_between_letters(text: str, translation: str) -> None:
+    long = text.split()[-1]
+    words = [
+        Word(text=word, start=0.1 * at, end=0.1 * (at + 1), confidence=1.0)
+        for at, word in enumerate(text.split())
+    ]
+    words[-1] = Word(text=long, start=words[-1].start, end=28.0, confidence=1.0)
+    segment = TranscriptSegment(start=0.0, end=28.0, text=text, words=tuple(words), translation=translation)
+    cues = make_cues(Transcript(recording="a", audio=Path("a"), duration=28.0, segments=(segment,)))
+    assert "".join(cue.text for cue in cues).replace(" ", "") == text.replace(" ", "")
+    assert "".join(cue.translation for cue in cues) == translation
+    assert [cue.end for cue in cues[:-1]] == [cue.start for cue in cues[1:]]
+    for cue in cues:
+        assert len(cue.text) <= MAX_CUE_CHARACTERS
+        assert cue.end - cue.start <= 1000 * MAX_CUE_SECONDS
+        assert unicodedata.category(cue.text[0])[0] == "L"
+
+
+def test_a_long_word_of_another_writing_is_one_cue() -> None:
+    word = Word(text="a" * 90, start=0.0, end=9.0, confidence=1.0)
+    segment = TranscriptSegment(start=0.0, end=9.0, text=f"{word.text} - ", words=(word,))
+    assert len(make_cues(Transcript(recording="a", audio=Path("a"), duration=9.0, segments=(segment,)))) == 1

@@ -244,7 +244,7 @@ def test_tsv_keeps_a_translation_that_is_a_no_break_space(round_trip: RoundTrip)
 
 @quick
 @given(transcripts(translated=True))
-def test_txt_has_text_tab_translation_or_the_translation_alone(
+def test_txt_has_text_tab_translation_or_translations_alone(
     round_trip: RoundTrip, transcript: Transcript
 ) -> None:
     pairs = [(one_line(each.text), one_line(each.translation)) for each in transcript.segments]
@@ -252,13 +252,11 @@ def test_txt_has_text_tab_translation_or_the_translation_alone(
     lines = file_text("txt", transcript).split("\n")
     assert lines.pop() == ""
     assert all(line.strip() for line in lines)
-    if not any(translation.strip() for _, translation in pairs):
-        assert lines == [text for text, _ in pairs]
+    if not all(any(part.strip() for part in column) for column in zip(*pairs, strict=True)):
+        assert lines == [text if text.strip() else translation for text, translation in pairs]
         return
-    assert lines == [f"{text}\t{translation}" if text.strip() else translation for text, translation in pairs]
-    assert [(each.text, each.translation) for each in round_trip("txt", transcript).segments] == [
-        (text, translation) if text.strip() else (translation, "") for text, translation in pairs
-    ]
+    assert lines == [f"{text}\t{translation}" for text, translation in pairs]
+    assert [(each.text, each.translation) for each in round_trip("txt", transcript).segments] == pairs
 
 
 def test_a_txt_of_others_with_several_tabs_is_text(tmp_path: Path) -> None:

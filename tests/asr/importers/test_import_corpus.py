@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from asr.importers import IMPORTERS, ImportConfig, assign_splits, detect_form, import_corpus
-from asr.importers.base import safe_id
+from asr.importers.base import find_files, matches, safe_id, span_name, unique_name
 from asr.manifest import Utterance, read_manifest, write_manifest
 from lm.errors import InputError
 
@@ -84,8 +85,47 @@ def test_equal_names_get_different_ids(tmp_path: Path, make_audio: Make) -> None
     assert ids == [each.id for each in import_corpus(tmp_path).utterances]
 
 
+LONG = "บทสัมภาษณ์ผู้เฒ่าเรื่องประเพณีงานศพและการทำนาในหมู่บ้านห้วยน้ำใส_ตอนที่_"
+
+
+def test_a_long_name_keeps_its_times_whatever_else_there_is() -> None:
+    first, second, third = (safe_id(span_name(f"{LONG}๑", start, start + 3)) for start in (0, 3, 90))
+    assert [each[-21:] for each in (first, second)] == ["0000000000-0000003000", "0000003000-0000006000"]
+    assert first < second < third
+    assert first[:-21] == second[:-21]
+    assert first[-21:] == safe_id(span_name(f"{LONG}๒", 0, 3))[-21:]
+    assert len({first, safe_id(span_name(f"{LONG}๒", 0, 3)), safe_id(span_name(f"ก{LONG}๑", 0, 3))}) == 3
+
+
+def test_a_long_name_is_cut_between_letters() -> None:
+    for name in ("กี่" * 50, "ก" + "กี่" * 50, "a" + "กี่" * 50, "ab" + "กี่" * 50, "e\u0331\u0330" * 80):
+        head, digest, tail = safe_id(name).split("_")
+        assert len(digest) == 8
+        for part in (head, tail):
+            assert not unicodedata.combining(part[0])
+            assert part[-2:] == name[-2:]  # no mark was lost at the cut
+
+
+@pytest.mark.parametrize("name", ["a" * 200, "ก" * 66, "x" + "é" * 99])
+def test_a_name_that_is_short_enough_is_not_cut(name: str) -> None:
+    assert safe_id(name) == name
+
+
+def test_names_are_numbered_as_they_come() -> None:
+    taken: dict[str, int] = {}
+    names = ["a", "A", "a-2", "a-4", "a", "a", "a-2"]
+    assert [unique_name(name, taken) for name in names] == ["a", "A-2", "a-2-2", "a-4", "a-3", "a-5", "a-2-3"]
+
+
+def test_names_are_compared_by_letter() -> None:
+    for form, other in (("NFC", "NFD"), ("NFD", "NFC")):
+        name, asked = unicodedata.normalize(form, "Tiếng Việt"), unicodedata.normalize(other, "Tiếng Việt")
+        assert matches(name, [asked])
+        assert matches(f"{name}-2", [f"{asked}-?"])
+
+
 @settings(deadline=None)  # a busy machine is no failure
-@given(some.text())
+@given(some.text() | some.text(min_size=150))
 def test_ids_are_safe_as_file_names_whatever_the_name(name: str) -> None:
     made = safe_id(name)
     assert made
@@ -204,3 +244,20 @@ def test_a_name_that_a_manifest_cannot_hold_is_left_out_alone(tmp_path: Path, ma
     with pytest.raises(InputError, match="is no UTF-8"):
         write_manifest([bad], tmp_path / "manifest.tsv")
     assert len(read_manifest(tmp_path / "manifest.tsv")) == 1
+
+
+def test_links_to_folders_are_followed_and_each_real_folder_once(tmp_path: Path) -> None:
+    folder, disk = tmp_path / "raw", tmp_path / "disk"
+    for path in (folder / "b" / "one.wav", disk / "deep" / "two.wav", disk / "notes.txt"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    (folder / "linked").symlink_to(disk)
+    (folder / "linked again").symlink_to(disk / "deep")
+    (folder / "a").symlink_to(folder / "b")  # its own name, not the link's
+    (folder / "b" / "round").symlink_to(folder)
+    (disk / "back").symlink_to(tmp_path)
+    (folder / "dead").symlink_to(tmp_path / "nowhere")
+    (folder / "self").symlink_to(folder / "self")
+    found = [path.relative_to(folder).as_posix() for path in find_files(folder, ".wav")]
+    assert found == ["b/one.wav", "linked/deep/two.wav"]
+    assert find_files(folder / "linked", ".txt") == [folder / "linked" / "notes.txt"]

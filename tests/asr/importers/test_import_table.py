@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,14 @@ def test_a_column_that_was_not_chosen_does_not_win(tmp_path: Path, make_audio: M
     write_manifest(import_corpus(tmp_path / "data.csv", "table", config).utterances, tmp_path / "m.tsv")
     (only,) = read_manifest(tmp_path / "m.tsv")
     assert (only.text, only.extra) == ("tidy", {"table_text": "[raw]"})
+
+
+def test_a_column_is_found_by_its_letters(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "a.wav")
+    header = unicodedata.normalize("NFD", "tệp,câu")
+    (tmp_path / "data.csv").write_text(f"{header}\na.wav,xin chào\n", encoding="utf-8")
+    config = ImportConfig(columns={"audio": "tệp", "text": "câu"})
+    assert import_corpus(tmp_path, "table", config).utterances[0].text == "xin chào"
 
 
 @pytest.mark.parametrize(

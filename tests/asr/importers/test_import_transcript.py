@@ -10,6 +10,7 @@ import pytest
 from asr.formats import write_transcript
 from asr.importers import ImportConfig, detect_form, import_corpus
 from asr.transcript import Transcript, TranscriptSegment
+from lm.errors import InputError
 
 Make = Callable[..., Path]
 
@@ -66,3 +67,13 @@ def test_of_several_the_fullest_counts_and_another_form_wins(tmp_path: Path, mak
     assert detect_form(texts) == "transcript"
     (texts / "talk.txt").write_text("uno")
     assert detect_form(texts) == "folder"
+
+
+@pytest.mark.parametrize("ending", ["srt", "vtt"])
+def test_a_subtitle_that_is_not_utf_8_is_told(tmp_path: Path, make_audio: Make, ending: str) -> None:
+    make_audio(tmp_path / "talk.wav", 4.0)
+    path = write_transcript(TALK, tmp_path / f"talk.{ending}")
+    path.write_bytes(path.read_text(encoding="utf-8").encode("utf-16"))
+    for source in (tmp_path, path):
+        with pytest.raises(InputError, match="is not UTF-8"):
+            import_corpus(source)

@@ -164,6 +164,29 @@ def test_recordings_of_one_name_in_two_folders_are_cut_apart(files: Path, capsys
     assert list(report["by"]["recording"]) == ["day1/r", "day2/r"]
 
 
+def test_the_transcript_is_no_translation_where_other_files_have_one(files: Path, capsys: Capture) -> None:
+    (files / "out").mkdir()
+    for number, text in enumerate(TRANSLATIONS):
+        segment = TranscriptSegment(start=0.0, end=1.0, text=text, translation="" if number < 4 else text)
+        Transcript(recording="r", audio=Path("r.wav"), duration=1.0, segments=(segment,)).save(
+            files / "out" / f"u{number}.json"
+        )
+    assert run("--translation", "--hypothesis", "out") == 0
+    assert "out: 4 with an empty hypothesis: u3, u2, u1, u0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["json", "txt", "tsv", "eaf", "TextGrid"])
+def test_a_translation_whose_transcript_is_empty_is_scored(files: Path, capsys: Capture, ending: str) -> None:
+    segments = tuple(
+        TranscriptSegment(start=2.0 * n, end=2.0 * n + 1, text="wawa" if n % 3 else "", translation=text)
+        for n, text in enumerate(TRANSLATIONS)
+    )
+    path = files / f"r.{ending}"
+    Transcript(recording="r", audio=Path("r.wav"), duration=99.0, segments=segments).save(path)
+    report = report_of(capsys, "--hypothesis", path.name, "--recording-level")
+    assert report["all"]["bleu"]["score"] == 100
+
+
 @pytest.mark.parametrize("ending", ["srt", "vtt"])
 def test_subtitles_of_one_line_are_translations_and_those_of_two_may_be_anything(
     files: Path, capsys: Capture, ending: str
@@ -222,10 +245,26 @@ def test_translations_that_are_lacking_are_counted_and_empty_ones_too(files: Pat
     assert "1 without a reference translation; what was translated there goes to the utterances" in said.err
 
 
+def test_ids_are_compared_by_letter(files: Path, capsys: Capture) -> None:
+    text = (files / "manifest.tsv").read_text(encoding="utf-8").replace("\nu", "\nu\u0301")
+    (files / "apart.tsv").write_text(text, encoding="utf-8")
+    (files / "together.tsv").write_text(text.replace("u\u0301", "\u00fa"), encoding="utf-8")
+    report = report_of(capsys, "--hypothesis", "together.tsv", reference="apart.tsv")
+    assert report["all"]["bleu"]["score"] == 100
+    transcript(files / "r.json", TRANSLATIONS)
+    report = report_of(capsys, "--hypothesis", "r.json", "--recording-level", reference="apart.tsv")
+    assert (report["all"]["bleu"]["score"], report["missing"]) == (100, 0)
+
+
 @pytest.mark.parametrize(
     ("options", "reference", "said"),
     [
         (["--hypothesis", "bad.tsv"], "blank.tsv", "no translation to score against"),
+        (
+            ["--hypothesis", "good.tsv", "bad.tsv"],
+            "manifest.tsv",
+            "good.tsv is a table of many utterances, which is read alone, and 2 files are given",
+        ),
         (["--hypothesis", "other.tsv"], "manifest.tsv", "none of the 1 hypotheses has the id"),
         (["--hypothesis", "r.json", "--recording-level"], "two.tsv", "no reference for recording 'r'"),
         (["--hypothesis", "bad.tsv", "--case", "keep"], "manifest.tsv", "--case is for error rates"),
