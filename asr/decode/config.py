@@ -29,8 +29,8 @@ class BeamSearchConfig:
 
     spelled by the character model; where there is none, by one of the letters of the word model's vocabulary
     (`lm.spelling`), or by equally likely characters if its words are not known either. H sums the
-    weights of the hotwords, once for each place where one stands as whole words. `asr.decode.engine`
-    says how an unfinished text is ranked.
+    weights of the hotwords, once for each place where one stands as whole words, or in a writing without spaces
+    anywhere. `asr.decode.engine` says how an unfinished text is ranked.
     """
 
     # The first six are to be tuned on dev. Their defaults are a compromise that did well on simulated

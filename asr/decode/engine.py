@@ -29,7 +29,9 @@ boundary, plus a promise: of all beginnings q of `` h `` (h between two boundari
 negative. The promise grows by an equal share with each character of the phrase and its last boundary,
 belongs to the text as it stands, and so is gone once the spelling leaves the phrase; it is in no score
 that is returned. Both are read off an Aho-Corasick automaton over characters (Aho and Corasick 1975).
-Its state follows from the text, so what is merged is in the same state.
+Its state follows from the text, so what is merged is in the same state. A phrase of a writing without spaces
+(`asr.decode.hotwords.spelled`) is looked for without its boundaries: it counts in the midst of words too, and what
+begins like it is promised weight(h) |q| / |h|.
 
 Closed vocabulary. Where it is asked for, only texts whose words are all known to the word model or stand
 in a hotword have a score. A path ends where its open word begins like no such word, or is none when a
@@ -110,7 +112,7 @@ class Lexicon(NamedTuple):
 
 
 class Hotwords(NamedTuple):
-    """Phrases between boundaries as an automaton over characters; without hotwords node 0 and nothing else."""
+    """Phrases, most between boundaries, as an automaton over characters; without hotwords node 0 and nothing else."""
 
     column: NDArray[np.int32]
     """Column of each character in ``next``."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from asr.decode import BeamSearchConfig, LanguageModel
 from asr.decode.fusion import components, row_log_prob
-from asr.decode.hotwords import HOTWORD_WEIGHT, weighed
+from asr.decode.hotwords import HOTWORD_WEIGHT, occurrences, weighed
 from asr.decode.hypothesis import plain_text
 from asr.edits import error_counts
 
@@ -61,16 +61,10 @@ class Base:
 
     def occurrences(self, text: str) -> tuple[int, float]:
         """How often hotwords without a weight stand in a text, and the weights of the others that do."""
-        if not self.hotwords:
-            return 0, 0.0
-        words, count, fixed = text.split(), 0, 0.0
-        own = {tuple(plain_text(phrase).split(" ")): weight for phrase, weight in self.hotwords.items()}
-        for size in {len(phrase) for phrase in own}:
-            for at in range(len(words) - size + 1):
-                phrase = tuple(words[at : at + size])
-                if phrase in own:
-                    weight = own[phrase]
-                    count, fixed = (count + 1, fixed) if weight is None else (count, fixed + weight)
+        text, count, fixed = plain_text(text), 0, 0.0
+        for phrase, weight in self.hotwords.items():
+            times = occurrences(plain_text(phrase), text)
+            count, fixed = (count + times, fixed) if weight is None else (count, fixed + times * weight)
         return count, fixed
 
 

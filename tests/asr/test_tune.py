@@ -191,6 +191,11 @@ def test_ranking_the_pool_anew_agrees_with_the_search(arm: str, hotwords: dict[s
     assert fixed == pytest.approx(3.0 if hotwords else 0.0)
 
 
+def test_hotwords_of_writings_without_spaces_count_inside_words() -> None:
+    base = Base(BeamSearchConfig(), {"กข": None, "ข": 1.5, "a": None})
+    assert base.occurrences("กขกข ข aa a") == (3, 4.5)
+
+
 @pytest.mark.parametrize("engine", ["cpu", "torch"])
 @pytest.mark.parametrize("order", [("word", "both"), ("both", "word")])
 def test_ranking_asks_the_piece_model_for_the_likeliest_row_of_labels(
