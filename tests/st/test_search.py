@@ -52,13 +52,13 @@ def every_text(
 @pytest.mark.parametrize("power", [0.0, 1.0])
 def test_a_wide_beam_finds_the_best_text_of_all(model: TextTranslator, power: float) -> None:
     labels, num_labels = torch.tensor([[1, 2, 3], [2, 0, 0]]), torch.tensor([3, 1])
-    config = TranslationSearchConfig(beam=300, length_penalty=power, max_labels=4, max_ratio=9)
+    config = TranslationSearchConfig(beam=300, length_penalty=power, max_labels=3, max_ratio=9)
     found = translate(model.decoder, model.memory(labels, num_labels), config)
     for number, hypotheses in enumerate(found):
         alone = model.memory(
             labels[number : number + 1, : num_labels[number]], num_labels[number : number + 1]
         )
-        score, text = every_text(model.decoder, alone, 4, power)[0]
+        score, text = every_text(model.decoder, alone, 3, power)[0]
         assert hypotheses[0].labels == text
         assert hypotheses[0].score == pytest.approx(score, abs=1e-4)
 
