@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asr.names import given_path
+from asr.names import composed, given_path
 from lm.errors import InputError
 
 COLUMNS = (
@@ -114,6 +114,7 @@ def read_manifest(path: str | Path, *, split: str = "", corpus: str | Path = "")
                 "Cells are separated by one tab and never quoted."
             )
         row = dict(zip(header, cells, strict=True))
+        row["id"] = composed(row["id"])  # however it was typed: tables of scores are matched by it
         splits.add(row.get("split", ""))
         if row["id"] in seen:
             raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -70,21 +70,18 @@ def read_references(path: str | Path, *, split: str = "") -> References:
 
 
 def references_of(utterances: Sequence[Utterance], column: Column = "text") -> References:
-    """The references of a manifest's rows, by composed id."""
-    ids = [composed(utterance.id) for utterance in utterances]
+    """The references of a manifest's rows."""
     extra = sorted({name for utterance in utterances for name in utterance.extra} - {"recording"})
     return References(
-        texts=_by(ids, (getattr(u, column) for u in utterances)),
+        texts={utterance.id: getattr(utterance, column) for utterance in utterances},
         columns={
-            **{name: _by(ids, (str(getattr(u, name)) for u in utterances)) for name in _LABELS},
-            "recording": _by(ids, (name for name, _ in places_by_name(utterances))),
-            **{name: _by(ids, (u.extra.get(name, "") for u in utterances)) for name in extra},
+            **{name: {u.id: str(getattr(u, name)) for u in utterances} for name in _LABELS},
+            "recording": {
+                u.id: name for u, (name, _) in zip(utterances, places_by_name(utterances), strict=True)
+            },
+            **{name: {u.id: u.extra.get(name, "") for u in utterances} for name in extra},
         },
     )
-
-
-def _by(ids: Sequence[str], values: Iterable[str]) -> dict[str, str]:
-    return dict(zip(ids, values, strict=True))
 
 
 def read_recordings(

@@ -122,8 +122,11 @@ class TextPolicy:
 
     def __call__(self, text: str) -> str:
         """Normalise one transcript."""
-        named = "".join(self.replace)
-        text = text.translate({code: to for code, to in _UNSEEN.items() if chr(code) not in named})
+        unseen = _UNSEEN
+        if self.replace:
+            named = "".join(self.replace)
+            unseen = {code: to for code, to in _UNSEEN.items() if chr(code) not in named}
+        text = text.translate(unseen)
         text = unicodedata.normalize("NFC", text)
         for old, new in self.replace.items():
             text = text.replace(unicodedata.normalize("NFC", old), new)
@@ -170,7 +173,7 @@ class TextPolicy:
 
     def of_written(self, key: str) -> TextPolicy:
         """The policy for a text that the policy of this `key` wrote; none did, if it is empty."""
-        return self.of_output() if key == self.key else self
+        return self.of_output() if key and key == self.key else self
 
     def removes(self, text: str, place: int) -> bool:
         """Whether a character of a text in canonical form is taken away as punctuation."""

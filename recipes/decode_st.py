@@ -19,7 +19,7 @@ from asr.cli.score import say_ids
 from asr.emissions import encoded_utterances
 from asr.formats.files import write_whole
 from asr.manifest import read_manifest, total_hours
-from asr.names import composed, given_path
+from asr.names import given_path
 from asr.score_files import read_hypotheses
 from asr.transcribe import device_named
 from lm.errors import InputError
@@ -81,10 +81,7 @@ def main() -> int:
                 found[utterance.id] = heard[1]
     else:
         refuse_ctc_score(args.model, config)
-        texts = {row.id: row.text for row in utterances}
-        if args.texts:
-            given = read_hypotheses([args.texts])  # by composed id
-            texts = {row.id: given.get(composed(row.id), "") for row in utterances}
+        texts = read_hypotheses([args.texts]) if args.texts else {row.id: row.text for row in utterances}
         labels = [model.source.encode(texts.get(row.id, ""), row.language) for row in utterances]
         silent = [row.id for row, read in zip(utterances, labels, strict=True) if not read]
         source = str(args.texts or args.manifest)

@@ -20,7 +20,7 @@ from pathlib import Path
 from asr.cli import guarded
 from asr.cli.jobs import check_manifest_out
 from asr.manifest import read_manifest, total_hours, write_manifest
-from asr.names import given_path
+from asr.names import composed, given_path
 from asr.pseudo import Heard, SiftConfig, sift
 from asr.text import TextPolicy
 from lm.errors import InputError
@@ -95,7 +95,7 @@ def read_heard(path: Path) -> dict[str, Heard]:
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             table = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-        return {row["id"]: Heard(row["text"], float(row["confidence"])) for row in table}
+        return {composed(row["id"]): Heard(row["text"], float(row["confidence"])) for row in table}
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"--hypothesis {path} cannot be read ({error}). Give the table that recipes.decode_ctc wrote."

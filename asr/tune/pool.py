@@ -61,6 +61,8 @@ class Base:
 
     def occurrences(self, text: str) -> tuple[int, float]:
         """How often hotwords without a weight stand in a text, and the weights of the others that do."""
+        if not self.hotwords:
+            return 0, 0.0
         text, count, fixed = plain_text(text), 0, 0.0
         for phrase, weight in self.hotwords.items():
             times = occurrences(plain_text(phrase), text)

@@ -41,8 +41,28 @@ pretrain() { # EXP MANIFEST UPDATES SETTING...
     python -m recipes.pretrain conf/pretrain.yaml exp="$to" manifest="$manifest" trainer.updates="$number" "$@"
 }
 
-encoder_of() { # ARM: setting of the fine-tuning's encoder; shrunk, for what pretraining made large learns slowly
-    [[ $1 == none ]] || printf 'encoder={kind: saved, source: %s, shrink: true}' "$exp/pretrain/$1"
+train_arms() { # ARMS LABELS: every arm on every amount of labels with every seed
+    local minutes arm seed run encoder
+    for minutes in $2; do
+        for arm in $1; do
+            for seed in $seeds; do
+                run=$exp/$arm/$minutes.$seed
+                mapfile -t encoder < <(encoder_of "$arm")
+                python -m recipes.finetune_ctc conf/finetune.yaml manifest="data/$target.$minutes.tsv" \
+                    exp="$run" trainer.seed="$seed" "${encoder[@]}"
+                python -m recipes.decode_ctc "$run" "data/$target.tsv" --split test --out "$run/test.tsv"
+            done
+        done
+    done
+}
+
+encoder_of() { # ARM: settings of the fine-tuning's beginning; shrunk, for what pretraining made large learns slowly
+    case $1 in
+    none) ;;
+    fresh) echo encoder.width=176 ;;    # the recognisers' width
+    other) printf '%s\n' "encoder={kind: saved, source: $recogniser, shrink: true}" "head_from=$recogniser" ;;
+    *) echo "encoder={kind: saved, source: $exp/pretrain/$1, shrink: true}" ;;
+    esac
 }
 
 gold_last() { # FROM TO MINUTES SEED: 200 updates more on the gold labels alone
@@ -73,17 +93,7 @@ if at 2 "pretrain the encoders that the arms share"; then
     pretrain "$exp/pretrain/target" "data/target.$target.tsv" "$((updates + half))"
 fi
 if at 3 "fine-tune every arm on every amount of labels with every seed"; then
-    for minutes in $labels; do
-        for arm in $arms; do
-            for seed in $seeds; do
-                run=$exp/$arm/$minutes.$seed
-                mapfile -t encoder < <(encoder_of "$arm")
-                python -m recipes.finetune_ctc conf/finetune.yaml manifest="data/$target.$minutes.tsv" \
-                    exp="$run" trainer.seed="$seed" "${encoder[@]}"
-                python -m recipes.decode_ctc "$run" "data/$target.tsv" --split test --out "$run/test.tsv"
-            done
-        done
-    done
+    train_arms "$arms" "$labels"
 fi
 if at 4 "score: every arm, and against none"; then
     python local/table.py "$exp" "data/$target.tsv" --arms "$arms" --labels "$labels" --seeds "$seeds"
@@ -161,18 +171,7 @@ if at 11 "score: against the recipe from scratch"; then
         --base scratch
 fi
 if at 12 "few labels, from the other corpus's recogniser, and from scratch at its size"; then
-    for seed in $seeds; do
-        for minutes in $gold; do
-            for arm in fresh other; do
-                run=$exp/$arm/$minutes.$seed
-                begin=(encoder.width=176)    # the recognisers'
-                [[ $arm == fresh ]] || begin=("encoder={kind: saved, source: $recogniser, shrink: true}" head_from="$recogniser")
-                python -m recipes.finetune_ctc conf/finetune.yaml manifest="data/$target.$minutes.tsv" exp="$run" \
-                    trainer.seed="$seed" "${begin[@]}"
-                python -m recipes.decode_ctc "$run" "data/$target.tsv" --split test --out "$run/test.tsv"
-            done
-        done
-    done
+    train_arms "fresh other" "$gold"
 fi
 if at 13 "score: the other corpus's recogniser against from scratch"; then
     python local/table.py "$exp" "data/$target.tsv" --arms "fresh other" --labels "$gold" --seeds "$seeds" --base fresh

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -201,10 +201,7 @@ def _read_reference(args: argparse.Namespace) -> _Reference:
             "is read without. Leave it out, or add --recording-level."
         )
     if score_files.means_manifest(path):
-        utterances = [
-            replace(utterance, id=composed(utterance.id))
-            for utterance in read_manifest(path, split=args.split)
-        ]
+        utterances = read_manifest(path, split=args.split)
         return _Reference(
             translations=score_files.references_of(utterances, "translation"),
             sources={utterance.id: utterance.text for utterance in utterances},

@@ -16,7 +16,7 @@ from hypothesis import strategies as hs
 
 import asr.edits
 from asr.bootstrap import Bootstrap, Interval, paired_bootstrap, rate_interval
-from asr.manifest import Utterance
+from asr.manifest import Utterance, write_manifest
 from asr.score import (
     Counts,
     edit_operations,
@@ -33,7 +33,6 @@ from asr.score_files import (
     read_references,
     read_table,
     read_transcripts,
-    references_of,
 )
 from asr.score_report import format_report, score_report
 from asr.text import TextPolicy
@@ -410,7 +409,8 @@ def test_ids_and_columns_are_compared_by_letter(tmp_path: Path) -> None:
     assert read_confidences([tmp_path / "conf.tsv"]) == {together: [0.5]}
     assert read_transcripts([tmp_path / f"{apart}.txt"], recordings=[apart]) == {apart: "a"}
     row = Utterance(id=apart, audio=Path("a.wav"), duration_s=1.0, text="a", extra={apart: "x"})
-    references = references_of([row])
+    write_manifest([row], tmp_path / "manifest.tsv")
+    references = read_references(tmp_path / "manifest.tsv")
     assert (references.texts, references.labels(together)) == ({together: "a"}, {together: "x"})
 
 
