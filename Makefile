@@ -27,8 +27,9 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/shellcheck egs/*.sh egs/*/*.sh tests/*.sh .ci/run
 
+# Tests run side by side, each on one thread: on two cores 7 minutes instead of 12.
 unit: $(READY)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4
 
 # The editable install hides a file that the wheel lacks; a clean environment does not.
 wheel: $(READY)
