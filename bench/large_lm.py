@@ -43,7 +43,7 @@ class Run:
 def main() -> int:
     """Measure and print."""
     args = common.parser(__doc__ or "").parse_args()
-    machine = common.start("large language models", PROTOCOL, "kenlm", "numba")
+    machine = common.start("large language models", PROTOCOL, "numba")
     figures: dict[str, dict[str, float]] = {}
     rows: list[list[object]] = []
     with tempfile.TemporaryDirectory() as folder:

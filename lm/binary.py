@@ -1,10 +1,10 @@
-"""KenLM's binary format (version 5, probing hash tables), written without KenLM's build_binary.
+"""KenLM's binary format (version 5, probing hash tables), read and written without KenLM.
 
-The kenlm wheel reads binaries but cannot make them. Layout, little-endian: a header with test
-values, the vocabulary as a hash table, the unigrams by word number, one hash table for each
-longer order, and the words as strings. Two floats carry a flag in their sign: a probability is
-positive where the n-gram extends to the left, a backoff of +0 marks an n-gram that extends to the
-right. The same ARPA file gives the same bytes as `build_binary probing`.
+Layout, little-endian: a header with test values, the vocabulary as a hash table, the unigrams by
+word number, one hash table for each longer order, and the words as strings. Two floats carry a
+flag in their sign: a probability is positive where the n-gram extends to the left, a backoff of +0
+marks an n-gram that extends to the right. The same ARPA file gives the same bytes as
+`build_binary probing`.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def to_probing(model: BackoffModel, name: str = "the model") -> ProbingModel:
         InputError: the order is 1, an n-gram comes twice, or its beginning is no n-gram itself.
     """
     if model.order < 2:
-        raise InputError(f"{name}: kenlm holds models of 2 words or more, this has 1. Build a longer one.")
+        raise InputError(f"{name} has order 1; orders from 2 are read. Build a longer one.")
     unigrams = np.zeros(len(model.vocabulary), _UNIGRAM)
     unigrams[UNK] = (-100.0, 0.0)  # kenlm's probability of <unk> where the model has none
     middle: list[NDArray[np.void]] = []
@@ -152,7 +152,7 @@ def parse_binary(data: bytes | mmap.mmap, name: str) -> ProbingModel:
     """The tables of a kenlm binary.
 
     Raises:
-        InputError: it is not of the kind ``probing``, or was made without its words.
+        InputError: it is not of the kind ``probing``, was made without its words, or lacks some of them.
     """
     order, multiplier, kind, has_words, _ = _FIXED.unpack_from(data, len(_SANITY))
     if kind != 0:
@@ -160,8 +160,9 @@ def parse_binary(data: bytes | mmap.mmap, name: str) -> ProbingModel:
             f"language model {name} is a kenlm binary of another kind than probing. Give the ARPA file it was "
             "made from, or make it with `build_binary probing`."
         )
+    wordless = InputError(f"language model {name} holds no words. Give the ARPA file it was made from.")
     if not has_words:
-        raise InputError(f"language model {name} holds no words. Give the ARPA file it was made from.")
+        raise wordless
     counts = struct.unpack_from(f"<{order}Q", data, len(_SANITY) + _FIXED.size)
     at = _header_size(order) + 8 + _buckets(counts[0], multiplier) * _WORD.itemsize
 
@@ -174,25 +175,16 @@ def parse_binary(data: bytes | mmap.mmap, name: str) -> ProbingModel:
     unigrams = table(_UNIGRAM, counts[0] + 1)
     middle = [table(_MIDDLE, _buckets(count, multiplier)) for count in counts[1:-1]]
     longest = table(_LONGEST, _buckets(counts[-1], multiplier))
+    if data[at : at + 6] != b"<unk>\0":
+        raise wordless
     words = data[at:].decode("utf-8", "replace").rstrip("\0").split("\0")
+    if len(words) < counts[0]:
+        raise InputError(f"language model {name}: damaged or cut short. Copy or build it again.")
     return ProbingModel(words, unigrams[: len(words)], middle, longest)
 
 
-def read_binary_vocabulary(path: str | Path) -> list[str]:
-    """Words of a kenlm binary: the strings at its end, which begin with ``<unk>``.
-
-    Raises:
-        InputError: the file holds no words (made with `build_binary` without its vocabulary).
-    """
-    data = Path(path).read_bytes()
-    at = data.find(b"<unk>\0")
-    if at < 0:
-        raise InputError(f"language model {path} holds no words. Give the ARPA file it was made from.")
-    return data[at:].decode("utf-8", "replace").rstrip("\0").split("\0")
-
-
 def check_binary(path: str | Path) -> None:
-    """Refuse a damaged binary: kenlm believes what it maps, and would crash or search for ever.
+    """Refuse a damaged binary, whose tables would be searched for ever.
 
     The header is checked for all kinds, the vocabulary and the places of things for probing
     files. Changed weights cannot be seen: only a checksum finds those.

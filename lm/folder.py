@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lm.corpus import SPACE, SPECIALS, SentenceSet, read_sentences
+from lm.corpus import SPACE, SPECIALS, SentenceSet
 from lm.errors import InputError
 from lm.ngram import NgramModel, State
 from lm.spelling import spelling_model
@@ -258,13 +258,7 @@ def _load_folder(folder: Path) -> LanguageModel:
 
 def _load_file(path: Path, unit: Unit | None) -> LanguageModel:
     model = NgramModel.load(path)
-    try:
-        tokens = _words(model.vocabulary)
-    except InputError:  # pyctcdecode's folders keep the words beside a binary without them
-        unigrams = path.with_name("unigrams.txt")
-        if not unigrams.is_file():
-            raise
-        tokens = _words(read_sentences([unigrams]))
+    tokens = _words(model.vocabulary)
     if unit is None:
         unit = "word"
         if SPACE in tokens and all(len(token) == 1 for token in tokens):

@@ -7,11 +7,8 @@ one unknown word instead of two. Letters that end words, and how long words are,
 from __future__ import annotations
 
 import random
-import tempfile
 from functools import lru_cache
-from pathlib import Path
 
-from lm.arpa import write_arpa
 from lm.corpus import characters_of
 from lm.kneser_ney import estimate
 from lm.ngram import NgramModel
@@ -34,10 +31,4 @@ def spelling_model(words: tuple[str, ...]) -> NgramModel:
     draw = random.Random(0)
     drawn = draw.sample(words, min(len(words), MOST_WORDS))
     lines = [" ".join(drawn[at : at + WORDS_A_LINE]) for at in range(0, len(drawn), WORDS_A_LINE)]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "spelling.arpa")
-        write_arpa(estimate(map(characters_of, lines), ORDER), path)
-        model = NgramModel.load(path)
-        assert model.tables  # read while the file is there, and kept
-        assert model.vocabulary
-    return model
+    return NgramModel.of(estimate(map(characters_of, lines), ORDER), "letters of the vocabulary")

@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 
 from lm.arpa import read_arpa
 from lm.binary import COMBINE, MAGIC, SALT, ProbingModel, check_binary, find, parse_binary, to_probing
+from lm.kneser_ney import BackoffModel
 
 LN10 = math.log(10)
 """kenlm and ARPA files speak log10, everything outside natural logarithms."""
 UNKNOWN = 0
 """Number of ``<unk>`` in every model."""
+IMPOSSIBLE = 100
+"""Negative log10 probability of what a model says cannot be; kenlm's of an ``<unk>`` that it lacks."""
 
 
 class NgramTables(NamedTuple):
@@ -62,9 +65,20 @@ def load_tables(path: str | Path) -> tuple[NgramTables, list[str]]:
         is_binary = file.read(len(MAGIC)) == MAGIC
     if is_binary:
         check_binary(path)
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _columns(parse_binary(data, str(path)))
-    return _columns(to_probing(read_arpa(path), str(path)))
+        with path.open("rb") as file:
+            # Closed with the last array that looks into it.
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return _columns(parse_binary(data, str(path)))
+    return make_tables(read_arpa(path), f"language model {path}")
+
+
+def make_tables(model: BackoffModel, name: str) -> tuple[NgramTables, list[str]]:
+    """Tables and words, by number, of a model that was estimated or read.
+
+    Raises:
+        InputError: its order is 1, or it lacks a part of one of its n-grams; the message begins with ``name``.
+    """
+    return _columns(to_probing(model, name))
 
 
 def _columns(found: ProbingModel) -> tuple[NgramTables, list[str]]:
@@ -75,16 +89,23 @@ def _columns(found: ProbingModel) -> tuple[NgramTables, list[str]]:
         order=found.order,
         start=numbers.get("<s>", UNKNOWN),
         end=numbers.get("</s>", UNKNOWN),
-        prob=found.unigrams["prob"].copy(),
+        prob=_possible(found.unigrams["prob"]),
         backoff=found.unigrams["backoff"].copy(),
         middle_key=np.concatenate([t["key"] for t in middle]) if middle else np.zeros(1, np.uint64),
-        middle_prob=np.concatenate([t["prob"] for t in middle]) if middle else np.zeros(1, np.float32),
+        middle_prob=_possible(np.concatenate([t["prob"] for t in middle]))
+        if middle
+        else np.zeros(1, np.float32),
         middle_backoff=np.concatenate([t["backoff"] for t in middle]) if middle else np.zeros(1, np.float32),
         middle_at=np.cumsum([0, *(len(table) for table in middle)]).astype(np.int64),
         longest_key=found.longest["key"].copy(),
-        longest_prob=found.longest["prob"].copy(),
+        longest_prob=_possible(found.longest["prob"]),
     )
     return tables, found.words
+
+
+def _possible(prob: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A copy in which nothing is impossible: a weight of 0 times minus infinity is no number."""
+    return np.clip(prob, -IMPOSSIBLE, IMPOSSIBLE)
 
 
 def unigram_after_unknown(tables: NgramTables) -> NDArray[np.float64]:
@@ -163,6 +184,41 @@ def score(tables: NgramTables, states: States, count: int, state: int, word: int
 def sentence_end(tables: NgramTables, states: States, count: int, state: int) -> float:
     """Natural log p(</s> | state); row ``count`` must be free, and stays so."""
     return _advance(tables, states, count, state, tables.end)
+
+
+@njit(nogil=True, cache=True)
+def sentence_log_probs(tables: NgramTables, words: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Natural log probability of each word of a sentence, then of its end, (W + 1,)."""
+    states = new_states(tables.order, 2)
+    found = np.zeros(len(words) + 1)
+    begin(tables, states, 0)
+    for place in range(len(words)):
+        found[place] = _advance(tables, states, (place + 1) % 2, place % 2, words[place])
+    found[-1] = _advance(tables, states, (len(words) + 1) % 2, len(words) % 2, tables.end)
+    return found
+
+
+@njit(nogil=True, cache=True)
+def advance(tables: NgramTables, history: NDArray[np.int32], word: int) -> tuple[NDArray[np.int32], float]:
+    """The words that can matter after ``word``, the latest first, and natural log p(word | history).
+
+    Args:
+        history: words that can matter before it, the latest first.
+    """
+    states = new_states(tables.order, 2)
+    key = np.uint64(0)
+    for place in range(len(history)):
+        states.words[0, place] = history[place]
+        if place == 0:
+            key = np.uint64(history[0])
+            states.backoff[0, 0] = tables.backoff[history[0]]
+        else:
+            key = (key * COMBINE) ^ ((np.uint64(1) + np.uint64(history[place])) * SALT)
+            low, high = tables.middle_at[place - 1], tables.middle_at[place]
+            states.backoff[0, place] = tables.middle_backoff[find(tables.middle_key, low, high - low, key)]
+    states.length[0] = len(history)
+    log_prob = _advance(tables, states, 1, 0, word)
+    return states.words[1, : states.length[1]].copy(), log_prob
 
 
 @njit(nogil=True, cache=True)

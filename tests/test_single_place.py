@@ -11,7 +11,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 PLACES = {
-    "kenlm": ("lm/ngram.py",),
     "webrtcvad": ("asr/segment/vad.py",),
     "transformers": ("asr/encoder/*", "st/hub/*"),
     "soundfile": ("asr/audio*",),

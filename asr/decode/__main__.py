@@ -1,4 +1,4 @@
-"""``python -m asr.decode``: compile the search now, so that the first decoding need not wait for it."""
+"""``python -m asr.decode``: compile search and scores now, so that the first decoding need not wait for it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.decode import BeamSearchConfig, build_decoder
+from asr.decode.fusion import components
 from lm.build import build_language_model
 from lm.folder import LanguageModel
 
@@ -19,6 +20,9 @@ def main() -> None:
         model = LanguageModel.load(Path(folder, "lm"))
         emissions = np.log(np.array([[0.1, 0.1, 0.7, 0.1]] * 2, dtype=np.float32))
         build_decoder(("", " ", "a", "b"), 0, model, BeamSearchConfig()).decode(emissions)
+        components(model, "a")
+        assert model.word
+        model.word.log_probs("a")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import islice
+from typing import Protocol
 
 from asr.decode.config import BeamSearchConfig
 from lm.corpus import piece_of
@@ -20,16 +21,8 @@ RESERVED = frozenset({"<unk>", "<s>", "</s>"})
 class Ngram(Protocol):
     """An n-gram model as the decoder sees it; natural logs. `lm.ngram.NgramModel` is one."""
 
-    def start(self) -> Any:
-        """State before the first token of a sentence; states are hashable and compare by value."""
-        ...
-
-    def score(self, state: Any, token: str) -> tuple[Any, float]:
-        """State after ``token`` and its log-probability (that of <unk> where it is unseen)."""
-        ...
-
-    def end(self, state: Any) -> float:
-        """Log-probability of the sentence's end."""
+    def log_probs(self, tokens: Iterable[str]) -> list[float]:
+        """Log-probability of each token of a sentence (that of <unk> where it is unseen), then of its end."""
         ...
 
     def __contains__(self, token: str) -> bool: ...
@@ -117,18 +110,13 @@ def components(
     word_score = 0.0
     unknown = [False] * len(words)
     if model.word:
-        state = model.word.start()
-        for place, word in enumerate(words):
-            state, logp = model.word.score(state, word)
-            word_score += logp
-            unknown[place] = word not in model.word
-        if score_end:
-            word_score += model.word.end(state)
+        word_score = _counted(model.word.log_probs(words), score_end)
+        unknown = [word not in model.word for word in words]
     character = 0.0
     if model.character:
         character = sum(spelled)
         if not words and score_end:
-            character = model.character.end(model.character.start())
+            character = model.character.log_probs([])[-1]
     return Components(
         word=word_score,
         character=character,
@@ -146,11 +134,11 @@ def row_log_prob(model: Ngram, written: Sequence[str], *, score_end: bool = True
         written: what each label writes.
         score_end: count the end of the sentence.
     """
-    state, total = model.start(), 0.0
-    for surface in filter(None, written):
-        state, logp = model.score(state, piece_of(surface))
-        total += logp
-    return total + (model.end(state) if score_end else 0.0)
+    return _counted(model.log_probs(piece_of(surface) for surface in written if surface), score_end)
+
+
+def _counted(log_probs: list[float], score_end: bool) -> float:
+    return sum(log_probs if score_end else log_probs[:-1])
 
 
 def _spellings(model: LanguageModel, words: list[str], score_end: bool) -> list[float]:
@@ -163,16 +151,8 @@ def _spellings(model: LanguageModel, words: list[str], score_end: bool) -> list[
             tokens = len(word) + (place + 1 < len(words) or score_end)
             spelled.append(-math.log(size) * tokens)
         return spelled
-    state = speller.start()
+    log_probs = iter(speller.log_probs(BOUNDARY.join(words)))
     for place, word in enumerate(words):
-        total = 0.0
-        for char in word:
-            state, logp = speller.score(state, char)
-            total += logp
-        if place + 1 < len(words):
-            state, logp = speller.score(state, BOUNDARY)
-            total += logp
-        elif score_end:
-            total += speller.end(state)
-        spelled.append(total)
+        follows = place + 1 < len(words) or score_end
+        spelled.append(sum(islice(log_probs, len(word) + follows)))
     return spelled

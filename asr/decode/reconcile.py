@@ -11,10 +11,10 @@ from __future__ import annotations
 import sys
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,17 +211,11 @@ class RenamedNgram:
         self._called = called
         self._token = {name: token for token, name in called.items() if name}
 
-    def start(self) -> Any:
-        """See `Ngram.start`."""
-        return self._model.start()
-
-    def score(self, state: Any, token: str) -> tuple[Any, float]:
-        """See `Ngram.score`."""
-        return self._model.score(state, self._token.get(token, "<unk>" if token in self._called else token))
-
-    def end(self, state: Any) -> float:
-        """See `Ngram.end`."""
-        return self._model.end(state)
+    def log_probs(self, tokens: Iterable[str]) -> list[float]:
+        """See `Ngram.log_probs`."""
+        return self._model.log_probs(
+            self._token.get(token, "<unk>" if token in self._called else token) for token in tokens
+        )
 
     def __contains__(self, token: str) -> bool:
         return token in self._token or (token not in self._called and token in self._model)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from lm.arpa import read_arpa, write_arpa
-from lm.binary import arpa_to_binary, check_binary, read_binary_vocabulary, to_binary
+from lm.binary import arpa_to_binary, check_binary, to_binary
 from lm.errors import InputError
 from lm.kneser_ney import NGramTable, estimate
 from lm.ngram import NgramModel
+from lm.tables import load_tables
 
 DATA = Path(__file__).parent / "data"
 
@@ -31,7 +32,7 @@ def test_the_bytes_are_those_of_build_binary(name: str, sha256: str) -> None:
     assert hashlib.sha256(to_binary(read_arpa(DATA / f"{name}.arpa.gz"))).hexdigest() == sha256
 
 
-def test_kenlm_scores_a_binary_as_the_arpa_file_it_came_from(tmp_path: Path) -> None:
+def test_a_binary_scores_as_the_arpa_file_it_came_from(tmp_path: Path) -> None:
     arpa, binary = tmp_path / "model.arpa", tmp_path / "model.bin"
     sentences = [line.split() for line in (DATA / "sentences.txt").read_text(encoding="utf-8").splitlines()]
     write_arpa(estimate(sentences, 3), arpa)
@@ -77,7 +78,7 @@ def test_bytes_lost_anywhere_are_noticed(tmp_path: Path) -> None:
     path.write_bytes(whole)
     check_binary(path)
     words_at = whole.index(b"<unk>\0")
-    # Cut within the strings, only the words at the end are lost: kenlm does not need them.
+    # Cut within the strings, only the words at the end are lost, which `load_tables` refuses.
     for start, end in pairwise(range(0, words_at, words_at // 40)):
         for damaged in (whole[:end], whole[:start] + whole[start + 7 :]):
             path.write_bytes(damaged)
@@ -90,4 +91,7 @@ def test_a_binary_without_words_says_so(tmp_path: Path) -> None:
     whole = to_binary(read_arpa(DATA / "words5_fallback.arpa.gz"))
     path.write_bytes(whole[: whole.index(b"<unk>\0")])
     with pytest.raises(InputError, match="holds no words"):
-        read_binary_vocabulary(path)
+        load_tables(path)
+    path.write_bytes(whole[:-20])
+    with pytest.raises(InputError, match="cut short"):
+        load_tables(path)

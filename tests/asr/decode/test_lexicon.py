@@ -30,8 +30,7 @@ def test_words_are_found_by_their_letters_and_no_others() -> None:
 def test_an_open_word_is_estimated_by_the_best_word_it_can_become() -> None:
     words = ToyNgram(("a", "ab", "b"), seed=1, unknown=-30.0)
     models = Models(("", "a", "b", " "), 0, ToyModel(word=words), BeamSearchConfig())
-    context, _ = words.score(words.start(), "unseen")
-    unigrams = {word: words.score(context, word)[1] for word in ("a", "ab", "b")}
+    unigrams = {word: words.log_probs(["unseen", word])[1] for word in ("a", "ab", "b")}
     place = _step(models.lexicon, 0, models.numbers["a"])
     assert models.lexicon.best[place] == pytest.approx(max(unigrams["a"], unigrams["ab"]), abs=1e-5)
     place = _step(models.lexicon, place, models.numbers["b"])

@@ -58,7 +58,7 @@ def test_words_are_called_as_the_acoustic_model_writes_them(
     assert written in found.word
     assert (token in found.word) == (token == written)
     assert found.vocabulary == (written,)
-    assert found.word.score(found.word.start(), written)[1] == model.word.score(model.word.start(), token)[1]
+    assert found.word.log_probs([written]) == model.word.log_probs([token])
     assert told in lines[0]
     assert reconcile(("", " ", *letters), found, lines.append) is found
 
@@ -95,8 +95,7 @@ def test_of_words_that_become_one_the_likeliest_stands_for_it(tmp_path: Path, li
     assert abs(float(tables.prob[names.index("ab")])) == pytest.approx(0.4)
     other = "abAB".replace(likelier, "")
     assert lines[1].endswith(f"words then written like a likelier one, which stands for them (1): {other}")
-    state = found.word.score(found.word.start(), "b")[0]
-    assert found.word.score(state, "ab")[1] / np.log(10) == pytest.approx(-0.4, abs=1e-5)
+    assert found.word.log_probs(["b", "ab"])[1] / np.log(10) == pytest.approx(-0.4, abs=1e-5)
 
 
 def test_the_search_and_the_definition_agree_on_a_reconciled_model(tmp_path: Path) -> None:

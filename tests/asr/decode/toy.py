@@ -92,17 +92,14 @@ class ToyNgram:
             path.write_text("".join(parts), encoding="utf-8")
             return load_tables(path)
 
-    def start(self) -> int:
-        return len(self.tokens)
-
-    def score(self, state: int, token: str) -> tuple[int, float]:
-        if token not in self.tokens:
-            return len(self.tokens), self._unknown
-        place = self.tokens.index(token)
-        return place, float(self._rows[state, place])
-
-    def end(self, state: int) -> float:
-        return float(self._rows[state, -1])
+    def log_probs(self, tokens: Iterable[str]) -> list[float]:
+        before, found = len(self.tokens), []
+        for token in tokens:
+            known = token in self.tokens
+            place = self.tokens.index(token) if known else len(self.tokens)
+            found.append(float(self._rows[before, place]) if known else self._unknown)
+            before = place
+        return [*found, float(self._rows[before, -1])]
 
 
 def random_emissions(num_frames: int, num_labels: int, seed: int, sharpness: float = 1.0) -> FloatArray:
@@ -198,12 +195,8 @@ def best_texts(
 
 def piece_score(model: ToyNgram, row: Iterable[int], surfaces: tuple[str, ...], score_end: bool) -> float:
     """Log-probability of a row of labels: those that write something, and the end."""
-    state, total = model.start(), 0.0
-    for label in row:
-        if surfaces[label]:
-            state, log_prob = model.score(state, surfaces[label].replace(" ", "▁"))
-            total += log_prob
-    return total + model.end(state) * score_end
+    found = model.log_probs(surfaces[label].replace(" ", "▁") for label in row if surfaces[label])
+    return sum(found if score_end else found[:-1])
 
 
 def _in_vocabulary(
