@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asr.names import composed, given_path
+from asr.names import composed, find_file, given_path
 from lm.errors import InputError
 
 COLUMNS = (
@@ -105,7 +106,7 @@ def read_manifest(path: str | Path, *, split: str = "", corpus: str | Path = "")
     splits: set[str] = set()
     for number, line in enumerate(lines[1:], start=2):
         line = line.rstrip("\r")
-        if not line:
+        if not line.strip("\t "):  # spreadsheets keep the tabs of rows that were emptied
             continue
         cells = line.split("\t")
         if len(cells) != len(header):
@@ -134,7 +135,7 @@ def write_manifest(utterances: Iterable[Utterance], path: str | Path) -> None:
 
     Raises:
         InputError: a cell, or the name of an extra column, holds a tab or a line break, which the form cannot carry,
-            or what is no UTF-8, or an extra column has the name of one of `COLUMNS`.
+            or what is no UTF-8, an extra column has the name of one of `COLUMNS`, or an id occurs twice.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,6 +151,9 @@ def write_manifest(utterances: Iterable[Utterance], path: str | Path) -> None:
         raise InputError(
             f"manifest {path}: the extra column {broken!r} holds a tab or line break. Rename it."
         )
+    ids = Counter(utterance.id for utterance in utterances)
+    if twice := [name for name, count in ids.items() if count > 1]:
+        raise InputError(f"manifest {path}: the id {twice[0]!r} occurs twice. Make ids unique.")
     lines = ["\t".join([*COLUMNS, *extra])]
     for utterance in utterances:
         cells = _cells(utterance, path.parent.resolve()) + [utterance.extra.get(name, "") for name in extra]
@@ -206,6 +210,8 @@ def _utterance(row: dict[str, str], root: Path, where: str) -> Utterance:
         )
     known = {name: values.pop(name) for name in COLUMNS if name in values}
     audio, name = root / known.pop("audio"), known.pop("id")
+    if not audio.name.isascii():  # a Mac's name of a file may be composed otherwise than the table's
+        audio = find_file(audio) or audio
     # What is left of the known columns is text; what is left of the row is unknown columns.
     return Utterance(id=name, audio=audio, **numbers, **known, extra=values)  # type: ignore[arg-type]
 

@@ -17,6 +17,7 @@ from asr.manifest import Utterance
 from asr.text import OVER_LETTERS, WITHOUT_SPACES, TextPolicy
 
 _MARKUP = re.compile(r"\[[^\]]*\]|<[^<>]*>|\{[^}]*\}|&#?\w+;")
+_QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 _SIGN = re.compile(r"[^\w\s]|_")
 _NO_SPACES = re.compile(WITHOUT_SPACES)
 _USUAL_BEFORE = frozenset('"\u00a1\u00bf') | frozenset(APOSTROPHES)
@@ -51,6 +52,7 @@ def check_characters(utterances: Sequence[Utterance], config: CheckConfig) -> It
     yield from _split_words(texts, config.policy)
     yield from _unseeable(found)
     yield from _markup(found)
+    yield from _quoted(found)
 
 
 def _normal_forms(utterances: Sequence[Utterance]) -> Iterator[Finding]:
@@ -389,5 +391,18 @@ def _markup(utterances: Sequence[Utterance]) -> Iterator[Finding]:
             message=f"{len(ids)} texts hold what looks like markup: {shown}{more}",
             remedy="Without its brackets it would be learnt as words. Map it to nothing in the text policy's "
             "`replace`, or leave the utterances out.",
+            utterance_ids=tuple(ids),
+        )
+
+
+def _quoted(utterances: Sequence[Utterance]) -> Iterator[Finding]:
+    """Texts as a spreadsheet writes them in its own table of tabs: quoted, with quotes inside doubled."""
+    ids = [each.id for each in utterances if _QUOTED.fullmatch(each.text)]
+    if ids:
+        yield Finding(
+            kind="quoted-cells",
+            severity="warning",
+            message=f"{len(ids)} texts are quoted as by a spreadsheet, as in {ids[0]}",
+            remedy="A manifest quotes nothing. Take the quotes away, and write one where two stand inside.",
             utterance_ids=tuple(ids),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -275,6 +276,10 @@ def _join(args: argparse.Namespace) -> int:
         if not (name and equals and path):
             part = f"{name}{equals}{path}"
             raise InputError(f"{part!r}: write NAME=MANIFEST, as in killkan=data/killkan/manifest.tsv.")
+    if twice := [name for name, count in Counter(name for name, _, _ in parts).items() if count > 1]:
+        raise InputError(
+            f"the name {twice[0]!r} is given to two manifests, and ids begin with it. Give each its own."
+        )
     check_manifest_out(args.out, args.overwrite, [Path(path) for _, _, path in parts])
     joined = []
     for name, _, path in parts:

@@ -278,10 +278,10 @@ def find_jobs(inputs: Sequence[str]) -> Iterator[Job | InputError]:
 
 
 def _linked_media(document: EafDocument, eaf: Path, named: Set[Path]) -> Path | None:
-    """The recording that an ELAN file links to: of several the first that was named (resolved), or else the first."""
-    from asr.formats.eaf import find_media
+    """The recording that an ELAN file links to: of several the first that was named (resolved), or `find_media`'s."""
+    from asr.formats.eaf import find_media, sound_first
 
-    for each in document.media:
+    for each in sound_first(document.media):
         found = find_media(replace(document, media=(each,)), eaf)
         if found is not None and found.resolve() in named:
             return found

@@ -38,6 +38,21 @@ def speaker_of(name: str) -> str | None:
     return (match[1] or "") if match else None
 
 
+def is_confidence(name: str) -> bool:
+    """Whether the tier holds this toolkit's confidences, which are never what was said.
+
+    >>> is_confidence("loquela-word-confidence-2@Ana"), is_confidence("loquela-word@a-confidence")
+    (True, False)
+    """
+    return is_ours(name) and CONFIDENCE in name.split("@")[0]
+
+
+def translation_of(name: str) -> str | None:
+    """The tier with the translations of one of a first run's utterance tiers; None: another tier."""
+    speaker = speaker_of(name)
+    return None if speaker is None else tier_name(TRANSLATION, speaker)
+
+
 def confidence_from(label: str | None) -> float:
     """The probability that a label of a confidence tier says; 1 when someone removed or changed it."""
     try:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
-from asr.names import composed, find_file, recordings_in
+from asr.names import composed, find_file, recordings_in, shown
 from lm.errors import InputError
 
 Document = TypeVar("Document")
@@ -192,6 +192,29 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether ``name`` is one of the names or fits one of the shell patterns, all of them composed."""
     name = composed(name)
     return any(name == pattern or fnmatchcase(name, pattern) for pattern in map(composed, patterns))
+
+
+def name_recordings(reading: Reading) -> None:
+    """Name the recording of all that lies in one audio file as its first utterance does, and note where names met.
+
+    A recording may have several annotation files, a later version or one per speaker. Were each a recording
+    of its own, a split by recording would put the same sound in train and in test.
+    """
+    real: dict[Path, Path] = {}
+    names: dict[Path, dict[str, None]] = {}
+    for draft in reading.drafts:
+        if draft.audio not in real:
+            real[draft.audio] = draft.audio.resolve()
+        known = names.setdefault(real[draft.audio], {})
+        known[draft.extra["recording"]] = None
+        draft.extra["recording"] = next(iter(known))
+    several = {audio: list(known) for audio, known in names.items() if len(known) > 1}
+    if several:
+        audio, found = next(iter(several.items()))
+        reading.notes.append(
+            f"{len(several)} recording(s) have several annotation files, as {shown(audio)}: {', '.join(found)}. "
+            "All their utterances are imported, as of one recording. Remove a file that is an older copy."
+        )
 
 
 def plain_gender(value: str) -> str:

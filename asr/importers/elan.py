@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Container
 from pathlib import Path
 
 from asr.formats.clean import one_line
 from asr.formats.eaf import EafAnnotation, EafDocument, EafTier, find_media, origin_of, read_eaf
-from asr.formats.tiernames import is_ours
+from asr.formats.eaf.document import speaker_in, untimed
+from asr.formats.tiernames import is_confidence, is_ours
 from asr.importers.base import (
     Draft,
     ImportConfig,
@@ -16,11 +18,12 @@ from asr.importers.base import (
     audio_folders,
     find_files,
     matches,
+    name_recordings,
     read_each,
     span_name,
     stem_below,
 )
-from asr.importers.tiers import Timeline, choose_tiers, listed, with_tiers
+from asr.importers.tiers import Timeline, choose_tiers, listed, translations_for, with_tiers
 from asr.manifest import COLUMNS
 from lm.errors import InputError
 
@@ -36,10 +39,12 @@ def recognises(source: Path) -> bool:
 def read(source: Path, config: ImportConfig) -> Reading:
     """Each annotation with text of the chosen tiers is an utterance; its speaker is the tier's participant.
 
+    Of several tiers of which none has one, it is the tier's name.
+
     Tiers that depend on a chosen one become columns named like the tier (of several annotations
     under one utterance, the values joined by spaces). The translation is the annotation of a
     translation tier below the utterance, or else of one that lies at the same time, of the tiers
-    of the same root if there are such.
+    of the same root if there are such. An annotation that has no place in time is left out.
     """
     paths = [source] if source.is_file() else find_files(source, ".eaf")
     if not paths:
@@ -51,6 +56,7 @@ def read(source: Path, config: ImportConfig) -> Reading:
         raise InputError(
             f"--audio {config.audio} is one file for {len(paths)} .eaf files. Give the folder of recordings."
         )
+    shared_out: dict[Path, int] = {}
     for path, document in with_tiers(documents, _tier_names, chosen, config, reading):
         audio = _audio_of(document, path, source, config)
         if audio is None:
@@ -60,7 +66,24 @@ def read(source: Path, config: ImportConfig) -> Reading:
             )
             continue
         name = stem_below(path, source if source.is_dir() else path.parent)
-        reading.drafts.extend(_drafts_of(document, chosen, name, audio, config))
+        lost, shared = ([each for each in part if one_line(each.value)] for part in untimed(document, chosen))
+        left_out = {each.id for each in lost}
+        reading.drafts.extend(_drafts_of(document, chosen, left_out, name, audio, config))
+        if lost:
+            problems.append(
+                f"{path}: {len(lost)} annotation(s), as {one_line(lost[0].value)[:40]!r}, have no start or no end, "
+                "nor has what they depend on. Give them their times in ELAN."
+            )
+        if shared:
+            shared_out[path] = len(shared)
+    if shared_out:
+        others = f" and {len(shared_out) - 1} other file(s)" if len(shared_out) > 1 else ""
+        reading.notes.append(
+            f"{next(iter(shared_out))}{others}: {sum(shared_out.values())} utterances have no times of their own, "
+            "but an even share of the annotation they depend on. Choose the tier above with --tier, or give them "
+            "their times with `loquela align`."
+        )
+    name_recordings(reading)
     return reading
 
 
@@ -103,24 +126,44 @@ def _audio_of(document: EafDocument, path: Path, source: Path, config: ImportCon
 
 
 def _drafts_of(
-    document: EafDocument, chosen: list[str], recording: str, audio: Path, config: ImportConfig
+    document: EafDocument,
+    chosen: list[str],
+    left_out: Container[str],
+    recording: str,
+    audio: Path,
+    config: ImportConfig,
 ) -> list[Draft]:
     parents = {each.id: each.parent for tier in document.tiers for each in tier.annotations}
     origin_s = origin_of(document, audio)
     drafts = []
     main_tiers = [tier for tier in document.tiers if tier.id in chosen]
+    named = len(main_tiers) == 1 or any(tier.participant for tier in main_tiers)
     for tier in main_tiers:
-        utterances = {each.id: each for each in tier.annotations if one_line(each.value)}
+        utterances = {
+            each.id: each for each in tier.annotations if one_line(each.value) and each.id not in left_out
+        }
+        translations = translations_for(tier.id, config)
+        languages = {
+            each.id: other.language
+            for other in document.tiers
+            if matches(other.id, translations)
+            for each in other.annotations
+        }
         beside = _parallel_translations(tier, main_tiers, document, config)
         below = {each.id: _below(each, utterances, parents) for each in _dependents(tier, document)}
         for annotation in utterances.values():
             values = {name: _joined(found[annotation.id]) for name, found in below.items()}
-            translation = [name for name in values if matches(name, config.translation_tiers)]
-            text = next((values[name] for name in translation if values[name]), "")
+            translation = [name for name in values if matches(name, translations)]
+            told = next((name for name in translation if values[name]), "")
+            text, translator = values.get(told, ""), below[told][annotation.id][0] if told else None
             if not translation:
-                parallel = beside.best_overlap(annotation)
-                text = one_line(parallel.value) if parallel else ""
-            extra = {_column(name): value for name, value in values.items() if name not in translation}
+                translator = beside.best_overlap(annotation)
+                text = one_line(translator.value) if translator else ""
+            extra = {
+                _column(name): value
+                for name, value in values.items()
+                if name not in translation and not is_confidence(name)
+            }
             # With several tiers two people may speak at once: the tier tells their ids apart.
             place = f"{recording}_{tier.id}" if len(main_tiers) > 1 else recording
             start, end = annotation.start + origin_s, annotation.end + origin_s
@@ -133,7 +176,8 @@ def _drafts_of(
                     text=one_line(annotation.value),
                     translation=text,
                     language=tier.language,
-                    speaker=one_line(tier.participant),
+                    translation_language=languages[translator.id] if translator else "",
+                    speaker=one_line(speaker_in(tier) or ("" if named or is_ours(tier.id) else tier.id)),
                     extra={**extra, "recording": recording, "tier": one_line(tier.id)},
                 )
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,8 +30,9 @@ GUESSES: dict[str, tuple[str, ...]] = {
         "audio": "audio audio_path audio_file audio_filepath file file_name filename path wav clip recording",
         "text": "text sentence transcription transcript transcripts normalized_text orthography",
         "id": "id utt_id utterance_id utterance uttid sentence_id",
-        "start": "start offset_s start_s start_time offset begin",
-        "end": "end end_s end_time",
+        "start": "start offset_s start_s start_time begin begin_s begin_time onset onset_s onset_time segment_onset "
+        "tmin xmin offset",
+        "end": "end end_s end_time offset_time segment_offset tmax xmax",
         "duration": "duration_s duration",
         "translation": "translation tgt_text target_text",
         "language": "language lang locale language_code",
@@ -64,6 +66,11 @@ def read(source: Path, config: ImportConfig) -> Reading:
     table = _table_of(source)
     header, rows = _header_and_rows(table)
     columns = _map_columns(header, config.columns, table)
+    if "end" in columns and "start" not in columns:
+        raise InputError(
+            f"{table}: no column is known to hold the start, though {header[columns['end']]!r} holds the end. "
+            f"Say which with --columns start=NAME; it has {', '.join(header)}."
+        )
     folders = [config.audio] if config.audio else []
     folders += [table.parent, table.parent / "audio", table.parent / "clips", table.parent / "wav"]
     drafts, problems = [], []
@@ -110,7 +117,20 @@ def read(source: Path, config: ImportConfig) -> Reading:
                 extra=extra,
             )
         )
-    return Reading(drafts, problems)
+    return Reading(drafts, problems, _notes(drafts, header, table))
+
+
+def _notes(drafts: list[Draft], header: list[str], table: Path) -> list[str]:
+    """A note where rows share a file whose end all of them reach: their times may stand in columns not recognised."""
+    whole = Counter(draft.audio for draft in drafts if draft.end is None)
+    shared = sum(count for count in whole.values() if count > 1)
+    if not shared:
+        return []
+    return [
+        f"{table}: {shared} rows share their audio file with other rows and have no end, so each reaches to the "
+        "file's. If columns have their times in seconds, name them with --columns start=NAME,end=NAME; it has "
+        f"{', '.join(header)}."
+    ]
 
 
 def _table_of(source: Path) -> Path:
@@ -187,6 +207,8 @@ def _map_columns(header: list[str], chosen: dict[str, str], table: Path) -> dict
             raise InputError(f"{table} has no column {theirs!r} for {ours}. It has {', '.join(header)}.")
         columns[ours] = names.index(composed(theirs))
     plain = [name.lower().replace(" ", "_").replace("-", "_") for name in header]
+    if {"onset", "onset_s"} & set(plain):  # beside an onset, the offset is where the utterance ends
+        plain = ["end" if name in ("offset", "offset_s") else name for name in plain]
     for ours, guesses in GUESSES.items():
         guess = next((plain.index(name) for name in guesses if name in plain), None)
         if ours not in columns and guess is not None and guess not in columns.values():
@@ -202,9 +224,9 @@ def _map_columns(header: list[str], chosen: dict[str, str], table: Path) -> dict
 
 def _times(values: dict[str, str]) -> tuple[float, float | None]:
     """Start and end in seconds; a duration alone, without a start, only repeats the file's length."""
+    if values.get("end"):  # where an utterance ends, and nothing of where it begins, is no span
+        return finite(values["start"]), finite(values["end"])
     start = finite(values["start"]) if values.get("start") else 0.0
-    if values.get("end"):
-        return start, finite(values["end"])
     if values.get("duration") and values.get("start"):
         return start, start + finite(values["duration"])
     return start, None

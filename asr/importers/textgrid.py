@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 
 from asr.formats.clean import one_line
 from asr.formats.textgrid import TextGridDocument, read_textgrid
+from asr.formats.tiernames import is_ours, speaker_of
 from asr.importers.base import (
     Draft,
     ImportConfig,
@@ -14,12 +17,16 @@ from asr.importers.base import (
     find_beside,
     find_files,
     matches,
+    name_recordings,
     read_each,
     span_name,
     stem_below,
 )
-from asr.importers.tiers import Timeline, choose_tiers, with_tiers
+from asr.importers.measure import measure
+from asr.importers.tiers import Timeline, choose_tiers, translations_for, with_tiers
 from lm.errors import InputError
+
+_CODE = re.compile(r"\\[^\s\\]{2}")
 
 
 def recognises(source: Path) -> bool:
@@ -49,8 +56,42 @@ def read(source: Path, config: ImportConfig) -> Reading:
             problems.append(f"{path}: no recording {path.stem}.* beside it. Say where with --audio FOLDER.")
             continue
         name = stem_below(path, source if source.is_dir() else path.parent)
-        reading.drafts.extend(_drafts_of(document, chosen, name, audio, config))
+        for tier, count in Counter(_tier_names(document)).items():
+            if count > 1 and tier in chosen:
+                reading.notes.append(
+                    f"{path} has {count} tiers {tier!r}: what all of them say is imported, as one speaker's. "
+                    "If that is not meant, rename them in Praat."
+                )
+        if code := _code_in(document, chosen):
+            reading.notes.append(
+                f"{path}: its labels hold codes of Praat for letters, as {code!r}, and are imported as they stand. In "
+                "Praat choose Modify > Convert to Unicode, and save."
+            )
+        if shift := _shift(document, audio, config):
+            reading.notes.append(
+                f"{path} begins at {document.start:.3f} s, and {audio.name} is as long as what follows. "
+                "Its times are taken from there on."
+            )
+        reading.drafts.extend(_drafts_of(document, chosen, name, audio, config, shift))
+    name_recordings(reading)
     return reading
+
+
+def _shift(document: TextGridDocument, audio: Path, config: ImportConfig) -> float:
+    """How much earlier in its recording everything lies: of an extracted part Praat can keep the times of the whole."""
+    if document.start <= 0:
+        return 0.0
+    length = measure([audio], trust_header=config.trust_header)[audio]
+    if isinstance(length, str):  # the file is reported where all are measured
+        return 0.0
+    part = document.end - document.start
+    return document.start if abs(length - part) < abs(length - document.end) else 0.0
+
+
+def _code_in(document: TextGridDocument, chosen: list[str]) -> str:
+    r"""The first backslash code (``\n~``, ``\sw``) that Praat shows as a letter; empty where there is none."""
+    labels = (each.text for tier in document.tiers if tier.name in chosen for each in tier.intervals)
+    return next((found[0] for label in labels if (found := _CODE.search(label))), "")
 
 
 def _tier_names(document: TextGridDocument) -> list[str]:
@@ -69,33 +110,46 @@ def _chosen_tiers(documents: dict[Path, TextGridDocument], config: ImportConfig,
             raise InputError(
                 f"{source} has no translation tier {pattern!r}. It has {', '.join(map(repr, values))}."
             )
-    candidates = [name for name in values if not matches(name, config.translation_tiers)]
+    # Of our own tiers the utterances alone; beside them lie their words, confidences and translations.
+    candidates = [
+        name
+        for name in values
+        if not matches(name, config.translation_tiers) and (not is_ours(name) or speaker_of(name) is not None)
+    ]
     return choose_tiers(values, candidates, config.tiers, str(source))
 
 
 def _drafts_of(
-    document: TextGridDocument, chosen: list[str], recording: str, audio: Path, config: ImportConfig
+    document: TextGridDocument,
+    chosen: list[str],
+    recording: str,
+    audio: Path,
+    config: ImportConfig,
+    shift: float = 0.0,
 ) -> list[Draft]:
     drafts = []
     tiers = [tier for tier in document.tiers if tier.name in chosen and not tier.is_point_tier]
-    translated = [tier for tier in document.tiers if matches(tier.name, config.translation_tiers)]
-    translations = Timeline(
-        (interval for tier in translated for interval in tier.intervals if interval.text.strip()),
-        several=len(translated) > 1,
-    )
     for tier in tiers:
-        speaker = one_line(tier.name) if len(chosen) > 1 else ""
+        names = translations_for(tier.name, config)
+        translated = [other for other in document.tiers if matches(other.name, names)]
+        translations = Timeline(
+            (interval for other in translated for interval in other.intervals if interval.text.strip()),
+            several=len(translated) > 1,
+        )
+        ours = speaker_of(tier.name)
+        speaker = one_line(tier.name if ours is None and len(chosen) > 1 else ours or "")
         place = f"{recording}_{tier.name}" if len(chosen) > 1 else recording
         for interval in tier.intervals:
             text = one_line(interval.text)
             if text:
                 translation = translations.best_overlap(interval)
+                start, end = interval.start - shift, interval.end - shift
                 drafts.append(
                     Draft(
-                        name=span_name(place, interval.start, interval.end),
+                        name=span_name(place, start, end),
                         audio=audio,
-                        start=interval.start,
-                        end=interval.end,
+                        start=start,
+                        end=end,
                         text=text,
                         translation=one_line(translation.text) if translation else "",
                         speaker=speaker,

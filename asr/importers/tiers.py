@@ -8,6 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from asr.formats.tiernames import is_confidence, speaker_of, translation_of
 from asr.importers.base import Document, ImportConfig, Reading, matches
 from asr.names import shown
 from lm.errors import InputError
@@ -34,10 +35,12 @@ def choose_tiers(
 ) -> list[str]:
     """Tiers to take the transcript from, in the files' order.
 
+    Where all that may be meant are this toolkit's utterances, a tier for each speaker, it is all of them.
+
     Args:
         values: what the annotations of every tier of all files say.
         candidates: tiers that may be meant when no pattern is given.
-        patterns: what the user asked for.
+        patterns: what the user asked for; this toolkit's confidences are meant by their whole names alone.
         where: the source, for messages.
         dependents: tiers with text that may be the transcript where the candidate above them only numbers it.
     Raises:
@@ -46,12 +49,18 @@ def choose_tiers(
     """
     listing = listed(values, values) or "none"
     if patterns:
-        chosen = [name for name in values if matches(name, patterns)]
+        chosen = [
+            name
+            for name in values
+            if matches(name, patterns) and (name in patterns or not is_confidence(name))
+        ]
         if not chosen:
             raise InputError(
                 f"{where} has no tier {' or '.join(map(repr, patterns))}. Tiers (annotations): {listing}."
             )
         return chosen
+    if candidates and all(speaker_of(name) is not None for name in candidates):
+        return list(candidates)
     filled = [name for name in candidates if values[name]]
     if not filled:
         found = "no tier that holds annotations"
@@ -75,6 +84,12 @@ def _number_in(values: Sequence[str]) -> str:
     """One of the values, if most are such as templates number sentences with, ``17`` or ``ana.017``; else ""."""
     alike = [each for each in values if " " not in each.strip() and any(map(str.isdigit, each))]
     return alike[0] if 2 * len(alike) > len(values) else ""
+
+
+def translations_for(tier: str, config: ImportConfig) -> tuple[str, ...]:
+    """Names and patterns of the tiers that translate one: those that the user names, or ours below ours."""
+    ours = translation_of(tier)
+    return config.translation_tiers or ((ours,) if ours else ())
 
 
 def with_tiers(

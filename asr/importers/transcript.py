@@ -15,6 +15,7 @@ from asr.importers.base import (
     Reading,
     find_beside,
     find_files,
+    name_recordings,
     read_each,
     span_name,
     stem_below,
@@ -85,7 +86,9 @@ def read(source: Path, config: ImportConfig) -> Reading:
         else:
             recording = stem_below(name, source if source.is_dir() else path.parent)
             drafts += _drafts_of(transcript, recording, audio, transcript.language or language)
-    return Reading(drafts, problems)
+    reading = Reading(drafts, problems)
+    name_recordings(reading)
+    return reading
 
 
 def _as_recording(path: Path, source: Path, config: ImportConfig) -> tuple[Path, str]:

@@ -381,6 +381,12 @@ def test_markup_is_found() -> None:
     assert (finding.kind, finding.utterance_ids) == ("markup", ("u0", "u1", "u2"))
 
 
+def test_what_a_spreadsheet_quoted_is_found() -> None:
+    texts = ['"wasi, hatun ""kan"""', '"wasi"', 'wasi "hatun"']
+    findings = check_manifest(_written(*texts), listen=False)
+    assert [each.utterance_ids for each in findings if each.kind == "quoted-cells"] == [("u0",)]
+
+
 def test_look_alike_groups_are_disjoint_letters_of_known_scripts() -> None:
     letters = [char for group in LETTERS for char in group]
     assert len(letters) == len(set(letters)) > 100

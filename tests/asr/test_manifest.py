@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,24 @@ def test_rows_survive(
 def test_quotes_are_letters(tmp_path: Path) -> None:
     (tmp_path / "m.tsv").write_text('id\taudio\tduration_s\ttext\na\ta.wav\t1\t"so', encoding="utf-8")
     assert read_manifest(tmp_path / "m.tsv")[0].text == '"so'
+
+
+def test_rows_that_a_spreadsheet_emptied_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "m.tsv").write_text("id\taudio\tduration_s\na\ta.wav\t1\n\t\t\n", encoding="utf-8")
+    assert [row.id for row in read_manifest(tmp_path / "m.tsv")] == ["a"]
+
+
+def test_a_recording_is_found_however_its_name_is_composed(tmp_path: Path) -> None:
+    (there := tmp_path / unicodedata.normalize("NFD", "ni\u00f1o.wav")).touch()
+    row = Utterance(id="a", audio=tmp_path / "ni\u00f1o.wav", duration_s=1)
+    write_manifest([row], tmp_path / "m.tsv")
+    assert [row.audio for row in read_manifest(tmp_path / "m.tsv")] == [there]
+
+
+def test_an_id_is_never_written_twice(tmp_path: Path) -> None:
+    row = Utterance(id="a", audio=tmp_path / "a.wav", duration_s=1)
+    with pytest.raises(InputError, match="the id 'a' occurs twice"):
+        write_manifest([row, row], tmp_path / "m.tsv")
 
 
 def test_splits_hours_and_texts(tmp_path: Path) -> None:

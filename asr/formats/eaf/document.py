@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -15,7 +15,7 @@ from lxml import etree
 from asr.formats.clean import milliseconds
 from asr.formats.eaf.times import Times, place_references
 from asr.formats.files import read_bytes
-from asr.formats.tiernames import PREFIX
+from asr.formats.tiernames import PREFIX, speaker_of
 from asr.names import shown
 from lm.errors import InputError
 
@@ -123,6 +123,30 @@ def checksum(tiers: Iterable[Content]) -> str:
         for row in rows:
             digest.update(repr(row).encode())
     return digest.hexdigest()
+
+
+def speaker_in(tier: EafTier) -> str:
+    """The speaker of a tier: its participant, or the one that the name of an utterance tier of ours carries.
+
+    What this toolkit wrote without a participant has no speaker; its name then only tells lanes apart.
+    """
+    return tier.participant or ("" if tier.annotator == PREFIX else speaker_of(tier.id) or "")
+
+
+def untimed(document: EafDocument, tiers: Container[str]) -> tuple[list[EafAnnotation], list[EafAnnotation]]:
+    """The annotations of some tiers whose times no one set, in two parts.
+
+    The first have no place in the recording at all: they depend on nothing and have no start or no end, or they
+    depend on such a one. The second lie somewhere within an annotation that has its times.
+    """
+    found = [(tier, each) for tier in document.tiers for each in tier.annotations if each.interpolated]
+    lost = {each.id for tier, each in found if not tier.parent}
+    more = lost
+    while more:
+        more = {each.id for _, each in found if each.parent in more} - lost
+        lost |= more
+    asked = [each for tier, each in found if tier.id in tiers]
+    return [each for each in asked if each.id in lost], [each for each in asked if each.id not in lost]
 
 
 def parse(data: bytes, where: str) -> etree._Element:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from asr.formats.clean import one_line
-from asr.formats.eaf.document import EafDocument
+from asr.formats.eaf.document import EafDocument, EafMedia
 from asr.names import MEDIA_TYPES, composed, find_file, recordings_in
 
 
 def find_media(document: EafDocument, eaf_path: str | Path, *folders: Path) -> Path | None:
     """The recording of an ELAN file, or None.
 
-    Tried in turn: RELATIVE_MEDIA_URL; a file named like the media (MEDIA_URL is a path on
+    Tried in turn, films last: RELATIVE_MEDIA_URL; a file named like the media (MEDIA_URL is a path on
     another person's machine, its last part is all that is of use); the media's, then the ELAN
     file's name with the ending of any recording. Names may be composed or not.
 
@@ -23,8 +24,9 @@ def find_media(document: EafDocument, eaf_path: str | Path, *folders: Path) -> P
     """
     eaf_path = Path(eaf_path)
     folders = (*folders, eaf_path.parent)
-    relative = [each.relative_url for each in document.media if each.relative_url]
-    names = [_last_part(url) for each in document.media for url in (each.relative_url, each.url) if url]
+    media = sound_first(document.media)
+    relative = [each.relative_url for each in media if each.relative_url]
+    names = [_last_part(url) for each in media for url in (each.relative_url, each.url) if url]
     candidates = [base / path for base in folders for url in relative for path in _as_paths(url)]
     candidates += [base / path for base in folders for name in names for path in _as_paths(name)]
     for candidate in candidates:
@@ -37,6 +39,11 @@ def find_media(document: EafDocument, eaf_path: str | Path, *folders: Path) -> P
             if composed(stem) in found:
                 return found[composed(stem)]
     return None
+
+
+def sound_first(media: Iterable[EafMedia]) -> list[EafMedia]:
+    """The media in their order, films last: a film beside a recording of its sound is often silent."""
+    return sorted(media, key=lambda each: _kind(each.relative_url or each.url).startswith("video/"))
 
 
 def origin_of(document: EafDocument, audio: str | Path) -> float:
@@ -72,7 +79,11 @@ def media_urls(audio: Path, folder: Path | None) -> tuple[str, str]:
 
 def mime_type(audio: Path) -> str:
     """The MIME type by the file's ending; "unknown", ELAN's own word, for others."""
-    return MEDIA_TYPES.get(audio.suffix.lower(), "unknown")
+    return _kind(audio.name)
+
+
+def _kind(url: str) -> str:
+    return MEDIA_TYPES.get(PurePosixPath(url).suffix.lower(), "unknown")
 
 
 def _as_paths(url: str) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from asr.formats.clean import decimal_seconds, milliseconds, one_line
-from asr.formats.eaf.document import CHECKSUM, EafTier, checksum, read_eaf
+from asr.formats.eaf.document import CHECKSUM, EafTier, checksum, read_eaf, speaker_in
 from asr.formats.eaf.media import find_media, media_urls, mime_type, origin_of
 from asr.formats.eaf.tiers import CONSTRAINTS, constraint, make_tiers
 from asr.formats.tiernames import (
@@ -119,7 +119,7 @@ def transcript_from_eaf(path: Path) -> Transcript:
                     text=each.value,
                     words=tuple(words.get(each.id, ())),
                     confidence=confidence_from(sure.get(each.id)),
-                    speaker=tier.participant or speaker,
+                    speaker=speaker_in(tier),
                     translation=translations.get(each.id, ""),
                 )
             )

@@ -151,6 +151,16 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
 
 
+def test_manifests_to_join_have_names_of_their_own(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, joined = folder / "manifest.tsv", tmp_path / "joined.tsv"
+    assert main(["corpus", "import", str(folder), "--out", str(manifest)]) == 0
+    assert main(["corpus", "join", f"a={manifest}", f"a={manifest}", "--out", str(joined)]) == 1
+    assert "the name 'a' is given to two manifests" in capsys.readouterr().err
+    assert not joined.exists()
+
+
 def test_a_manifest_is_replaced_only_when_it_may_be(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,10 +33,10 @@ def test_an_eaf_is_valid_and_reads_back(
             box.start,
             box.end,
             box.text,
-            boxes.speaker or lane,
+            boxes.speaker,
             tuple((w.start, w.end, w.text) for w in box.words),
         )
-        for lane, boxes in lay_out(transcript).items()
+        for boxes in lay_out(transcript).values()
         for box in boxes
     )
     assert is_own(read_eaf(path))
@@ -159,6 +159,15 @@ def touched(path: Path) -> Path:
 
 def document_naming(relative: str, url: str = "file:///Users/x/y.wav") -> EafDocument:
     return EafDocument(path=Path("a.eaf"), tiers=(), media=(EafMedia(url=url, relative_url=relative),))
+
+
+def test_of_a_film_and_its_sound_the_sound_is_taken(tmp_path: Path) -> None:
+    film, sound = touched(tmp_path / "talk.mp4"), touched(tmp_path / "talk.wav")
+    media = tuple(EafMedia(url="", relative_url=f"./{path.name}") for path in (film, sound))
+    document = EafDocument(path=tmp_path / "talk.eaf", tiers=(), media=media)
+    assert find_media(document, document.path) == sound
+    sound.unlink()
+    assert find_media(document, document.path) == film
 
 
 def test_media_is_looked_for_in_the_stated_order(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def utterances_laid_out(transcript: Transcript, *, by_lane: bool = False) -> lis
         by_lane: with the tier's name for the speaker, which is all that Praat has.
     """
     return sorted(
-        (box.start, box.end, box.text, box.translation, lane if by_lane else boxes.speaker or lane)
+        (box.start, box.end, box.text, box.translation, lane if by_lane else boxes.speaker)
         for lane, boxes in lay_out(transcript).items()
         for box in boxes
     )

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies
 
+from asr.formats import read_transcript
 from asr.formats.annotations import read_annotations
 from asr.importers import ImportConfig, import_corpus
 from asr.importers.tiers import Timeline
 from asr.segment import OwnSegments
 from asr.segment.own import OwnSegment
+from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
 
 Make = Callable[..., Path]
@@ -250,3 +252,93 @@ def test_a_recording_is_found_whether_its_letters_are_composed_or_not(
     assert len(import_corpus(eaf).utterances) == 2
     eaf = make_eaf(tmp_path / f"{composed}.eaf", [("main", "", UTTERANCES)], media="gone.mp4")
     assert len(import_corpus(eaf).utterances) == 2
+
+
+def test_our_own_file_is_read_without_options(tmp_path: Path, make_audio: Make) -> None:
+    audio = make_audio(tmp_path / "talk.wav", 4.0)
+    said = (("Ana", 0.0, "hola", "hello"), ("Bo", 0.0, "si", "yes"), ("Ana", 2.0, "no", ""))
+    segments = tuple(
+        TranscriptSegment(start=start, end=start + 1, text=text, translation=other, speaker=speaker)
+        for speaker, start, text, other in said
+    )
+    talk = Transcript(
+        recording="talk",
+        audio=audio,
+        duration=4.0,
+        segments=segments,
+        language="es",
+        translation_language="en",
+    )
+    path = talk.save(tmp_path / "talk.eaf")
+    for tiers in ((), ("loquela-utterance*",)):
+        found = import_corpus(path, config=ImportConfig(tiers=tiers)).utterances
+        assert [(each.speaker, each.offset_s, each.text, each.translation) for each in found] == list(said)
+        assert [each.translation_language for each in found] == ["en", "en", ""]
+        assert not any("confidence" in name for each in found for name in each.extra)
+    named = ImportConfig(tiers=("loquela-utterance-confidence@Ana",))
+    assert {each.text for each in import_corpus(path, config=named).utterances} == {"1.000"}
+
+
+def test_a_lane_of_an_unnamed_speaker_is_no_speaker(tmp_path: Path, make_audio: Make) -> None:
+    audio = make_audio(tmp_path / "talk.wav", 4.0)
+    segments = tuple(TranscriptSegment(start=start, end=start + 2, text="si") for start in (0.0, 1.0))
+    talk = Transcript(recording="talk", audio=audio, duration=4.0, segments=segments)
+    path = talk.save(tmp_path / "talk.eaf")
+    assert 'TIER_ID="loquela-utterance@2"' in path.read_text()
+    assert [each.speaker for each in import_corpus(path).utterances] == ["", ""]
+    assert [each.speaker for each in read_transcript(path).segments] == ["", ""]
+    assert [each.speaker for tier in read_annotations(path).values() for each in tier] == ["", ""]
+
+
+def test_of_tiers_without_participants_the_names_are_the_speakers(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
+    make_audio(tmp_path / "talk.wav", 4.0)
+    tiers = [("tx@Ana", "", [(0, 500, "hola")]), ("tx@Bo", "", [(600, 900, "si")])]
+    config = ImportConfig(tiers=("tx@*",))
+    found = import_corpus(make_eaf(tmp_path / "talk.eaf", tiers), config=config).utterances
+    assert [each.speaker for each in found] == ["tx@Ana", "tx@Bo"]
+    tiers[0] = ("tx@Ana", "Ana", [(0, 500, "hola")])
+    found = import_corpus(make_eaf(tmp_path / "talk.eaf", tiers), config=config).utterances
+    assert [each.speaker for each in found] == ["Ana", ""]
+
+
+def test_files_of_one_recording_are_one_recording_that_no_split_cuts(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
+    for name in ("talk", "other"):
+        make_audio(tmp_path / f"{name}.wav", 4.0)
+    for name, start in (("talk", 0), ("talk_Bo", 1000), ("other", 0)):
+        media = f"{name.removesuffix('_Bo')}.wav"
+        make_eaf(tmp_path / f"{name}.eaf", [("tx", "", [(start, start + 900, name)])], media=media)
+    imported = import_corpus(tmp_path)
+    assert {each.text: each.extra["recording"] for each in imported.utterances} == {
+        "talk": "talk", "talk_Bo": "talk", "other": "other",
+    }  # fmt: skip
+    (note,) = imported.notes
+    assert "1 recording(s) have several annotation files" in note
+    assert "talk.wav: talk, talk_Bo" in note
+
+
+def test_what_has_no_time_is_left_out_and_what_shares_its_parents_is_told(
+    tmp_path: Path, make_audio: Make, make_eaf: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_audio(tmp_path / "talk.wav", 9.0)
+    rows = [(1000, 2000, "uno"), (3000, 4000, "dos"), (5000, 8000, "tres palabras mas")]
+    words = [(0, "uno"), (1, "dos"), (2, "tres"), (2, "palabras")]
+    eaf = make_eaf(tmp_path / "talk.eaf", [("tx", "", rows)], [("word", "tx", words)])
+    text = eaf.read_text()
+    eaf.write_text(text.replace(' TIME_VALUE="3000"', "").replace(' TIME_VALUE="4000"', ""))
+    imported = import_corpus(eaf, config=ImportConfig(tiers=("tx",)))
+    assert [each.text for each in imported.utterances] == ["uno", "tres palabras mas"]
+    assert "1 annotation(s), as 'dos', have no start or no end" in imported.problems[0]
+    assert imported.notes == []
+    imported = import_corpus(eaf, config=ImportConfig(tiers=("word",)))
+    assert [each.text for each in imported.utterances] == ["uno", "tres", "palabras"]
+    assert "1 annotation(s), as 'dos'" in imported.problems[0]
+    assert "2 utterances have no times of their own" in imported.notes[0]
+    assert [each.start for each in OwnSegments.read(eaf, "word").of("talk.wav")] == [1.0, 5.0, 6.5]
+    told = capsys.readouterr().err
+    assert "1 annotation(s) have no start or no end" in told
+    assert "2 annotation(s) of 'word' have no times of their own" in told
+    assert len(read_annotations(eaf, ["word"])["word"]) == 4  # where times are looked for, all lines count

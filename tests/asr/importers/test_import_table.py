@@ -136,3 +136,53 @@ def test_rows_that_are_wrong_are_left_out_one_by_one(tmp_path: Path, make_audio:
     imported = import_corpus(tmp_path / "data.csv", "table")
     assert [each.text for each in imported.utterances] == ["good"]
     assert len(imported.problems) == 5
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "start,end",
+        "onset,offset",
+        "Onset,Offset",
+        "Begin Time,End Time",
+        "begin_s,end_s",
+        "tmin,tmax",
+        "xmin,xmax",
+    ],
+)
+def test_times_are_found_by_their_usual_names(tmp_path: Path, make_audio: Make, names: str) -> None:
+    make_audio(tmp_path / "a.wav", 4.0)
+    (tmp_path / "data.csv").write_text(f"file,{names},text\na.wav,1.5,2.25,uno\na.wav,2.5,3.25,dos\n")
+    imported = import_corpus(tmp_path / "data.csv")
+    assert [(each.offset_s, each.duration_s) for each in imported.utterances] == [(1.5, 0.75), (2.5, 0.75)]
+    assert imported.notes == []
+
+
+def test_an_offset_without_an_onset_is_a_start(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "a.wav", 4.0)
+    (tmp_path / "data.csv").write_text("file,offset,duration,text\na.wav,1.5,2,uno\n")
+    (only,) = import_corpus(tmp_path / "data.csv").utterances
+    assert (only.offset_s, only.duration_s) == (1.5, 2.0)
+
+
+def test_an_end_without_a_start_is_refused(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "a.wav", 4.0)
+    table = tmp_path / "data.csv"
+    table.write_text("file,from,end,text\na.wav,1.5,2.25,uno\na.wav,,2.5,dos\n")
+    with pytest.raises(
+        InputError, match=r"hold the start, though 'end' .* --columns start=NAME; it has file, from"
+    ):
+        import_corpus(table)
+    imported = import_corpus(table, config=ImportConfig(columns={"start": "from"}))
+    assert [(each.text, each.offset_s) for each in imported.utterances] == [("uno", 1.5)]
+    assert "line 3: start, end or duration is not a number" in imported.problems[0]
+
+
+def test_rows_of_one_file_that_all_reach_to_its_end_are_told(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "a.wav")
+    make_audio(tmp_path / "b.wav")
+    rows = ["a.wav,100,400,uno", "a.wav,500,900,dos", "b.wav,0,900,tres"]
+    (tmp_path / "data.csv").write_text("\n".join(["file,start_ms,end_ms,text", *rows]))
+    (note,) = import_corpus(tmp_path / "data.csv").notes
+    assert "2 rows share their audio file" in note
+    assert "--columns start=NAME,end=NAME; it has file, start_ms, end_ms, text" in note

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from asr.formats.annotations import read_annotations
 from asr.importers import ImportConfig, import_corpus
+from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
 
 Make = Callable[..., Path]
@@ -91,3 +93,66 @@ def test_a_recording_is_found_whether_its_letters_are_composed_or_not(
     make_audio(tmp_path / "can\u0303a.wav", 4.0)
     _write(tmp_path / "ca\u00f1a.TextGrid", {"text": [(0, 4, "hola")]})
     assert len(import_corpus(tmp_path).utterances) == 1
+
+
+def test_our_own_textgrid_is_read_without_options(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "talk.wav", 4.0)
+    said = (("Ana", 0.0, "hola", "hello"), ("Bo", 0.0, "si", "yes"), ("Ana", 2.0, "no", ""))
+    segments = tuple(
+        TranscriptSegment(start=start, end=start + 1, text=text, translation=other, speaker=speaker)
+        for speaker, start, text, other in said
+    )
+    for number in (3, 1):  # two speakers, then one
+        talk = Transcript(
+            recording="talk", audio=tmp_path / "talk.wav", duration=4.0, segments=segments[:number]
+        )
+        talk.save(tmp_path / "talk.TextGrid", overwrite=True)
+        found = import_corpus(tmp_path / "talk.TextGrid").utterances
+        told = [(each.speaker, each.offset_s, each.text, each.translation) for each in found]
+        assert told == (list(said) if number == 3 else [("", *said[0][1:])])
+
+
+def test_several_files_of_one_recording_are_one_recording(tmp_path: Path, make_audio: Make) -> None:
+    audio = make_audio(tmp_path / "talk.wav", 4.0)
+    for day in ("day1", "day2"):
+        (tmp_path / day).mkdir()
+        (tmp_path / day / "talk.wav").symlink_to(audio)
+        _write(tmp_path / day / "talk.TextGrid", {"text": [(0, 4, "hola")]})
+    imported = import_corpus(tmp_path)
+    assert [each.extra["recording"] for each in imported.utterances] == ["day1_talk"] * 2
+    assert "talk.wav: day1_talk, day2_talk" in imported.notes[0]
+
+
+@pytest.mark.parametrize(("seconds", "start"), [(4.0, 1.0), (9.0, 6.0)])
+def test_a_part_that_kept_the_times_of_the_whole_is_laid_on_its_own_recording(
+    tmp_path: Path, make_audio: Make, seconds: float, start: float
+) -> None:
+    make_audio(tmp_path / "talk.wav", seconds)
+    path = tmp_path / "talk.TextGrid"
+    _write(path, {"text": [(6, 8, "hola")]})
+    text = path.read_text(encoding="utf-16").replace("\n0\n4\n", "\n5\n9\n")
+    path.write_text(text, encoding="utf-16")
+    imported = import_corpus(path)
+    (only,) = imported.utterances
+    assert (only.offset_s, only.duration_s) == (start, 2.0)
+    assert [note for note in imported.notes if "begins at 5.000 s" in note] == imported.notes
+    assert len(imported.notes) == (start == 1.0)
+
+
+def test_two_tiers_of_one_name_lose_nothing_unheard(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "talk.wav", 4.0)
+    path = tmp_path / "talk.TextGrid"
+    _write(path, {"tx": [(0, 2, "uno")], "ty": [(0, 2, "dos")]})
+    path.write_text(path.read_text(encoding="utf-16").replace('"ty"', '"tx"'), encoding="utf-16")
+    imported = import_corpus(path)
+    assert [each.text for each in imported.utterances] == ["uno", "dos"]
+    assert "has 2 tiers 'tx'" in imported.notes[0]
+    with pytest.raises(InputError, match=r"has 2 tiers named 'tx'\. Rename one in Praat"):
+        read_annotations(path)
+
+
+def test_codes_that_praat_shows_as_letters_are_told(tmp_path: Path, make_audio: Make) -> None:
+    make_audio(tmp_path / "talk.wav", 4.0)
+    _write(tmp_path / "talk.TextGrid", {"text": [(0, 2, "\\n~awi"), (2, 4, "wasi \\sw")]})
+    (note,) = import_corpus(tmp_path / "talk.TextGrid").notes
+    assert "codes of Praat for letters, as '\\\\n~'" in note
