@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import yaml
 
 from asr.names import given_path
@@ -189,6 +190,8 @@ def _convert(hint: Any, value: Any, where: str, usual: Any = None) -> Any:
 
 
 def _plain(hint: type[Any], value: Any, where: str) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
     if hint is str and value is None:
         return ""  # ``key=`` empties a text, and YAML makes None of nothing
     if hint is Path and isinstance(value, str):

@@ -50,7 +50,7 @@ class TranscribeConfig:
     """What happens between a file and its transcript."""
 
     channel: str = "mix"
-    """``mix``, a channel number from 1, or ``split``: each channel a speaker."""
+    """``mix``, a channel number from 1 (an int will do), or ``split``: each channel a speaker."""
     segmenter: str = "vad"
     """How recordings are cut, by a name of `asr.segment.SEGMENTERS`."""
     segments: SegmenterConfig = field(default_factory=VadConfig)
@@ -69,6 +69,13 @@ class TranscribeConfig:
     """Texts kept for each segment; the further ones go into ``alternatives``."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "channel", str(self.channel))
+        if self.num_hypotheses < 1:
+            raise InputError(f"num_hypotheses is {self.num_hypotheses}. Give a number of texts from 1.")
+        if not self.batch_s >= 0:
+            raise InputError(
+                f"batch_s is {self.batch_s}. Give seconds of speech, or 0 for what suits the device."
+            )
         if self.overlap_s is not None:
             check_overlap(self.overlap_s, self.segments.max_segment_s)
         if self.overlap_s and self.own is not None:
@@ -126,17 +133,27 @@ NOTHING = Heard([Hypothesis(text="", words=(), score=0.0, confidence=0.0)])
 class Transcriber:
     """A model, perhaps with a language model, ready to transcribe.
 
+    Threads may share one. Processes are handed a copy by pickling; most pretrained encoders cannot be pickled, so
+    there each process loads its own.
+
     >>> transcript = Transcriber.load("egs/mini/model").transcribe("talk.ogg")  # doctest: +SKIP
     >>> transcript.save("talk.eaf")  # doctest: +SKIP
     """
 
     def __init__(
-        self, model: CTCModel, decoder: Decoder, config: TranscribeConfig, details: dict[str, str]
+        self,
+        model: CTCModel,
+        decoder: Decoder,
+        config: TranscribeConfig,
+        details: dict[str, str],
+        decoding: BeamSearchConfig | None = None,
     ) -> None:
         self.model = model
         self.decoder = decoder
         self.config = config
         self.details = details
+        self.decoding = decoding
+        """Settings of the beam search; None where the decoder is greedy."""
 
     @classmethod
     def load(
@@ -343,7 +360,7 @@ class Transcriber:
 
 def parts_of(
     opened: OpenedModel, lm: str | Path | None, config: TranscribeConfig, decoding: Mapping[str, Any]
-) -> tuple[CTCModel, Decoder, TranscribeConfig, dict[str, str]]:
+) -> tuple[CTCModel, Decoder, TranscribeConfig, dict[str, str], BeamSearchConfig | None]:
     """What a `Transcriber` is made of; arguments and errors as `Transcriber.load`'s."""
     beside = None if lm == "none" else (Path(lm) if lm else opened.language_model)
     language_model = LanguageModel.load(beside) if beside else None
@@ -354,7 +371,7 @@ def parts_of(
     search = tuned_search(language_model, overrides)
     decoder = build_decoder(tokenizer.surfaces, tokenizer.blank, *search, device=device)
     details = {"model": opened.source, "language_model": str(beside) if beside else "none"}
-    return opened.model, decoder, config, details
+    return opened.model, decoder, config, details, search[1]
 
 
 def facts(info: AudioInfo) -> dict[str, str]:
@@ -442,20 +459,32 @@ def _check_weights(language_model: LanguageModel | None, overrides: Mapping[str,
 
 
 def device_named(name: str) -> str:
-    """``cpu`` or ``cuda``; ``auto`` is a GPU where there is one.
+    """A device of torch's; ``auto`` is a GPU where there is one.
 
     Raises:
-        InputError: it is no device, or a GPU is asked for and there is none.
+        InputError: it is no device, or there is none of that kind or number.
     """
-    if name != "auto":
-        try:
-            torch.device(name)
-        except (RuntimeError, TypeError) as error:
-            raise InputError(f"device {name!r} is none that torch knows. Give cpu, cuda or auto.") from error
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("there is no GPU that torch can use. Leave out the device, or give cpu.")
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"device {name!r} is none that torch knows. Give cpu, cuda or auto.") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise InputError("there is no GPU that torch can use. Leave out the device, or give cpu.")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise InputError(
+                f"device {name!r}: torch can use {torch.cuda.device_count()} GPU(s), numbered from 0. "
+                "Give one of these, or cuda."
+            )
+    elif device.type != "cpu":
+        try:
+            torch.zeros(1, device=device).cpu()
+        except Exception as error:  # each backend raises its own
+            raise InputError(
+                f"device {name!r} is none that torch can use here. Give cpu, cuda or auto."
+            ) from error
     return name
 
 

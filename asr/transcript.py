@@ -61,7 +61,7 @@ class Transcript:
     translation_language: str = ""
     """Language of the segments' translations."""
     details: dict[str, str] = field(default_factory=dict)
-    """Facts worth keeping with the text: model, language model, loquela's version, source rate."""
+    """Facts worth keeping with the text: model, language model, the recording's sample rate."""
 
     @property
     def text(self) -> str:

@@ -13,7 +13,6 @@ import torch
 
 from asr.batches import padded
 from asr.card import model_folder, own_folder
-from asr.decode import BeamSearchConfig
 from asr.model import own_language_model
 from asr.names import shown
 from asr.transcribe import (
@@ -96,12 +95,6 @@ class Translator:
         config = config or TranslateConfig()
         device = device_named(device)
         if cascade is not None:
-            beam = (decoding or {}).get("beam_width", BeamSearchConfig().beam_width)
-            if config.hand_over > beam:
-                raise InputError(
-                    f"hand_over is {config.hand_over}, and the recogniser's beam, {beam} wide, keeps no more readings "
-                    "than that. Give fewer, or a wider --beam."
-                )
             if own_folder(model) and is_translator(model):
                 raise InputError(
                     f"model {model} is a translator, not a recogniser. Give a recogniser, or leave out the cascade "
@@ -116,6 +109,12 @@ class Translator:
                 config=replace(config.transcribe, num_hypotheses=readings),
                 decoding=decoding,
             )
+            beam = plain.decoding.beam_width if plain.decoding else 1
+            if config.hand_over > beam:
+                raise InputError(
+                    f"hand_over is {config.hand_over}, and the recogniser's beam, {beam} wide, keeps no more readings "
+                    "than that. Give fewer, or a wider --beam."
+                )
             texts = open_text_translator(
                 cascade,
                 source_language=source_language,
@@ -222,7 +221,11 @@ class Cascade(Transcriber):
 
     def __init__(self, plain: Transcriber, texts: TextToText, config: TranslateConfig, name: str) -> None:
         super().__init__(
-            plain.model, plain.decoder, plain.config, {**plain.details, "translation_model": name}
+            plain.model,
+            plain.decoder,
+            plain.config,
+            {**plain.details, "translation_model": name},
+            plain.decoding,
         )
         self.texts = texts
         self.settings = config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -129,9 +130,9 @@ def run(args: argparse.Namespace) -> int:
                 "utterances": len(references),
                 "against": {
                     units: {
-                        "difference": round(each.difference, 5),
-                        "low": round(each.interval.low, 5),
-                        "high": round(each.interval.high, 5),
+                        "difference": _rounded(each.difference),
+                        "low": _rounded(each.interval.low),
+                        "high": _rounded(each.interval.high),
                         "p_value": round(each.p_value, 4),
                     }
                     for units, each in result.against.items()
@@ -152,6 +153,11 @@ def _say(line: str) -> None:
 
 def _say_nothing(line: str) -> None:
     pass
+
+
+def _rounded(value: float) -> float | None:
+    """None, JSON's null, where there is no number."""
+    return round(value, 5) if math.isfinite(value) else None
 
 
 def _axis(text: str) -> tuple[str, tuple[float, ...]]:
@@ -236,11 +242,14 @@ def _lines(result: TuneResult, language_model: LanguageModel) -> list[str]:
     lines = [f"best: {_name(result.best, language_model)}, WER {best.wer:.2%}, CER {best.cer:.2%}"]
     for units, found in result.against.items():
         other = result.arms[units]
+        low, high = 100 * found.interval.low, 100 * found.interval.high
         shown = "shown" if found.verdict else "not shown: the interval covers 0"
+        sure = f"{low:+.2f} to {high:+.2f}, p {found.p_value:.3f}; {shown}"
+        if math.isnan(low):
+            sure = "not shown: one utterance gives no interval"
         lines.append(
             f"  against {_name(units, language_model)}, WER {other.wer:.2%}, CER {other.cer:.2%}: "
-            f"{100 * found.difference:+.2f} points of WER "
-            f"({100 * found.interval.low:+.2f} to {100 * found.interval.high:+.2f}, p {found.p_value:.3f}; {shown})"
+            f"{100 * found.difference:+.2f} points of WER ({sure})"
         )
     edges = [(_name(units, language_model), edge) for units, arm in result.arms.items() for edge in arm.edges]
     return lines + [f"{name}: {edge}" for name, edge in edges]

@@ -141,6 +141,10 @@ class CompiledSearch:
         self._models = models
         self._local = threading.local()
 
+    def __reduce__(self) -> tuple[type[CompiledSearch], tuple[Models]]:
+        """Without the workspaces of this process's threads."""
+        return CompiledSearch, (self._models,)
+
     def __call__(self, emissions: Sequence[FloatArray]) -> Iterator[Finished]:
         """See `Search`."""
         return map(self._search, emissions)
@@ -151,7 +155,8 @@ class CompiledSearch:
             models.word, models.character, models.piece
         )
         rows, at, parts, self._local.workspace = search(
-            np.ascontiguousarray(emissions, dtype=np.float32),
+            # Of another layout, or read-only, they would have it compiled anew.
+            np.require(emissions, np.float32, ["C", "A", "W"]),
             models.labels,
             models.lexicon,
             models.hotwords,

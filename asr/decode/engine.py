@@ -147,7 +147,9 @@ class Settings(NamedTuple):
     label_threshold: float
     max_labels: int
     hotword_step: float
-    """Most that a hotword's promise grows by with one label."""
+    """Most that the hotwords' gain and promise grow by with one label."""
+    letter_step: float
+    """The same with a label that closes no word."""
     has_word: bool
     has_char: bool
     has_piece: bool
@@ -667,7 +669,7 @@ def search(
             floor = reachable - settings.beam_threshold
             if size >= settings.beam_width:
                 floor = max(floor, worst)
-            floor -= settings.hotword_step
+            floor -= settings.letter_step
         num_touched = size
         for index in range(size):
             prefix = np.int64(beam[index])

@@ -165,3 +165,18 @@ def make_hotwords(hotwords: Mapping[str, float], numbers: Mapping[str, int]) -> 
         closing=gains[next_node[:, column[SPACE]]],
         start=children[0].get(SPACE, 0),
     )
+
+
+def steepest(hotwords: Hotwords, length: int, *, within_word: bool = False) -> float:
+    """Most that gain and promise together grow by with up to ``length`` characters.
+
+    That is more than a phrase's share of each where phrases begin or end with others, which then gain at once.
+    """
+    columns = np.arange(hotwords.next.shape[1])
+    if within_word:  # column 0 is of letters, too
+        columns = columns[(columns == 0) | (columns != hotwords.column[SPACE])]
+    most = reached = hotwords.promise
+    for _ in range(length):
+        reached = (hotwords.gain + reached)[hotwords.next[:, columns]].max(axis=1)
+        most = np.maximum(most, reached)
+    return float((most - hotwords.promise).max())

@@ -14,7 +14,7 @@ from asr.decode.alphabet import written_hotwords
 from asr.decode.config import BeamSearchConfig
 from asr.decode.engine import NEW_WORD, NO_WORD, SPACE, UNHEARD, Labels, Lexicon, Settings
 from asr.decode.fusion import BOUNDARY, RESERVED, LanguageModel
-from asr.decode.hotwords import make_hotwords, spelled
+from asr.decode.hotwords import make_hotwords, steepest
 from lm.corpus import piece_of
 from lm.errors import InputError
 from lm.tables import UNKNOWN, NgramTables, no_tables, unigram_after_unknown
@@ -93,10 +93,6 @@ class Models:
                 token_number.get(piece_of(surface), UNKNOWN) if surface else UNHEARD for surface in surfaces
             ]
         self.any_model = word is not None or character is not None or piece is not None
-        # The boundary before a phrase is no step.
-        steepest = max(
-            (weight / len(spelled(phrase).lstrip(" ")) for phrase, weight in hotwords.items()), default=0.0
-        )
         size = max(2, len(model.characters) + 1) if model and model.characters else ALPHABET_SIZE
         # A whole number of Python's would have the search compiled anew.
         self.settings = Settings(
@@ -113,7 +109,8 @@ class Models:
             beam_threshold=float(config.beam_threshold),
             label_threshold=float(config.label_threshold),
             max_labels=config.max_labels,
-            hotword_step=max(0.0, steepest) * self.labels.longest,
+            hotword_step=steepest(self.hotwords, self.labels.longest),
+            letter_step=steepest(self.hotwords, self.labels.longest, within_word=True),
             has_word=word is not None,
             has_char=character is not None,
             has_piece=piece is not None,

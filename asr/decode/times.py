@@ -48,7 +48,7 @@ def align_labels(emissions: FloatArray, labels: Sequence[int], blank: int) -> np
     # Less each frame's best, so that nothing is lost to float32; and a floor instead of -inf: paths through an
     # impossible label are bad, but still one is the best.
     tops = np.maximum(emissions.max(axis=1, keepdims=True), IMPOSSIBLE)
-    relative = np.maximum(emissions - tops, IMPOSSIBLE, dtype=np.float32)
+    relative = np.maximum(emissions - tops, IMPOSSIBLE, dtype=np.float32, order="C")
     at_rest, at_label = (np.full(num_labels + 1, -np.inf, dtype=np.float32) for _ in range(2))
     at_rest[0] = 0.0
     from_rest, from_label = (

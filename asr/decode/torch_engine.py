@@ -116,7 +116,7 @@ class TorchSearch:
         """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._device = torch.device(device)
+        self._models, self._device = models, torch.device(device)
         self._surfaces, self._blank = models.surfaces, models.labels.blank
         width, tried = models.settings.beam_width, min(models.settings.max_labels, len(models.surfaces))
         if width * (tried + 1) > MAX_CANDIDATES:
@@ -128,6 +128,10 @@ class TorchSearch:
         self._lock = threading.Lock()
         self._batches: OrderedDict[tuple[int, int], Batch] = OrderedDict()
         self.step = Step(TensorModels(models, self._device), tried, self._device)
+
+    def __reduce__(self) -> tuple[type[TorchSearch], tuple[Models, str]]:
+        """Without the buffers of this process, which hold a lock and a GPU's graphs."""
+        return TorchSearch, (self._models, str(self._device))
 
     def __call__(self, emissions: Sequence[FloatArray]) -> list[Finished]:
         """See `asr.decode.beam.Search`."""

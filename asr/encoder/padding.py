@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,6 +36,10 @@ class Padding:
         """Itself: the hooks of a copied encoder go on asking the one that they were made with."""
         return self
 
+    def __reduce__(self) -> tuple[type[Padding], tuple[()]]:
+        """A new one: its masks are of this process's threads."""
+        return Padding, ()
+
     @property
     def stages(self) -> tuple[Tensor, ...]:
         """The masks (N, T) that this thread has set; batches may be encoded by several threads at once."""
@@ -64,12 +69,13 @@ class Padding:
     def shield(self, conv: nn.Conv1d, stage: int = 0) -> None:
         """Zero the padded frames of the (N, D, T) input of ``conv``, as past the end of a lone utterance."""
 
-        def zero_padding(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            if stage >= len(self.stages):
-                return inputs
-            return (inputs[0].masked_fill(~self.stages[stage][:, None, :], 0.0), *inputs[1:])
+        # A function of this function could not be pickled.
+        conv.register_forward_pre_hook(partial(self._zero_padding, stage))
 
-        conv.register_forward_pre_hook(zero_padding)
+    def _zero_padding(self, stage: int, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if stage >= len(self.stages):
+            return inputs
+        return (inputs[0].masked_fill(~self.stages[stage][:, None, :], 0.0), *inputs[1:])
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):

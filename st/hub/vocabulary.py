@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from asr.encoder.hub import ModelFiles
 from asr.text import TextPolicy
 from asr.tokenizer import PIECE_SPACE, Tokenizer
 from lm.errors import InputError
@@ -33,6 +34,10 @@ def open_published(name: str) -> tuple[Any, Any]:
     Raises:
         InputError: it cannot be had or read, or is a multilingual model whose tokenizer names no languages.
     """
+    try:
+        ModelFiles(name)
+    except InputError as error:  # transformers would speak of how names on the hub are written
+        raise unreadable(name, FileNotFoundError("no such folder")) from error
     # transformers takes seconds to import.
     from transformers import AutoConfig, AutoTokenizer
 

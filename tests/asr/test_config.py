@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from asr.config import from_mapping, load_config, save_config
@@ -36,6 +37,22 @@ def test_overrides_come_after_the_file(tmp_path: Path) -> None:
     assert config == Outer(path=Path("x"), inner=Inner(rate=2e-4, layers=(1, 2)), on=True, span=(1.0, "s"))
     save_config(config, tmp_path / "saved.yaml")
     assert load_config(Outer, tmp_path / "saved.yaml") == config
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    config = from_mapping(
+        Outer,
+        {
+            "path": "x",
+            "on": np.bool_(True),
+            "span": [np.float32(0.5), "s"],
+            "inner": {"layers": list(np.arange(2)), "rate": np.int64(3)},
+        },
+    )
+    assert (config.on, config.span, config.inner) == (True, (0.5, "s"), Inner(layers=(0, 1), rate=3.0))
+    assert [type(each) for each in (config.on, config.span[0], config.inner.layers[1])] == [bool, float, int]
+    with pytest.raises(InputError, match=r"on is 1\. Give true or false"):
+        from_mapping(Outer, {"path": "x", "on": np.int64(1)})
 
 
 def test_an_override_without_a_value_empties_a_text(tmp_path: Path) -> None:

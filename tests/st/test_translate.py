@@ -19,7 +19,9 @@ from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from asr.transcribe import Heard, TranscribeConfig, Transcriber
 from asr.transcript import Transcript, TranscriptSegment
+from lm.build import build_language_model
 from lm.errors import InputError
+from lm.folder import set_decoding
 from st.cli import main
 from st.decoder import DecoderConfig
 from st.loss import framed
@@ -65,6 +67,18 @@ def test_several_readings_may_be_handed_over(siamese: Path, mt: Path, talk: Path
         talk
     )
     assert all(segment.translation and not segment.alternatives for segment in transcript.segments)
+
+
+def test_readings_are_counted_against_the_beam_that_was_tuned(
+    siamese: Path, mt: Path, tmp_path: Path
+) -> None:
+    build_language_model([TEXT, "bad fed"], tmp_path / "lm", word_order=2, character_order=0, policy={})
+    for beam in (128, 4):
+        set_decoding(tmp_path / "lm", {"beam_width": beam})
+        all_of_it, more = TranslateConfig(hand_over=beam), TranslateConfig(hand_over=beam + 1)
+        Translator.load(siamese, cascade=mt, lm=tmp_path / "lm", config=all_of_it)
+        with pytest.raises(InputError, match=rf"is {beam + 1}, and the recogniser's beam, {beam} wide"):
+            Translator.load(siamese, cascade=mt, lm=tmp_path / "lm", config=more)
 
 
 def test_the_reading_that_was_translated_is_the_transcript(

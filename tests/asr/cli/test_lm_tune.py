@@ -78,6 +78,24 @@ def test_references_are_what_the_model_can_write(
     assert (found["wer"], found["cer"]) == (0.0, 0.0)
 
 
+def test_one_utterance_gives_no_interval(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build_language_model(["ab ba", "ba ab"], tmp_path / "both", word_order=2, character_order=2, policy={})
+    write_manifest(
+        [Utterance(id="u", audio=tmp_path / "none.wav", duration_s=1, text=TEXTS[0], split="dev")],
+        tmp_path / "one.tsv",
+    )
+    given = arguments[: arguments.index("--grid")]
+    given[given.index("--lm") + 1] = str(tmp_path / "both")
+    given[given.index("--manifest") + 1] = str(tmp_path / "one.tsv")
+    assert main(given) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out, parse_constant=pytest.fail)
+    assert {(each["low"], each["high"]) for each in found["against"].values()} == {(None, None)}
+    assert "points of WER (not shown: one utterance gives no interval)" in captured.err
+
+
 def test_dev_sentences_of_the_training_text_are_told(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from asr.best_path import advance
 from asr.decode import BeamDecoder, BeamSearchConfig, GreedyDecoder, build_decoder, plain_text
 from asr.decode.engine import search
 from asr.decode.fusion import components
@@ -164,6 +166,26 @@ def test_whole_numbers_in_a_configuration_do_not_compile_the_search_anew() -> No
     compiled = len(search.signatures)
     BeamDecoder(LETTERS, 0, models, BeamSearchConfig(word_bonus=2, lm_weight=1)).decode(emissions)
     assert len(search.signatures) == compiled
+
+
+def test_neither_do_emissions_that_are_read_only_or_transposed() -> None:
+    emissions = random_emissions(12, 4, seed=1)
+    decoder = BeamDecoder(LETTERS, 0, toy_model("word"), BeamSearchConfig())
+    expected = decoder.decode(emissions)
+    compiled = len(search.signatures), len(advance.signatures)
+    fixed = emissions.copy()
+    fixed.setflags(write=False)
+    for same in (fixed, np.asfortranarray(emissions)):
+        assert decoder.decode(same) == expected
+    assert (len(search.signatures), len(advance.signatures)) == compiled
+
+
+@pytest.mark.parametrize("engine", ["cpu", "torch"])
+def test_a_decoder_that_was_used_can_be_pickled(engine: str) -> None:
+    decoder = BeamDecoder(LETTERS, 0, toy_model("both"), BeamSearchConfig(engine=engine), "cpu")
+    emissions = random_emissions(12, 4, seed=1)
+    expected = decoder.decode(emissions)
+    assert pickle.loads(pickle.dumps(decoder)).decode(emissions) == expected
 
 
 def test_padding_is_refused_by_shape_and_nan_by_value() -> None:

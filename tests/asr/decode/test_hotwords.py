@@ -18,7 +18,14 @@ from asr.cli import transcribe
 from asr.decode import BeamDecoder, BeamSearchConfig, Hypothesis, build_decoder
 from asr.decode.alphabet import written_hotwords
 from asr.decode.engine import SPACE, Hotwords
-from asr.decode.hotwords import HOTWORD_WEIGHT, make_hotwords, occurrences, read_hotwords, weighed
+from asr.decode.hotwords import (
+    HOTWORD_WEIGHT,
+    make_hotwords,
+    occurrences,
+    read_hotwords,
+    steepest,
+    weighed,
+)
 from asr.transcribe import tuned_search
 from lm.errors import InputError
 from tests.asr.decode.toy import (
@@ -136,6 +143,42 @@ def test_a_phrase_without_boundaries_promises_a_share_for_each_letter() -> None:
     assert [automaton.promise[node] for node in nodes] == pytest.approx([0, 0, 1, 2, 1, 2])
     assert [automaton.gain[node] for node in nodes] == [0, 0, 0, 0, 3, 0]
     assert not automaton.closing.any()
+
+
+def test_a_phrase_that_ends_another_is_not_pruned_before_both_have_their_weight() -> None:
+    surfaces = ("", *"北京大学国民日本")
+    draw = np.random.default_rng(1146)
+    probabilities = draw.dirichlet(np.full(9, 0.4), 9)
+    for frame, label in ((1, 1), (3, 2), (5, 3), (7, 4)):
+        probabilities[frame, label] = max(probabilities[frame, label], draw.uniform(0.002, 0.05))
+    emissions = np.log(probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32)
+    config = BeamSearchConfig(beam_width=16, hotwords={"大学": 4.0, "北京大学": 4.0})
+    for engine in ("cpu", "torch"):
+        (found,) = build_decoder(surfaces, 0, None, replace(config, engine=engine), "cpu").decode(emissions)
+        assert found.text == "大学京民北京大学"
+        assert found.score == pytest.approx(-3.843, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("hotwords", "steps", "letter_steps"),
+    [
+        ({}, [0, 0, 0], [0, 0, 0]),
+        ({"a": -1.0}, [0, 0, 0], [0, 0, 0]),
+        # Phrases that neither begin nor end with others: a share for each character.
+        ({"aab": 4.0, "bb a": 2.5}, [1, 2, 3], [1, 2, 3]),
+        # The boundary after "a b" closes both, for a promise of 3; then comes " b ", at 2 a character.
+        ({"b": 4.0, "a b": 4.0}, [5, 7, 9], [2, 2, 2]),
+        # The last letter closes both, for a promise of 8 / 3; then comes "ก", at 4 a character.
+        ({"ก": 4.0, "ขขก": 4.0}, [16 / 3, 28 / 3, 40 / 3], [16 / 3, 28 / 3, 40 / 3]),
+    ],
+)
+def test_the_steepest_step_counts_all_that_a_character_gives(
+    hotwords: dict[str, float], steps: list[float], letter_steps: list[float]
+) -> None:
+    automaton = make_hotwords(hotwords, {char: number for number, char in enumerate(" abกข")})
+    assert [steepest(automaton, length) for length in (1, 2, 3)] == pytest.approx(steps)
+    found = [steepest(automaton, length, within_word=True) for length in (1, 2, 3)]
+    assert found == pytest.approx(letter_steps)
 
 
 def test_a_thai_name_is_written_in_the_middle_of_a_phrase() -> None:

@@ -157,6 +157,12 @@ def test_what_is_no_model_is_one_clear_error(published: Published, tmp_path: Pat
             HubTranslator(str(tmp_path / folder), "quy_Latn", "fra_Latn", "cpu")
 
 
+@pytest.mark.parametrize("folder", ["exp/killkan/mt", "/nope", "./mt"])
+def test_a_folder_that_is_not_there_is_no_name_on_the_hub(folder: str) -> None:
+    with pytest.raises(InputError, match=rf"MT model {folder}: no such folder\. Give"):
+        open_text_translator(folder)
+
+
 def test_a_tokenizer_that_lost_its_languages_is_refused(published: Published, tmp_path: Path) -> None:
     from transformers import NllbTokenizer
 
