@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,13 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         if any(not 0.1 <= speed <= 10 for speed in self.speeds):
             raise InputError(f"augment.speeds is {self.speeds}. Give factors such as 0.9 and 1.1.")
+        for name in ("room_probability", "telephone_probability", "noise_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(
+                    f"augment.{name} is {getattr(self, name)}. Give a share of the waveforms, from 0 to 1."
+                )
+        if not 0 <= self.gain_db < math.inf:
+            raise InputError(f"augment.gain_db is {self.gain_db}. Give decibels from 0, the most either way.")
         if not self.telephone_codecs:
             raise InputError("augment.telephone_codecs is empty. Give mu-law, amr-nb, or both.")
         if len(self.noise_snr_db) != 2:

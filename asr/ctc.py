@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -131,6 +132,8 @@ class CtcTask(Mixed):
         self.dev = readable(dev, self.cache)
         self.mixture = Mixture(self.train, config.mix, seed)
         self.mixture.check_dev(self.dev)
+        self._too_long: set[str] = set()
+        """Dev utterances that have no loss, each told once on stderr."""
         unknown = [layer for layer in config.inter_layers if not 1 <= layer <= model.encoder.num_layers]
         if unknown:
             raise InputError(
@@ -195,6 +198,11 @@ class CtcTask(Mixed):
             labels, num_labels = labels.repeat(2, 1), num_labels.repeat(2)
         self._set_masks(progress)
         layers = self.inter_layers if config.inter_weight else ()
+        if layers and self.recogniser.encoder.shortened:
+            raise InputError(
+                f"ctc.inter_weight is {config.inter_weight}: this encoder's adapter makes frames fewer after its "
+                "layers, which cannot emit at that rate. Set ctc.inter_weight=0."
+            )
         out, also = self._forward(model, waveforms, num_samples, labels, num_labels, layers)
         blank = self.recogniser.tokenizer.blank
         total = num_labels.sum()
@@ -263,6 +271,7 @@ class CtcTask(Mixed):
                 tokenizer.blank,
             )
             losses.add(batch.ids, loss.tolist(), batch.num_labels.tolist())
+            self._tell_too_long(batch)
             blanks.append(blank_ratio(out.values, out.num_frames, tokenizer.blank))
             values = out.values.float().cpu().numpy()
             for row, frames, name in zip(values, out.num_frames.tolist(), batch.ids, strict=True):
@@ -348,6 +357,20 @@ class CtcTask(Mixed):
     def _dev_batch(self, indices: list[int]) -> CtcBatch:
         rows = [self.dev[index] for index in indices]
         return self._collate([([each], self.cache.load(each)) for each in rows])
+
+    def _tell_too_long(self, batch: CtcBatch) -> None:
+        """Name, the first time, the dev utterances whose loss is infinite whatever the model."""
+        for name, labels, count, samples in zip(
+            batch.ids,
+            batch.labels.tolist(),
+            batch.num_labels.tolist(),
+            batch.num_samples.tolist(),
+            strict=True,
+        ):
+            reason = shortfall(self.recogniser, labels[:count], samples)
+            if reason and name not in self._too_long:
+                self._too_long.add(name)
+                print(f"left out of the loss on dev: {name}: {reason}", file=sys.stderr)
 
     def _labels(self, utterances: Sequence[Utterance]) -> list[int]:
         """Labels of what is said one after the other."""

@@ -112,12 +112,16 @@ class GroupLosses:
                 self._labels[self.group[name]] += count
 
     def per_label(self) -> float:
-        """Of all of dev."""
-        return sum(self._sums.values()) / max(1, sum(self._labels.values()))
+        """Of all of dev; NaN where every utterance is left out."""
+        labels = sum(self._labels.values())
+        return sum(self._sums.values()) / labels if labels else math.nan
 
     def by_group(self) -> dict[Group, float]:
-        """Per label, of each group."""
-        return {group: total / max(1, self._labels[group]) for group, total in self._sums.items()}
+        """Per label, of each group; NaN where all its utterances are left out."""
+        return {
+            group: total / self._labels[group] if self._labels[group] else math.nan
+            for group, total in self._sums.items()
+        }
 
 
 def warn_of_lost_groups(

@@ -184,10 +184,17 @@ def build_recogniser(
     """The recogniser to begin with; or encoder and output layer, with labels for the texts of the training rows.
 
     Raises:
-        InputError: the recogniser has no label for more than 0.1 % of the training texts' characters, or for one of
-            their languages, or emits another number of times for each frame than the configuration says.
+        InputError: the policy leaves nothing of the dev texts; or the recogniser has no label for more than 0.1 % of
+            the training texts' characters, or for one of their languages, or emits another number of times for each
+            frame than the configuration says.
     """
     texts = [[utterance.text for utterance in rows] for rows in (train, dev)]
+    policy = with_own(config).policy
+    if dev and not any(map(policy, texts[1])):
+        raise InputError(
+            f"the policy leaves nothing of any of the {len(dev)} dev texts, the first of which is {texts[1][0]!r}. "
+            "Look at the manifest's text column and the policy."
+        )
     if config.recogniser and config.head_from:
         raise InputError(
             f"head_from is {config.head_from} and recogniser {config.recogniser}, which brings its own output layer. "
@@ -338,6 +345,12 @@ def _prepared(model: CTCModel, config: RecogniserConfig) -> CTCModel:
     if config.freeze_features and (config.recogniser or has_weights(config.encoder)):
         freeze_features(model.encoder)
     if config.lora.rank:
+        if not (config.recogniser or has_weights(config.encoder)):
+            print(
+                "lora.rank: this encoder is new, and all but its adapters and the output layer stays random. Set "
+                "lora.rank=0, or give encoder.kind pretrained or saved.",
+                file=sys.stderr,
+            )
         add_adapters(model.encoder, config.lora)
     return model
 

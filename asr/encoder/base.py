@@ -97,6 +97,11 @@ class Encoder(nn.Module, ABC):
         """
 
     @property
+    def layer_grid(self) -> FrameGrid:
+        """Where the layers' own frames lie in time; `grid` is another where the encoder is `shortened`."""
+        return self.grid
+
+    @property
     @abstractmethod
     def layer_drop(self) -> float:
         """Probability that training leaves out a layer (the last one, where it grows with depth)."""
@@ -119,6 +124,10 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """What `build_encoder` needs to make this encoder again, without its weights; JSON values."""
+
+    def changed_layers(self) -> list[nn.Module]:
+        """Layers whose learned weights were changed, by ``narrowband``: they learn on, whatever is frozen."""
+        return []
 
     def freeze_features(self) -> None:
         """Stop training the convolutional feature extractor, where there is one; what was changed in it learns on."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from asr.encoder.base import Encoder
 from asr.encoder.export import NEVER, CtcHead, export_transformers
-from asr.encoder.fairseq import load_fairseq
+from asr.encoder.fairseq import load_fairseq, usual_heads
 from asr.encoder.layouts import FAIRSEQ, FAIRSEQ2, Table, inverse, renamed
 from asr.encoder.pretrained import open_published, published_encoder
 from asr.encoder.published import FAIRSEQ_SPECIALS, load_published
@@ -78,7 +78,7 @@ def convert(encoder: Encoder, head: CtcHead | None, out: Path, layout: Layout) -
         wanted = "a folder" if layout == "transformers" else "a file that ends in .pt"
         raise InputError(f"{out}: the layout {layout} is written as {wanted}. Give such a name.")
     if layout == "fairseq2":
-        _check_normalisation(encoder)
+        _check_unsaid(encoder)
     if dictionary and head:
         head = in_fairseq_order(head)
     try:
@@ -111,13 +111,20 @@ def convert(encoder: Encoder, head: CtcHead | None, out: Path, layout: Layout) -
     return found
 
 
-def _check_normalisation(encoder: TransformersEncoder) -> None:
-    """Refuse audio normalisation other than what fairseq2 reads off the weights, as its files cannot say it.
+def _check_unsaid(encoder: TransformersEncoder) -> None:
+    """Refuse audio normalisation and heads other than what fairseq2 reads off the weights, as its files say neither.
 
     Raises:
-        InputError: it is another.
+        InputError: they are others.
     """
-    normalised, norm = bool(encoder.preprocessor["do_normalize"]), encoder.model.config.feat_extract_norm
+    config = encoder.model.config
+    if config.num_attention_heads != usual_heads(config.hidden_size):
+        raise InputError(
+            f"the encoder has {config.num_attention_heads} attention heads, and fairseq2, whose files do not say it, "
+            f"takes {usual_heads(config.hidden_size)} for a width of {config.hidden_size}. "
+            "Write fairseq or transformers."
+        )
+    normalised, norm = bool(encoder.preprocessor["do_normalize"]), config.feat_extract_norm
     if normalised != (norm == "layer"):
         raise InputError(
             f"the encoder's do_normalize is {str(normalised).lower()}, and fairseq2, whose files do not say it, takes "

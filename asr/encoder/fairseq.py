@@ -281,6 +281,11 @@ HEADS = {768: 12, 1024: 16, 1280: 16, 1920: 16, 2048: 16}
 """Attention heads of fairseq2's architectures by their width: the only setting that leaves no shape."""
 
 
+def usual_heads(width: int) -> int:
+    """Attention heads that a model of fairseq2's names is taken to have: its architecture's, or heads 64 wide."""
+    return HEADS.get(width, max(1, width // 64))
+
+
 def _config_of_shapes(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
     """transformers' configuration for a model whose weights carry fairseq2's names."""
     front = "encoder_frontend.feature_extractor.layers."
@@ -306,7 +311,7 @@ def _config_of_shapes(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]
         "hidden_size": width,
         "num_hidden_layers": layers,
         "intermediate_size": inner.shape[0],
-        "num_attention_heads": HEADS.get(width, max(1, width // 64)),
+        "num_attention_heads": usual_heads(width),
         "conv_dim": [conv.shape[0] for conv in convs],
         "conv_kernel": [conv.shape[2] for conv in convs],
         "conv_stride": list(CONV_STRIDES),

@@ -30,6 +30,12 @@ class LoraSettings:
     def __post_init__(self) -> None:
         if self.rank < 0:
             raise InputError(f"lora.rank is {self.rank}. Give a number from 0, which turns adapters off.")
+        if self.alpha < 1:
+            raise InputError(
+                f"lora.alpha is {self.alpha}. Give a number from 1: by 0 no adapter would be heard."
+            )
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"lora.dropout is {self.dropout}. Give a probability below 1.")
 
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out",
@@ -42,7 +48,7 @@ FEED_FORWARD = ("intermediate_dense", "output_dense")
 
 
 def add_adapters(encoder: Encoder, settings: LoraSettings) -> None:
-    """Freeze an encoder and put adapters beside its projections, in place.
+    """Freeze an encoder but what `Encoder.changed_layers` names, and put adapters beside its projections, in place.
 
     Raises:
         InputError: peft is not installed, or the encoder has no layer of those names, or does not call it.
@@ -76,6 +82,8 @@ def add_adapters(encoder: Encoder, settings: LoraSettings) -> None:
     )
     encoder.requires_grad_(False)
     peft.inject_adapter_in_model(config, encoder)
+    for layer in encoder.changed_layers() if isinstance(encoder, Encoder) else ():
+        layer.requires_grad_(True)
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from asr.encoder.narrowband import ADAPTED, adapt_weights, at_16_khz, half_band,
 from asr.encoder.padding import MaskedBatchNorm, Padding, valid_frames
 from asr.encoder.relative import RelativeKeyAttention
 from asr.encoder.seamless import SeamlessFeatures
+from asr.frames import FrameGrid
 from lm.errors import InputError
 
 FAMILIES = {
@@ -172,6 +173,10 @@ class TransformersEncoder(Encoder):
         self.model.config.num_hidden_layers = count
 
     @property
+    def layer_grid(self) -> FrameGrid:
+        return self._grids[0]
+
+    @property
     def layer_drop(self) -> float:
         return float(getattr(self.model.config, "layerdrop", 0.0))
 
@@ -187,18 +192,19 @@ class TransformersEncoder(Encoder):
             **({"narrowband": True} if self.narrowband else {}),
         }
 
-    def freeze_features(self) -> None:
-        """Stop training the convolutional feature extractor; Wav2Vec2-BERT has none.
+    def changed_layers(self) -> list[nn.Module]:
+        """Those that ``narrowband`` adapts: they have never heard what they read."""
+        return list(self.model.feature_extractor.conv_layers[:ADAPTED]) if self.narrowband else []
 
-        The layers that ``narrowband`` adapts go on learning: they have never heard what they read.
-        """
+    def freeze_features(self) -> None:
+        """Stop training the convolutional feature extractor but `changed_layers`; Wav2Vec2-BERT has none."""
         if self.filterbanks is not None:
             return
-        adapted = ADAPTED if self.narrowband else 0
+        changed = self.changed_layers()
         self.model.feature_extractor.requires_grad_(False)
-        for layer in self.model.feature_extractor.conv_layers[:adapted]:
+        for layer in changed:
             layer.requires_grad_(True)
-        self._features_frozen = not adapted
+        self._features_frozen = not changed
 
     def forward(self, waveforms: Tensor, num_samples: Tensor, keep: Collection[int] = ()) -> EncoderOutput:
         """Encode a batch; see `Encoder.forward`.

@@ -32,4 +32,4 @@ def attention_spans(encoder: Encoder, batches: Iterable[tuple[Tensor, Tensor]]) 
         total = spans if total is None else total + spans
         frames += int(num_frames.sum())
     assert total is not None, "there is at least one batch"
-    return total / max(1, frames) * encoder.grid.frame_s
+    return total / max(1, frames) * encoder.layer_grid.frame_s

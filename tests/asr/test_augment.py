@@ -68,6 +68,18 @@ def test_a_mobile_phone_keeps_the_time_and_loses_more_at_fewer_bits() -> None:
         AugmentConfig(telephone_codecs=())
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("noise_probability", 20.0), ("telephone_probability", 30.0), ("room_probability", -1.0),
+        ("room_probability", float("nan")), ("gain_db", -6.0), ("gain_db", float("inf")),
+    ],
+)  # fmt: skip
+def test_settings_out_of_bounds_are_named(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=rf"augment\.{name} is {value}\. Give"):
+        replace(STILL, **{name: value})
+
+
 def test_a_room_goes_on_after_the_sound() -> None:
     click = np.zeros(16_000, np.float32)
     click[1_000] = 1

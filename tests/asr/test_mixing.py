@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from asr.manifest import Utterance
-from asr.mixing import MixConfig, Mixture, temperature_shares
+from asr.mixing import GroupLosses, MixConfig, Mixture, temperature_shares
 from lm.errors import InputError
 
 
@@ -201,6 +201,14 @@ def test_an_empty_graph_makes_skill_it_loss_proportional() -> None:
     assert mixture.shares[("a",)] == pytest.approx(0.5)
     mixture.learn({("a",): 2.0, ("b",): 1.0})
     assert mixture.shares[("a",)] > mixture.shares[("b",)]
+
+
+def test_a_group_none_of_whose_losses_is_finite_has_none() -> None:
+    losses = GroupLosses(corpus(a=[1.0, 1.0], b=[1.0]), ["language"])
+    assert math.isnan(losses.per_label())
+    losses.add(["a0", "a1", "b0"], [6.0, math.inf, math.inf], [3, 5, 9])
+    assert losses.per_label() == losses.by_group()[("a",)] == 2
+    assert math.isnan(losses.by_group()[("b",)])
 
 
 def test_the_table_says_what_was_drawn() -> None:

@@ -439,6 +439,46 @@ def test_texts_too_long_for_their_audio_are_left_out_and_named(
     assert "left out short: 4 frames of speech, its text needs 12" in capsys.readouterr().err
 
 
+def test_dev_texts_too_long_for_their_audio_have_no_loss_and_are_named_once(
+    tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        replace(row, text=row.text * 50) if row.split == "dev" else row for row in read_manifest(tone_corpus)
+    ]
+    write_manifest(rows, tmp_path / "manifest.tsv")
+    config = configure(tmp_path, tmp_path / "manifest.tsv", "trainer.updates=2", "trainer.evaluate_every=1")
+    assert np.isnan(finetune(config)["loss"])
+    printed = capsys.readouterr().err
+    assert printed.count("left out of the loss on dev: ") == 8
+    assert re.search(r"left out of the loss on dev: dev00: \d+ frames of speech, its text needs \d+", printed)
+
+
+def test_dev_texts_of_which_nothing_is_left_are_refused(tmp_path: Path, tone_corpus: Path) -> None:
+    rows = [replace(row, text="...") if row.split == "dev" else row for row in read_manifest(tone_corpus)]
+    write_manifest(rows, tmp_path / "manifest.tsv")
+    with pytest.raises(InputError, match=r"leaves nothing of any of the 8 dev texts, .* is '\.\.\.'\. Look"):
+        finetune(configure(tmp_path, tmp_path / "manifest.tsv"))
+
+
+@pytest.mark.parametrize("weight", [0.3, 0.0])
+def test_layers_cannot_emit_where_an_adapter_makes_frames_fewer(
+    tmp_path: Path, tone_corpus: Path, weight: float
+) -> None:
+    sizes = {
+        "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48,
+        "add_adapter": True, "num_adapter_layers": 1, "output_hidden_size": 32,
+    }  # fmt: skip
+    config = configure(
+        tmp_path, tone_corpus, f"ctc.inter_weight={weight}", "trainer.updates=1", "trainer.evaluate_every=1"
+    )
+    config = replace(config, encoder={"kind": "wav2vec2-bert", "config": sizes}, emissions_per_frame=2)
+    if weight:
+        with pytest.raises(InputError, match=r"adapter makes frames fewer .* Set ctc\.inter_weight=0"):
+            finetune(config)
+    else:
+        finetune(config)
+
+
 def test_an_all_blank_model_raises_an_alarm(
     tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

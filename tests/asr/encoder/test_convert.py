@@ -291,6 +291,16 @@ def test_a_normalisation_that_fairseq2_cannot_say_is_refused(tmp_path: Path, siz
     assert not list(tmp_path.iterdir())
 
 
+def test_heads_that_fairseq2_cannot_say_are_refused(tmp_path: Path) -> None:
+    encoder = tiny_encoder("wav2vec2 base", num_attention_heads=4)
+    encoder.preprocessor["do_normalize"] = False
+    with pytest.raises(
+        InputError, match=r"has 4 attention heads, and fairseq2.* takes 1 for a width of 32\. Write"
+    ):
+        convert(encoder, None, tmp_path / "model.pt", "fairseq2")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("with_head", [False, True])
 def test_a_normalisation_that_is_odd_on_purpose_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], with_head: bool

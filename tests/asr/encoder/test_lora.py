@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from asr.config import from_mapping
 from asr.encoder import build_encoder
 from asr.encoder.lora import LoraSettings, add_adapters, plain_state
+from asr.manifest import read_manifest
 from asr.model import CTCModel, load_model, save_model
+from asr.recipe import build_recogniser
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from lm.errors import InputError
@@ -72,6 +75,36 @@ def test_fine_tuning_with_adapters_resumes(tmp_path: Path, tone_corpus: Path) ->
     assert not any("lora" in name for name, _ in load_model(tmp_path / "exp" / "model").named_parameters())
     with pytest.raises(InputError, match=r"training with other settings: lora\.rank: 2 -> 0, weights"):
         finetune(replace(config, lora=LoraSettings()))
+
+
+@pytest.mark.parametrize("narrowband", [False, True])
+def test_what_narrowband_has_changed_learns_beside_the_adapters(narrowband: bool) -> None:
+    encoder = build_encoder({**KINDS["wav2vec2"], "narrowband": narrowband})
+    encoder.freeze_features()
+    add_adapters(encoder, LoraSettings(rank=2))
+    learning = {
+        name.rpartition(".conv_layers.")[2][:1]
+        for name, value in encoder.named_parameters()
+        if value.requires_grad and ".lora_" not in name
+    }
+    assert learning == ({"0", "1"} if narrowband else set())
+
+
+def test_adapters_beside_random_weights_are_told(
+    tmp_path: Path, tone_corpus: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = read_manifest(tone_corpus)
+    for changes, told in (((), True), ((f"recogniser={trained}",), False)):
+        build_recogniser(configure(tmp_path, tone_corpus, "lora.rank=2", *changes), rows, rows)
+        assert ("lora.rank: this encoder is new" in capsys.readouterr().err) is told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("alpha", 0), ("alpha", -8), ("dropout", 1.5), ("dropout", 1.0), ("dropout", -0.1)]
+)
+def test_settings_out_of_bounds_are_named(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"lora.{name} is {value}. Give a"):
+        from_mapping(LoraSettings, {name: value})
 
 
 def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

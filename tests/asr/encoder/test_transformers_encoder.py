@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,14 @@ def test_a_copy_keeps_padding_out_as_well(name: str) -> None:
     waves = waveforms()[:4]
     with torch.no_grad():
         assert torch.equal(copied(*batch(waves)).hidden, encoder(*batch(waves)).hidden)
+
+
+@torch.no_grad()
+def test_so_does_one_that_was_pickled() -> None:
+    encoder, waves = tiny_encoder("wav2vec2-bert"), waveforms((4000, 9513))
+    pickled = pickle.loads(pickle.dumps(encoder))
+    for one, other in zip(in_batches(encoder, waves, 1), in_batches(pickled, waves, 2), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
 
 
 def test_batch_statistics_in_training_leave_padding_out() -> None:

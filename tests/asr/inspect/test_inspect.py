@@ -32,6 +32,15 @@ KINDS: dict[str, dict[str, Any]] = {
     "wav2vec2": {"kind": "wav2vec2", "config": WAVES},
     "hubert": {"kind": "hubert", "config": WAVES},
     "wav2vec2-bert": {"kind": "wav2vec2-bert", "config": SMALL},
+    # Their attention is at the layers' rate, and what they give at their adapter's.
+    "wav2vec2, adapter": {
+        "kind": "wav2vec2",
+        "config": {**WAVES, "add_adapter": True, "num_adapter_layers": 2},
+    },
+    "wav2vec2-bert, adapter": {
+        "kind": "wav2vec2-bert",
+        "config": {**SMALL, "add_adapter": True, "output_hidden_size": 32},
+    },
 }
 
 
