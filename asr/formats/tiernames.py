@@ -38,6 +38,15 @@ def speaker_of(name: str) -> str | None:
     return (match[1] or "") if match else None
 
 
+def may_be_transcript(name: str) -> bool:
+    """Whether a tier can hold what was said: of this toolkit's own, those of utterances alone.
+
+    >>> may_be_transcript("text"), may_be_transcript("loquela-utterance@Ana"), may_be_transcript("loquela-word@Ana")
+    (True, True, False)
+    """
+    return not is_ours(name) or speaker_of(name) is not None
+
+
 def is_confidence(name: str) -> bool:
     """Whether the tier holds this toolkit's confidences, which are never what was said.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asr.formats.clean import one_line
 from asr.formats.textgrid import TextGridDocument, read_textgrid
-from asr.formats.tiernames import is_ours, speaker_of
+from asr.formats.tiernames import may_be_transcript, speaker_of
 from asr.importers.base import (
     Draft,
     ImportConfig,
@@ -112,9 +112,7 @@ def _chosen_tiers(documents: dict[Path, TextGridDocument], config: ImportConfig,
             )
     # Of our own tiers the utterances alone; beside them lie their words, confidences and translations.
     candidates = [
-        name
-        for name in values
-        if not matches(name, config.translation_tiers) and (not is_ours(name) or speaker_of(name) is not None)
+        name for name in values if may_be_transcript(name) and not matches(name, config.translation_tiers)
     ]
     return choose_tiers(values, candidates, config.tiers, str(source))
 
