@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
@@ -141,6 +141,13 @@ def unsound(ids: Sequence[str], waveforms: Tensor) -> str:
     return ""
 
 
+def in_rows(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in lists of ``size``, in order; the last one may be shorter."""
+    left = iter(items)
+    while row := list(islice(left, size)):
+        yield row
+
+
 def prefetch(
     items: Iterator[Item], make: Callable[[Item], Made], *, threads: int = 1, ahead: int = 4
 ) -> Iterator[Made]:
@@ -172,6 +179,9 @@ def prefetch(
                 failed.set_exception(error)
                 put(failed)
             finally:
+                # What was not asked for shuts its files and threads now, and not when it is forgotten.
+                if isinstance(items, Generator):
+                    items.close()
                 put(None)
 
         feeder = threading.Thread(target=submit, daemon=True)

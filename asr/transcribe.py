@@ -215,18 +215,14 @@ class Transcriber:
             clock = Clock(progress)
             speaker = f"channel {channel}" if len(wanted) > 1 else ""
             chunks = clock.watch(stream(path, channel=channel, partly=True), partly=True)
-            for group in self.encoded(path, chunks):
-                understood = iter(self.understand([encoded for _, encoded in group if encoded]))
-                for segment, encoded in group:
-                    speech_s += segment.duration
-                    named = segment.speaker if isinstance(segment, OwnSegment) else ""
-                    row = self._segment(
-                        segment, next(understood) if encoded else NOTHING, f"{named} {speaker}".strip()
-                    )
-                    if row.text or row.translation:
-                        segments.append(row)
-                    else:
-                        gaps.append(Gap(start=segment.start, end=segment.end, reason="no words recognised"))
+            for segment, heard in self.heard(self.encoded(path, chunks)):
+                speech_s += segment.duration
+                named = segment.speaker if isinstance(segment, OwnSegment) else ""
+                row = self._segment(segment, heard, f"{named} {speaker}".strip())
+                if row.text or row.translation:
+                    segments.append(row)
+                else:
+                    gaps.append(Gap(start=segment.start, end=segment.end, reason="no words recognised"))
             duration, peak = max(duration, clock.seconds), max(peak, clock.peak)
             if lost := clock.lost(promised_s):
                 details["failed"] = str(clock.failure)
@@ -266,10 +262,18 @@ class Transcriber:
         """Each waveform (S,) through the encoder; called from several threads at once."""
         return [Encoded(emissions) for emissions in self.model.emissions(waveforms)]
 
-    def understand(self, encoded: Sequence[Encoded]) -> list[Heard]:
-        """The readings of segments that were encoded together."""
-        readings = decode_all(self.decoder, [each.emissions for each in encoded])
-        return [Heard(*row) for row in zip(readings, (each.translation for each in encoded), strict=True)]
+    def heard(
+        self, groups: Iterable[list[tuple[Segment, Encoded | None]]]
+    ) -> Iterator[tuple[Segment, Heard]]:
+        """What each segment says, in order.
+
+        Args:
+            groups: as from `encoded`.
+        """
+        for group in groups:
+            readings = iter(decode_all(self.decoder, [each.emissions for _, each in group if each]))
+            for segment, encoded in group:
+                yield segment, Heard(next(readings), encoded.translation) if encoded else NOTHING
 
     def _encoded(self, groups: Iterable[list[Speech]]) -> Iterator[list[tuple[Segment, Encoded | None]]]:
         grid = self.model.grid

@@ -40,8 +40,15 @@ class Cache:
     """Of each layer, (N K, H, L, d) each."""
 
     def reorder(self, beams: Tensor) -> None:
-        """Keep the labels of these rows, (N K',)."""
-        self.own = [(keys[beams], values[beams]) for keys, values in self.own]
+        """Go on with these rows, (N' K,): K of each utterance that is not done, in the order of utterances."""
+        size = len(self.own[0][0])
+        if len(beams) < size:
+            width = size // len(self.mask)
+            utterances = beams[::width] // width
+            self.memory = [(keys[utterances], values[utterances]) for keys, values in self.memory]
+            self.mask = self.mask[utterances]
+        # Whole rows: a copy that indexing makes number by number, and much slower.
+        self.own = [(keys.index_select(0, beams), values.index_select(0, beams)) for keys, values in self.own]
 
     @property
     def length(self) -> int:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 from torch import Tensor
 
-from asr.batches import padded
+from asr.batches import in_rows, padded
 from asr.card import model_folder, read_card
 from asr.formats.files import read_text, write_whole
 from asr.manifest import Utterance
@@ -215,8 +215,7 @@ def _shares(
     missing = [key for key in pairs if f"labels.{key}" not in tables]
     if missing:
         print(f"asking the teacher about {len(missing)} translations", file=sys.stderr)
-    for first in range(0, len(missing), BATCH):
-        keys = missing[first : first + BATCH]
+    for keys in in_rows(missing, BATCH):
         sources = [np.asarray(pairs[key][0], dtype=np.int64) for key in keys]
         read, _, lengths = framed([pairs[key][1] for key in keys])
         logits, _ = model(*padded(sources), read)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import torch
@@ -94,34 +95,35 @@ def translate(
         )
     size, beam, device = len(memory.num_frames), config.beam, memory.states.device
     limits = config.limits(memory.num_frames).clamp(max=decoder.longest).tolist()
+    if not any(limits):
+        return [[_EMPTY] for _ in limits]
     cache = decoder.begin(memory.states, memory.num_frames, beam)
     # Scores of the beams; at first all but one of each utterance are the same text.
     scores = torch.full((size, beam), -torch.inf, device=device)
     scores[:, 0] = 0
     written: list[list[tuple[int, ...]]] = [[() for _ in range(beam)] for _ in range(size)]
+    # Utterances whose search goes on: a step has K rows of each of these alone.
+    going = list(range(size))
     done: list[list[TranslationHypothesis]] = [[] for _ in range(size)]
     last = torch.full((size * beam,), END, dtype=torch.long, device=device)
     ctc = _PrefixScores(memory, beam) if config.ctc_weight else None
-    open_ = [limit > 0 for limit in limits]
-    for length in range(1, max(limits, default=0) + 2):
-        if not any(open_):
-            break
+    for length in count(1):
         steps = decoder.step(last, cache)  # (N K, C)
         if ctc is not None:
             steps = (1 - config.ctc_weight) * steps + config.ctc_weight * ctc.steps(steps).to(steps)
-        totals = scores[..., None] + steps.view(size, beam, -1)  # (N, K, C)
-        full = torch.tensor([length > limit for limit in limits], device=device)
+        totals = scores[..., None] + steps.view(len(going), beam, -1)  # (N, K, C)
+        full = torch.tensor([length > limits[number] for number in going], device=device)
         totals[full, :, 1:] = -torch.inf  # a text at its limit can only close; END is 0
         # A text may close in any beam, so twice as many as are kept are enough to find K that go on.
         best, places = totals.flatten(1).topk(min(2 * beam, totals[0].numel()), dim=1)
-        rows, labels, kept = _choose(
-            best, places, totals.shape[2], written, done, open_, length, limits, config
-        )
+        found = list(zip(going, best.tolist(), places.tolist(), strict=True))
+        going, rows, labels, kept = _choose(found, totals.shape[2], written, done, length, limits, config)
+        if not going:
+            break
         scores = torch.tensor(kept, device=device)
         last = torch.tensor(labels, device=device)
-        origins = torch.tensor(rows, device=device)
-        if beam > 1:  # a copy of all that is kept
-            cache.reorder(origins)
+        if rows != list(range(len(steps))):  # a copy of all that is kept
+            cache.reorder(torch.tensor(rows, device=device))
         if ctc is not None:
             ctc.extend(rows, labels)
     return [
@@ -133,24 +135,30 @@ _EMPTY = TranslationHypothesis((), 0.0)
 
 
 def _choose(
-    best: Tensor,
-    places: Tensor,
+    found: list[tuple[int, list[float], list[int]]],
     num_labels: int,
     written: list[list[tuple[int, ...]]],
     done: list[list[TranslationHypothesis]],
-    open_: list[bool],
     length: int,
     limits: list[int],
     config: TranslationSearchConfig,
-) -> tuple[list[int], list[int], list[list[float]]]:
-    """Close and extend the texts of each utterance; the rows that the new beams come from, labels and scores."""
+) -> tuple[list[int], list[int], list[int], list[list[float]]]:
+    """Close and extend the texts of each utterance.
+
+    Args:
+        found: utterances with the scores of their best extensions and which these are.
+    Returns:
+        utterances that go on; of their new beams the rows that they come from, labels and scores.
+    """
     beam = config.beam
-    rows, labels, kept = [], [], []
-    for number, (values, indices) in enumerate(zip(best.tolist(), places.tolist(), strict=True)):
+    going, rows, labels, kept = [], [], [], []
+    for place, (number, values, indices) in enumerate(found):
         texts: list[tuple[int, ...]] = []
+        origins: list[int] = []
+        new_labels: list[int] = []
         new_scores: list[float] = []
         for rank, (value, index) in enumerate(zip(values, indices, strict=True)):
-            if not open_[number] or len(texts) == beam or value == -np.inf:
+            if not limits[number] or len(texts) == beam or value == -np.inf:
                 break
             origin, label = divmod(index, num_labels)
             if label == END:
@@ -162,17 +170,19 @@ def _choose(
             else:
                 texts.append((*written[number][origin], label))
                 new_scores.append(value)
-                rows.append(number * beam + origin)
-                labels.append(label)
+                origins.append(place * beam + origin)
+                new_labels.append(label)
         # As many closed as there are beams end the search, as in fairseq: what goes on beyond has lost, save
         # for a length penalty that would rather have long texts than likely ones.
-        open_[number] = bool(texts) and len(done[number]) < beam
+        if not texts or len(done[number]) >= beam:
+            continue
         missing = beam - len(texts)
-        rows += [number * beam] * missing
-        labels += [END] * missing
+        going.append(number)
+        rows += origins + [place * beam] * missing
+        labels += new_labels + [END] * missing
         written[number] = texts + [()] * missing
         kept.append(new_scores + [-np.inf] * missing)
-    return rows, labels, kept
+    return going, rows, labels, kept
 
 
 class _PrefixScores:
@@ -219,11 +229,10 @@ class _PrefixScores:
         return torch.from_numpy(np.maximum(found, -1e4))
 
     def extend(self, rows: list[int], labels: list[int]) -> None:
-        """Go on with the beams of ``rows``, each with a label more."""
-        prefixes = []
-        for row, label in zip(rows, labels, strict=True):
+        """Go on with the beams of ``rows``, each with a label more; as many of each utterance that is not done."""
+        prefixes, emissions_of = [], [self.emissions[row // self.beam] for row in rows]
+        for row, label, emissions in zip(rows, labels, emissions_of, strict=True):
             last, ends_label, ends_blank, score = self.prefixes[row]
-            emissions = self.emissions[row // self.beam]
             if label == END or not len(emissions):
                 prefixes.append(self.prefixes[row])
                 continue
@@ -241,7 +250,7 @@ class _PrefixScores:
                 )
                 new_label[frame], new_blank[frame] = in_label, in_blank
             prefixes.append((label, new_label, new_blank, float(self.scores[row][label])))
-        self.prefixes = prefixes
+        self.prefixes, self.emissions = prefixes, emissions_of[:: self.beam]
 
 
 def _log_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:

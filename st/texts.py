@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from asr.batches import padded
+from asr.batches import in_rows, padded
 from asr.card import own_folder
 from lm.errors import InputError
 from st.languages import differ
@@ -135,8 +135,7 @@ def translate_labels(
     found = [[TranslationHypothesis((), 0.0)] for _ in labels]
     # Alike lengths together, so that little is padding.
     order = sorted((place for place, row in enumerate(labels) if row), key=lambda place: len(labels[place]))
-    for first in range(0, len(order), BATCH):
-        places = order[first : first + BATCH]
+    for places in in_rows(order, BATCH):
         batch, lengths = padded([np.asarray(labels[place], dtype=np.int64) for place in places])
         with torch.inference_mode():
             memory = model.memory(batch.to(device), lengths.to(device))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from asr.batches import padded
+from asr.batches import in_rows, padded, prefetch
 from asr.card import model_folder, own_folder
+from asr.decode import Hypothesis
 from asr.model import own_language_model
 from asr.names import shown
+from asr.segment import Segment
 from asr.transcribe import (
     Encoded,
     FloatArray,
@@ -29,7 +31,7 @@ from asr.transcript import Transcript
 from lm.errors import InputError
 from st.model import SpeechTranslator, is_translator, load_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig, translate
-from st.texts import Legibility, TextToText, open_text_translator
+from st.texts import BATCH, Legibility, Scored, TextToText, open_text_translator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,21 +256,34 @@ class Cascade(Transcriber):
             )
         return transcript
 
-    def understand(self, encoded: Sequence[Encoded]) -> list[Heard]:
+    def heard(
+        self, groups: Iterable[list[tuple[Segment, Encoded | None]]]
+    ) -> Iterator[tuple[Segment, Heard]]:
         """The readings of segments, and the best translation of the first ones of each.
 
         With several handed over, the one is kept whose reading and translation together are most likely.
         """
-        return [self._translated(heard) for heard in super().understand(encoded)]
+        # The MT model is quicker for many, and has a thread of its own, beside those that hear what follows.
+        for rows in prefetch(in_rows(super().heard(groups), BATCH), self._translated, ahead=1):
+            yield from rows
 
-    def _translated(self, heard: Heard) -> Heard:
-        kept = max(1, self.settings.transcribe.num_hypotheses)
+    def _translated(self, rows: Sequence[tuple[Segment, Heard]]) -> list[tuple[Segment, Heard]]:
+        readings = [self._handed_over(heard) for _, heard in rows]
+        found = iter(self.texts.translate([each.text for row in readings for each in row]))
+        return [
+            (segment, self._chosen(heard, row, [next(found) for _ in row]))
+            for (segment, heard), row in zip(rows, readings, strict=True)
+        ]
+
+    def _handed_over(self, heard: Heard) -> list[Hypothesis]:
+        """The readings that are translated: none where the first says nothing that the MT model can read."""
         readings = [each for each in heard.hypotheses[: self.settings.hand_over] if each.text]
+        return readings if readings and self.legibility.reads(readings[0].text) else []
+
+    def _chosen(self, heard: Heard, readings: Sequence[Hypothesis], found: Sequence[Scored]) -> Heard:
+        kept = max(1, self.settings.transcribe.num_hypotheses)
         if not readings:
             return Heard(heard.hypotheses[:kept])
-        if not self.legibility.reads(readings[0].text):
-            return Heard(heard.hypotheses[:kept])
-        found = self.texts.translate([each.text for each in readings])
         totals = [
             translation.score
             + self.settings.reading_weight

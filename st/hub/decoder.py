@@ -91,7 +91,7 @@ class HubCache:
     """Where it is real, (N K, T)."""
 
     def reorder(self, beams: Tensor) -> None:
-        """Keep the labels of these rows, (N K',)."""
+        """Go on with these rows, (N' K',), each of its own utterance."""
         self.kept.self_attention_cache.reorder_cache(beams)
         # Beams come from beams of the same utterance, whose memory lies there already.
         if len(beams) != len(self.mask):

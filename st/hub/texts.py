@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.batches import padded
+from asr.batches import in_rows, padded
 from asr.features import frame_mask
 from st.hub.vocabulary import check_language, language_codes, open_published, unreadable
 from st.search import TranslationSearchConfig
@@ -87,8 +87,7 @@ class HubTranslator:
         rows = {place: self._encode(text) for place, text in enumerate(texts) if text.strip()}
         # Alike lengths together, so that little is padding.
         order = sorted(rows, key=lambda place: len(rows[place]))
-        for first in range(0, len(order), BATCH):
-            places = order[first : first + BATCH]
+        for places in in_rows(order, BATCH):
             for place, scored in zip(places, self._search([rows[each] for each in places]), strict=True):
                 found[place] = scored
         return found

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as strategies
 
-from asr.batches import SUBSTITUTES, epoch_batches, joined, prefetch, substitutes, usable
+from asr.batches import SUBSTITUTES, epoch_batches, in_rows, joined, prefetch, substitutes, usable
 from lm.errors import InputError
 
 
@@ -81,6 +82,27 @@ def test_prefetch_stops_when_its_reader_does() -> None:
     made = prefetch(iter(range(10**9)), lambda number: number)
     assert next(made) == 0
     made.close()  # type: ignore[attr-defined]
+
+
+def test_what_prefetch_did_not_ask_for_is_shut() -> None:
+    shut = []
+
+    def numbers() -> Iterator[int]:
+        try:
+            yield from range(10**9)
+        finally:
+            shut.append(True)
+
+    items = numbers()  # held here, so that forgetting it shuts nothing
+    made = prefetch(items, lambda number: number)
+    assert next(made) == 0
+    made.close()  # type: ignore[attr-defined]
+    assert shut
+
+
+def test_rows_are_full_but_the_last() -> None:
+    assert list(in_rows(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(in_rows([], 3)) == []
 
 
 def test_a_batch_of_bad_files_gives_way_to_the_first_good_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,6 +81,35 @@ def test_an_utterance_is_translated_as_it_is_alone(model: TextTranslator) -> Non
         )
 
 
+@pytest.mark.parametrize("beam", [1, 3])
+@pytest.mark.parametrize("ctc_weight", [0.0, 0.4])
+def test_what_is_done_takes_no_further_part(model: TextTranslator, beam: int, ctc_weight: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    frames = torch.tensor([4, 0, 7, 2, 5])
+    states = torch.randn(5, 7, 16, generator=generator)
+    emissions = torch.randn(5, 7, LABELS, generator=generator).log_softmax(dim=-1)
+    memory = Memory(states, frames, None, Emissions(emissions, frames))
+    config = TranslationSearchConfig(beam=beam, ctc_weight=ctc_weight, max_labels=30)
+    sizes: list[int] = []
+    step = model.decoder.step
+
+    def counted(labels: Tensor, cache: Cache) -> Tensor:
+        sizes.append(len(labels))
+        return step(labels, cache)
+
+    model.decoder.step = counted  # type: ignore[method-assign]
+    together = translate(model.decoder, memory, config)
+    assert sizes[0] == 5 * beam > sizes[1] > sizes[-1]
+    for number, size in enumerate(frames.tolist()):
+        row = slice(number, number + 1)
+        own = Emissions(emissions[row, :size], frames[row])
+        (alone,) = translate(model.decoder, Memory(states[row, :size], frames[row], None, own), config)
+        assert [found.labels for found in together[number]] == [found.labels for found in alone]
+        assert [found.score for found in together[number]] == pytest.approx(
+            [found.score for found in alone], abs=1e-4
+        )
+
+
 def test_scores_are_the_forward_pass_and_fall_along_the_list(model: TextTranslator) -> None:
     memory = model.memory(torch.tensor([[1, 2, 3]]), torch.tensor([3]))
     (hypotheses,) = translate(model.decoder, memory, TranslationSearchConfig(beam=4, num_hypotheses=4))

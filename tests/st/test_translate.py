@@ -15,6 +15,7 @@ import torch
 from asr.decode import Hypothesis, build_decoder
 from asr.formats import read_transcript
 from asr.model import CTCModel
+from asr.segment import Segment
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from asr.transcribe import Heard, TranscribeConfig, Transcriber
@@ -98,13 +99,39 @@ def test_the_reading_that_was_translated_is_the_transcript(
         def translate(self, texts: Sequence[str]) -> list[Scored]:
             return [Scored(f"es {text}", scores[text]) for text in texts]
 
-    monkeypatch.setattr(Transcriber, "understand", lambda *_: [Heard(readings)])
+    monkeypatch.setattr(Transcriber, "heard", lambda *_: iter([(Segment(0, 1), Heard(readings))]))
     plain = Transcriber.load(siamese)
     for nbest, hand_over, texts in ((1, 3, ["ac"]), (3, 3, ["ac", "ab", "ad"]), (2, 1, ["ab", "ac"])):
         config = TranslateConfig(transcribe=TranscribeConfig(num_hypotheses=nbest), hand_over=hand_over)
-        heard = Cascade(plain, Texts(), config, "mt").understand([])[0]
+        ((_, heard),) = Cascade(plain, Texts(), config, "mt").heard([])
         assert [each.text for each in heard.hypotheses] == texts
         assert heard.translation == f"es {texts[0]}"
+
+
+def test_readings_of_many_segments_are_translated_together(
+    siamese: Path, mt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = ["ab cde", "", "f", "abc abc abc fed"] * 9
+    pairs = [
+        (Segment(place, place + 1), Heard([Hypothesis(text, (), -1.0, 1.0)]))
+        for place, text in enumerate(said)
+    ]
+    texts = open_text_translator(mt)
+    alone = {text: texts.translate([text])[0].text if text else "" for text in said}
+    sizes: list[int] = []
+
+    def counted(sources: Sequence[str]) -> list[Scored]:
+        sizes.append(len(sources))
+        return OwnTranslator.translate(texts, sources)
+
+    monkeypatch.setattr(texts, "translate", counted)
+    monkeypatch.setattr(Transcriber, "heard", lambda *_: iter(pairs))
+    cascade = Cascade(Transcriber.load(siamese), texts, TranslateConfig(), "mt")
+    found = list(cascade.heard([]))
+    assert [segment for segment, _ in found] == [segment for segment, _ in pairs]
+    assert [heard.translation for _, heard in found] == [alone[text] for text in said]
+    assert len(sizes) == 3
+    assert sum(sizes) == 27
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 2.0])
@@ -196,20 +223,25 @@ def test_a_transcript_in_another_script_is_left_without_a_translation_and_a_reco
     other, own = "это совсем другой язык и письмо", "abc cba abc cba abc cba"
 
     def says(*texts: str) -> list[str]:
-        """The translations of a recording that says this, a segment each, in two groups."""
-        heard = [Heard([Hypothesis(text, (), -1.0, 1.0)]) for text in texts]
+        """The translations of a recording that says this, a segment each."""
+        heard = [
+            (Segment(place, place + 1), Heard([Hypothesis(text, (), -1.0, 1.0)]))
+            for place, text in enumerate(texts)
+        ]
 
         def transcribe(cascade: Transcriber, path: Path, **_: Any) -> Transcript:
-            found = []
-            for group in (heard[:1], heard[1:]):
-                monkeypatch.setattr(Transcriber, "understand", lambda *_, group=group: group)
-                found += [(each.hypotheses[0].text, each.translation) for each in cascade.understand([])]
             segments = tuple(
-                TranscriptSegment(start=place, end=place + 1, text=text, translation=translation)
-                for place, (text, translation) in enumerate(found)
+                TranscriptSegment(
+                    start=segment.start,
+                    end=segment.end,
+                    text=each.hypotheses[0].text,
+                    translation=each.translation,
+                )
+                for segment, each in cascade.heard([])
             )
             return Transcript(recording="talk", audio=path, duration=9.0, segments=segments)
 
+        monkeypatch.setattr(Transcriber, "heard", lambda *_: iter(heard))
         monkeypatch.setattr(Transcriber, "transcribe", transcribe)
         return [each.translation for each in translator.translate("talk.wav").segments]
 
