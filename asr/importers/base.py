@@ -8,7 +8,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -192,6 +192,12 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether ``name`` is one of the names or fits one of the shell patterns, all of them composed."""
     name = composed(name)
     return any(name == pattern or fnmatchcase(name, pattern) for pattern in map(composed, patterns))
+
+
+def first_of(paths: Collection[Path]) -> str:
+    """The first of some files and how many others there are: what a folder of them shares is told once."""
+    others = f" and {len(paths) - 1} other file(s)" if len(paths) > 1 else ""
+    return f"{shown(next(iter(paths)))}{others}"
 
 
 def name_recordings(reading: Reading) -> None:

@@ -17,6 +17,7 @@ from asr.importers.base import (
     Reading,
     audio_folders,
     find_files,
+    first_of,
     matches,
     name_recordings,
     read_each,
@@ -77,9 +78,8 @@ def read(source: Path, config: ImportConfig) -> Reading:
         if shared:
             shared_out[path] = len(shared)
     if shared_out:
-        others = f" and {len(shared_out) - 1} other file(s)" if len(shared_out) > 1 else ""
         reading.notes.append(
-            f"{next(iter(shared_out))}{others}: {sum(shared_out.values())} utterances have no times of their own, "
+            f"{first_of(shared_out)}: {sum(shared_out.values())} utterances have no times of their own, "
             "but an even share of the annotation they depend on. Choose the tier above with --tier, or give them "
             "their times with `loquela align`."
         )

@@ -16,6 +16,7 @@ from asr.importers.base import (
     Reading,
     find_beside,
     find_files,
+    first_of,
     matches,
     name_recordings,
     read_each,
@@ -50,6 +51,9 @@ def read(source: Path, config: ImportConfig) -> Reading:
     documents, problems = read_each(paths, read_textgrid)
     chosen = _chosen_tiers(documents, config, source)
     reading = Reading([], problems)
+    twins: dict[Path, str] = {}
+    coded: dict[Path, str] = {}
+    shifted: dict[Path, float] = {}
     for path, document in with_tiers(documents, _tier_names, chosen, config, reading):
         audio = find_beside(path, source, config)
         if audio is None:
@@ -58,21 +62,27 @@ def read(source: Path, config: ImportConfig) -> Reading:
         name = stem_below(path, source if source.is_dir() else path.parent)
         for tier, count in Counter(_tier_names(document)).items():
             if count > 1 and tier in chosen:
-                reading.notes.append(
-                    f"{path} has {count} tiers {tier!r}: what all of them say is imported, as one speaker's. "
-                    "If that is not meant, rename them in Praat."
-                )
+                twins.setdefault(path, f"{count} tiers {tier!r}")
         if code := _code_in(document, chosen):
-            reading.notes.append(
-                f"{path}: its labels hold codes of Praat for letters, as {code!r}, and are imported as they stand. In "
-                "Praat choose Modify > Convert to Unicode, and save."
-            )
+            coded[path] = code
         if shift := _shift(document, audio, config):
-            reading.notes.append(
-                f"{path} begins at {document.start:.3f} s, and {audio.name} is as long as what follows. "
-                "Its times are taken from there on."
-            )
+            shifted[path] = shift
         reading.drafts.extend(_drafts_of(document, chosen, name, audio, config, shift))
+    if twins:
+        reading.notes.append(
+            f"{first_of(twins)}: {next(iter(twins.values()))}. What all of one name say is imported, as one speaker's. "
+            "If that is not meant, rename them in Praat."
+        )
+    if coded:
+        reading.notes.append(
+            f"{first_of(coded)}: labels hold codes of Praat for letters, as {next(iter(coded.values()))!r}, and are "
+            "imported as they stand. In Praat choose Modify > Convert to Unicode, and save."
+        )
+    if shifted:
+        reading.notes.append(
+            f"{first_of(shifted)}: begins at {next(iter(shifted.values())):.3f} s, and its recording is as long as "
+            "what follows. The times are taken from there on."
+        )
     name_recordings(reading)
     return reading
 

@@ -105,15 +105,18 @@ def with_tiers(
         names_of: the tiers of one.
         chosen: what `choose_tiers` took, where the user names none.
     """
+    lacking: list[str] = []
     for path, document in documents.items():
         names = names_of(document)
         if problem := _lacking(names, config.tiers or chosen, path):
             reading.problems.append(problem)
             continue
-        note = _lacking(names, config.translation_tiers, path) if config.translation_tiers else ""
-        if note:
-            reading.notes.append(f"{note} Its utterances have no translation.")
+        if config.translation_tiers and (note := _lacking(names, config.translation_tiers, path)):
+            lacking.append(note)
         yield path, document
+    if lacking:
+        others = f", nor have those of {len(lacking) - 1} other file(s)" if len(lacking) > 1 else ""
+        reading.notes.append(f"{lacking[0]} Its utterances have no translation{others}.")
 
 
 class Timeline(Generic[T]):

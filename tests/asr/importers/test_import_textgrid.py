@@ -135,7 +135,7 @@ def test_a_part_that_kept_the_times_of_the_whole_is_laid_on_its_own_recording(
     imported = import_corpus(path)
     (only,) = imported.utterances
     assert (only.offset_s, only.duration_s) == (start, 2.0)
-    assert [note for note in imported.notes if "begins at 5.000 s" in note] == imported.notes
+    assert [note for note in imported.notes if "TextGrid: begins at 5.000 s" in note] == imported.notes
     assert len(imported.notes) == (start == 1.0)
 
 
@@ -146,7 +146,7 @@ def test_two_tiers_of_one_name_lose_nothing_unheard(tmp_path: Path, make_audio: 
     path.write_text(path.read_text(encoding="utf-16").replace('"ty"', '"tx"'), encoding="utf-16")
     imported = import_corpus(path)
     assert [each.text for each in imported.utterances] == ["uno", "dos"]
-    assert "has 2 tiers 'tx'" in imported.notes[0]
+    assert "talk.TextGrid: 2 tiers 'tx'" in imported.notes[0]
     with pytest.raises(InputError, match=r"has 2 tiers named 'tx'\. Rename one in Praat"):
         read_annotations(path)
 
@@ -156,3 +156,15 @@ def test_codes_that_praat_shows_as_letters_are_told(tmp_path: Path, make_audio: 
     _write(tmp_path / "talk.TextGrid", {"text": [(0, 2, "\\n~awi"), (2, 4, "wasi \\sw")]})
     (note,) = import_corpus(tmp_path / "talk.TextGrid").notes
     assert "codes of Praat for letters, as '\\\\n~'" in note
+
+
+def test_what_many_files_share_is_told_once(tmp_path: Path, make_audio: Make) -> None:
+    for name in ("a", "b", "c"):
+        make_audio(tmp_path / f"{name}.wav", 4.0)
+        _write(tmp_path / f"{name}.TextGrid", {"text": [(0, 2, f"\\n~awi {name}")], "en": []})
+    _write(tmp_path / "c.TextGrid", {"text": [(0, 2, "wasi")], "es": [(0, 2, "house")]})
+    config = ImportConfig(tiers=("text",), translation_tiers=("es",))
+    lacking, coded = import_corpus(tmp_path, config=config).notes
+    assert "a.TextGrid has no tier 'es' (it has 'text', 'en')" in lacking
+    assert lacking.endswith("no translation, nor have those of 1 other file(s).")
+    assert "a.TextGrid and 1 other file(s): labels hold codes" in coded
