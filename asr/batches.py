@@ -148,17 +148,40 @@ def in_rows(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield row
 
 
+def prefetch_rows(
+    items: Iterable[Item], make: Callable[[list[Item]], Made], size: int, *, ahead: int = 1
+) -> Iterator[Made]:
+    """`prefetch` of `in_rows`; a row that is not full when the reader stops is given up."""
+    stopped = threading.Event()
+
+    def going() -> Iterator[Item]:
+        for item in items:
+            if stopped.is_set():
+                return
+            yield item
+
+    return prefetch(in_rows(going(), size), make, ahead=ahead, stopped=stopped)
+
+
 def prefetch(
-    items: Iterator[Item], make: Callable[[Item], Made], *, threads: int = 1, ahead: int = 4
+    items: Iterator[Item],
+    make: Callable[[Item], Made],
+    *,
+    threads: int = 1,
+    ahead: int = 4,
+    stopped: threading.Event | None = None,
 ) -> Iterator[Made]:
     """``map(make, items)`` in order, made by threads up to ``ahead`` items before they are asked for.
 
     Threads, not processes: decoding and resampling release the interpreter's lock, and nothing
-    needs to be pickled or forked.
+    needs to be pickled or forked. In each of them torch computes on one thread.
+
+    Args:
+        stopped: set when the reader stops.
     """
     pending: queue.Queue[Future[Made] | None] = queue.Queue(maxsize=ahead)
-    stopped = threading.Event()
-    with ThreadPoolExecutor(threads) as pool:
+    stopped = stopped or threading.Event()
+    with ThreadPoolExecutor(threads, initializer=_on_one_thread) as pool:
 
         def put(future: Future[Made] | None) -> None:
             while not stopped.is_set():
@@ -171,9 +194,9 @@ def prefetch(
         def submit() -> None:
             try:
                 for item in items:
-                    put(pool.submit(make, item))
                     if stopped.is_set():
                         return
+                    put(pool.submit(make, item))
             except BaseException as error:  # raised where the items are asked for
                 failed: Future[Made] = Future()
                 failed.set_exception(error)
@@ -191,4 +214,19 @@ def prefetch(
                 yield future.result()
         finally:
             stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
             feeder.join()
+
+
+_THREADS = threading.Lock()
+
+
+def _on_one_thread() -> None:
+    """Let torch compute on one thread in the calling one, which has others beside it, and as before in all others."""
+    with _THREADS:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        # It holds for this thread and for those to come; one of these takes the latter back.
+        restorer = threading.Thread(target=torch.set_num_threads, args=(before,))
+        restorer.start()
+        restorer.join()

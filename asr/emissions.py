@@ -87,16 +87,9 @@ def encode_groups(
         groups: anything, with waveforms (S,) of like lengths that go through the encoder together.
         on_cpu: whether ``encode`` computes there.
     """
-    threads = torch.get_num_threads()
 
     def emit(group: tuple[Item, Sequence[FloatArray]]) -> tuple[Item, list[Made]]:
         item, waveforms = group
         return item, encode(waveforms) if waveforms else []
 
-    if on_cpu:
-        torch.set_num_threads(1)
-    try:
-        yield from prefetch(iter(groups), emit, threads=threads if on_cpu else 1)
-    finally:
-        if on_cpu:
-            torch.set_num_threads(threads)
+    return prefetch(iter(groups), emit, threads=torch.get_num_threads() if on_cpu else 1)

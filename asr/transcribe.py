@@ -115,7 +115,6 @@ class Encoded:
 
     emissions: FloatArray
     """Log-probabilities, (T, C)."""
-    translation: str = ""
 
 
 @dataclass(frozen=True)
@@ -273,7 +272,7 @@ class Transcriber:
         for group in groups:
             readings = iter(decode_all(self.decoder, [each.emissions for _, each in group if each]))
             for segment, encoded in group:
-                yield segment, Heard(next(readings), encoded.translation) if encoded else NOTHING
+                yield segment, Heard(next(readings)) if encoded else NOTHING
 
     def _encoded(self, groups: Iterable[list[Speech]]) -> Iterator[list[tuple[Segment, Encoded | None]]]:
         grid = self.model.grid

@@ -13,6 +13,7 @@ import json
 import sys
 import time
 
+from asr.batches import in_rows
 from asr.cli import guarded
 from asr.cli.jobs import check_table_out
 from asr.cli.score import say_ids
@@ -24,10 +25,10 @@ from asr.score_files import read_hypotheses
 from asr.transcribe import device_named
 from lm.errors import InputError
 from st.languages import refuse_other_languages
-from st.model import SpeechTranslator, load_translator
+from st.model import Memory, SpeechTranslator, load_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig
-from st.texts import Legibility, OwnTranslator, refuse_ctc_score, translate_labels
-from st.translate import hear
+from st.texts import BATCH, Legibility, OwnTranslator, refuse_ctc_score, translate_labels
+from st.translate import look, search_together
 
 
 def main() -> int:
@@ -71,14 +72,17 @@ def main() -> int:
                 f"--texts {args.texts} is for a text translator; {args.model} translates speech."
             )
         speaking = model
-        for utterance, heard in encoded_utterances(
-            lambda waveforms: hear(speaking, waveforms, config), model.recogniser, utterances
-        ):
-            if isinstance(heard, InputError):
-                print(f"left out: {heard}", file=sys.stderr)
-                failed = True
-            else:
-                found[utterance.id] = heard[1]
+        seen = encoded_utterances(lambda waveforms: look(speaking, waveforms), model.recogniser, utterances)
+        for rows in in_rows(seen, BATCH):
+            memories: dict[str, Memory] = {}
+            for utterance, both in rows:
+                if isinstance(both, InputError):
+                    print(f"left out: {both}", file=sys.stderr)
+                    failed = True
+                else:
+                    memories[utterance.id] = both[1]
+            together = search_together(speaking, list(memories.values()), config)
+            found.update(zip(memories, together, strict=True))
     else:
         refuse_ctc_score(args.model, config)
         texts = read_hypotheses([args.texts]) if args.texts else {row.id: row.text for row in utterances}

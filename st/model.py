@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from asr.card import WEIGHTS, check_files, model_folder, read_card, write_card, write_model_folder
 from asr.checkpoint import write_tensors
@@ -47,6 +49,34 @@ class Memory:
     """Of the speech encoder: log-probabilities of the transcript's labels."""
     target_emissions: Emissions | None = None
     """Log-probabilities of the translation's labels, where a CTC layer for them was trained."""
+
+    def apart(self) -> list[Memory]:
+        """What the decoder looks at of each utterance, N = 1, without padding."""
+        found = []
+        for number, size in enumerate(self.num_frames.tolist()):
+            row = slice(number, number + 1)
+            target = self.target_emissions
+            if target is not None:
+                frames = target.num_frames[row]
+                target = Emissions(target.values[row, : int(frames)], frames)
+            found.append(Memory(self.states[row, :size], self.num_frames[row], None, target))
+        return found
+
+    @staticmethod
+    def together(memories: Sequence[Memory]) -> Memory:
+        """One of several that came `apart`."""
+        targets = [each.target_emissions for each in memories if each.target_emissions is not None]
+        return Memory(
+            pad_sequence([each.states[0] for each in memories], batch_first=True),
+            torch.cat([each.num_frames for each in memories]),
+            None,
+            Emissions(
+                pad_sequence([each.values[0] for each in targets], batch_first=True),
+                torch.cat([each.num_frames for each in targets]),
+            )
+            if targets
+            else None,
+        )
 
 
 class LengthAdaptor(nn.Module):

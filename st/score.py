@@ -8,6 +8,7 @@ from their sum to the score of the corpus. So a group of utterances, and each dr
 from __future__ import annotations
 
 import importlib
+import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from sacrebleu.metrics.ter import TER
 
 # The same draws as for error rates.
 from asr.bootstrap import BOOTSTRAP, Bootstrap, Comparison, Interval, compared, draws, percentiles
+from asr.text import WITHOUT_SPACES
 from lm.errors import InputError
 
 __all__ = [
@@ -45,9 +47,6 @@ TOKENIZERS: tuple[Tokenizer, ...] = ("13a", "none", "char", "intl", "zh", "ja-me
 CHARACTER_TOKENIZERS: tuple[Tokenizer, ...] = ("char", "zh", "ja-mecab")
 """Those for writing without spaces: such texts are re-segmented between characters, and TER cuts Chinese and
 Japanese so."""
-
-_WITHOUT_SPACES = ("CJK ", "HIRAGANA", "KATAKANA", "THAI ", "LAO ", "KHMER ", "MYANMAR ")
-"""How the names of letters begin whose scripts put no spaces between words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,9 +248,8 @@ def without_spaces(texts: Iterable[str]) -> bool:
     >>> without_spaces(["他们昨天晚上没有吃饭。"]), without_spaces(["WTO 加入"]), without_spaces(["They ate."])
     (True, False, False)
     """
-    letters = [character for text in texts for character in text if character.isalpha()]
-    found = sum(unicodedata.name(letter, "").startswith(_WITHOUT_SPACES) for letter in letters)
-    return 2 * found > len(letters)
+    joined = "".join(texts)
+    return 2 * len(re.findall(WITHOUT_SPACES, joined)) > sum(map(str.isalpha, joined))
 
 
 def _sacrebleu_metrics(

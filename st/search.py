@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -17,6 +18,12 @@ from st.model import END, Memory
 
 SHORT = 200
 """Labels that any text may have: one language says with a word what takes another a sentence."""
+
+
+REPEATS = 8
+"""Times that the likeliest text may say the same labels, up to `PERIOD` of them, one after the other: then the search
+was not going to end, and is closed."""
+PERIOD = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +66,8 @@ class TranslationSearchConfig:
         """What to tell a user whose translations were closed by the limit."""
         return (
             f"{number} translation(s) cut off at {SHORT} labels and {self.max_ratio:g} for each frame or source label, "
-            f"or at {self.max_labels}. Raise --max-ratio or --max-labels, unless they say nothing."
+            f"at {self.max_labels}, or where they said the same {REPEATS} times over. Raise --max-ratio or "
+            "--max-labels, unless they say nothing."
         )
 
 
@@ -72,7 +80,7 @@ class TranslationHypothesis:
     score: float
     """Log-probability, the closing label's included, divided by the length penalty."""
     cut: bool = False
-    """It was closed by the limit of labels, and not by the decoder."""
+    """It was closed by the limit of labels or for going round, and not by the decoder."""
 
 
 @torch.inference_mode()
@@ -112,11 +120,11 @@ def translate(
         if ctc is not None:
             steps = (1 - config.ctc_weight) * steps + config.ctc_weight * ctc.steps(steps).to(steps)
         totals = scores[..., None] + steps.view(len(going), beam, -1)  # (N, K, C)
-        full = torch.tensor([length > limits[number] for number in going], device=device)
-        totals[full, :, 1:] = -torch.inf  # a text at its limit can only close; END is 0
+        full = [length > limits[number] or goes_round(written[number][0]) for number in going]
+        totals[torch.tensor(full, device=device), :, 1:] = -torch.inf  # what is full can only close; END is 0
         # A text may close in any beam, so twice as many as are kept are enough to find K that go on.
         best, places = totals.flatten(1).topk(min(2 * beam, totals[0].numel()), dim=1)
-        found = list(zip(going, best.tolist(), places.tolist(), strict=True))
+        found = list(zip(going, full, best.tolist(), places.tolist(), strict=True))
         going, rows, labels, kept = _choose(found, totals.shape[2], written, done, length, limits, config)
         if not going:
             break
@@ -131,11 +139,25 @@ def translate(
     ]
 
 
+def goes_round(text: Sequence[int]) -> bool:
+    """Whether labels end in the same ones, up to `PERIOD` of them, `REPEATS` times.
+
+    >>> goes_round([7, *[1, 2] * 8]), goes_round([7, *[1, 2] * 7])
+    (True, False)
+    """
+    for period in range(1, min(PERIOD, len(text) // REPEATS) + 1):
+        if text[-1] == text[-1 - period]:
+            tail = text[-REPEATS * period :]
+            if tail[period:] == tail[:-period]:
+                return True
+    return False
+
+
 _EMPTY = TranslationHypothesis((), 0.0)
 
 
 def _choose(
-    found: list[tuple[int, list[float], list[int]]],
+    found: list[tuple[int, bool, list[float], list[int]]],
     num_labels: int,
     written: list[list[tuple[int, ...]]],
     done: list[list[TranslationHypothesis]],
@@ -146,13 +168,13 @@ def _choose(
     """Close and extend the texts of each utterance.
 
     Args:
-        found: utterances with the scores of their best extensions and which these are.
+        found: utterances, whether they are full, the scores of their best extensions and which these are.
     Returns:
         utterances that go on; of their new beams the rows that they come from, labels and scores.
     """
     beam = config.beam
     going, rows, labels, kept = [], [], [], []
-    for place, (number, values, indices) in enumerate(found):
+    for place, (number, full, values, indices) in enumerate(found):
         texts: list[tuple[int, ...]] = []
         origins: list[int] = []
         new_labels: list[int] = []
@@ -166,7 +188,7 @@ def _choose(
                 if rank < beam:
                     score = value / length**config.length_penalty
                     text = written[number][origin]
-                    done[number].append(TranslationHypothesis(text, score, cut=length > limits[number]))
+                    done[number].append(TranslationHypothesis(text, score, cut=full))
             else:
                 texts.append((*written[number][origin], label))
                 new_scores.append(value)

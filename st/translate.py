@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asr.batches import in_rows, padded, prefetch
+from asr.batches import padded, prefetch_rows
 from asr.card import model_folder, own_folder
 from asr.decode import Hypothesis
 from asr.model import own_language_model
@@ -29,7 +29,7 @@ from asr.transcribe import (
 )
 from asr.transcript import Transcript
 from lm.errors import InputError
-from st.model import SpeechTranslator, is_translator, load_translator
+from st.model import Memory, SpeechTranslator, is_translator, load_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig, translate
 from st.texts import BATCH, Legibility, Scored, TextToText, open_text_translator
 
@@ -169,6 +169,14 @@ class Translator:
     transcribe = translate
 
 
+@dataclass(frozen=True)
+class Seen(Encoded):
+    """What the encoder made of a segment, for both outputs."""
+
+    memory: Memory
+    """Its own alone."""
+
+
 class EndToEnd(Transcriber):
     """One encoder, whose states are transcribed by its output layer and translated by the decoder."""
 
@@ -193,29 +201,50 @@ class EndToEnd(Transcriber):
         """Translations that the limit of labels cut off."""
 
     def encode(self, waveforms: Sequence[FloatArray]) -> list[Encoded]:
-        """Each waveform through the encoder and the decoder of translations."""
-        found = []
-        for emissions, (best, *_) in hear(self.translator, waveforms, self.search):
-            text = self.translator.tokenizer.decode(best.labels)
-            found.append(Encoded(emissions, text))
-            if best.cut:
-                self.cut.append(text)
-        return found
+        """Each waveform through the encoder."""
+        return [Seen(*each) for each in look(self.translator, waveforms)]
+
+    def heard(
+        self, groups: Iterable[list[tuple[Segment, Encoded | None]]]
+    ) -> Iterator[tuple[Segment, Heard]]:
+        """The readings of segments, and their translations."""
+        each = (pair for group in groups for pair in group)
+        # The search is quicker for many, and has a thread of its own, beside those that hear what follows.
+        for rows in prefetch_rows(each, self._translated, BATCH):
+            yield from rows
+
+    def _translated(self, rows: list[tuple[Segment, Encoded | None]]) -> list[tuple[Segment, Heard]]:
+        memories = [encoded.memory for _, encoded in rows if isinstance(encoded, Seen)]
+        found = iter(search_together(self.translator, memories, self.search))
+        heard = []
+        for (segment, reading), (_, encoded) in zip(super().heard([rows]), rows, strict=True):
+            if encoded is not None:
+                best = next(found)[0]
+                text = self.translator.tokenizer.decode(best.labels)
+                reading = replace(reading, translation=text)
+                if best.cut:
+                    self.cut.append(text)
+            heard.append((segment, reading))
+        return heard
 
 
 @torch.inference_mode()
-def hear(
-    model: SpeechTranslator, waveforms: Sequence[FloatArray], search: TranslationSearchConfig
-) -> list[tuple[FloatArray, list[TranslationHypothesis]]]:
-    """Of each waveform (S,), the emissions (T, C) for its transcript and its translations, best first."""
+def look(model: SpeechTranslator, waveforms: Sequence[FloatArray]) -> list[tuple[FloatArray, Memory]]:
+    """Of each waveform (S,), the emissions (T, C) for its transcript, and what its translation is made from."""
     batch, num_samples = padded(waveforms)
     device = model.recogniser.head.weight.device
     memory = model.memory(batch.to(device), num_samples.to(device))
     assert memory.emissions is not None
     emissions = memory.emissions.values.cpu().numpy().astype(np.float32)
     frames = memory.emissions.num_frames.tolist()
-    found = translate(model.decoder, memory, search)
-    return [(row[:size], hypotheses) for row, size, hypotheses in zip(emissions, frames, found, strict=True)]
+    return [(row[:size], own) for row, size, own in zip(emissions, frames, memory.apart(), strict=True)]
+
+
+def search_together(
+    model: SpeechTranslator, memories: Sequence[Memory], search: TranslationSearchConfig
+) -> list[list[TranslationHypothesis]]:
+    """Translations of each memory that came from `look`, best first."""
+    return translate(model.decoder, Memory.together(memories), search) if memories else []
 
 
 class Cascade(Transcriber):
@@ -263,8 +292,8 @@ class Cascade(Transcriber):
 
         With several handed over, the one is kept whose reading and translation together are most likely.
         """
-        # The MT model is quicker for many, and has a thread of its own, beside those that hear what follows.
-        for rows in prefetch(in_rows(super().heard(groups), BATCH), self._translated, ahead=1):
+        # As above, of the MT model.
+        for rows in prefetch_rows(super().heard(groups), self._translated, BATCH):
             yield from rows
 
     def _translated(self, rows: Sequence[tuple[Segment, Heard]]) -> list[tuple[Segment, Heard]]:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as strategies
 
-from asr.batches import SUBSTITUTES, epoch_batches, in_rows, joined, prefetch, substitutes, usable
+from asr.batches import (
+    SUBSTITUTES,
+    epoch_batches,
+    in_rows,
+    joined,
+    prefetch,
+    prefetch_rows,
+    substitutes,
+    usable,
+)
 from lm.errors import InputError
 
 
@@ -98,6 +109,42 @@ def test_what_prefetch_did_not_ask_for_is_shut() -> None:
     assert next(made) == 0
     made.close()  # type: ignore[attr-defined]
     assert shut
+
+
+def test_a_row_is_not_filled_when_its_reader_has_stopped() -> None:
+    taken = []
+
+    def slow() -> Iterator[int]:
+        for number in range(100):
+            time.sleep(0.02)
+            taken.append(number)
+            yield number
+
+    made = prefetch_rows(slow(), sum, 10)
+    assert next(made) == 45
+    made.close()  # type: ignore[attr-defined]
+    assert len(taken) < 19
+    assert list(prefetch_rows(range(7), sum, 3)) == [3, 12, 6]
+
+
+def test_what_is_made_beside_others_computes_on_one_thread_and_nothing_else_does() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+
+            def nested(_: int) -> list[int]:
+                own = torch.get_num_threads()
+                return [own, *prefetch(iter([0]), lambda _: torch.get_num_threads())]
+
+            made = prefetch(iter(range(4)), nested, threads=2)
+            assert next(made) == [1, 1]
+            assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+            assert list(made) == [[1, 1]] * 3
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_rows_are_full_but_the_last() -> None:

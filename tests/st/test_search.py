@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import product
+from itertools import count, product
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from asr.tokenizer import character_tokenizer
 from lm.errors import InputError
 from st.decoder import Cache, DecoderConfig, TextDecoder
 from st.model import END, Memory, TextTranslator
-from st.search import TranslationSearchConfig, _PrefixScores, translate
+from st.search import REPEATS, TranslationSearchConfig, _PrefixScores, goes_round, translate
 from st.text_encoder import TextEncoderConfig
 
 LABELS = 5
@@ -226,10 +226,30 @@ def test_a_text_that_does_not_end_is_cut_off_and_says_so(
         return steps
 
     monkeypatch.setattr(model.decoder, "step", unending)
-    config = TranslationSearchConfig(beam=beam, max_labels=20)
+    config = TranslationSearchConfig(beam=beam, max_labels=7)
     (first, *_), (second, *_) = translate(model.decoder, memory, config)
-    assert (len(first.labels), first.cut) == (20, True)
+    assert (len(first.labels), first.cut) == (7, True)
     assert (second.labels, second.cut) == ((), False)
+
+
+@pytest.mark.parametrize(("first", "again"), [((), (1,)), ((4,), (1, 2)), ((3, 4), (2, 2, 1, 3))])
+def test_a_text_that_goes_round_is_closed_and_says_so(
+    model: TextTranslator, monkeypatch: pytest.MonkeyPatch, first: tuple[int, ...], again: tuple[int, ...]
+) -> None:
+    memory = model.memory(torch.tensor([[1, 2, 3]]), torch.tensor([3]))
+    wanted = (*first, *again * 100)
+    written = count()
+
+    def round_and_round(labels: Tensor, cache: Cache) -> Tensor:
+        steps = torch.full((len(labels), LABELS), -30.0)
+        steps[:, wanted[next(written)]] = -0.1
+        return steps
+
+    monkeypatch.setattr(model.decoder, "step", round_and_round)
+    (best, *_), *_ = translate(model.decoder, memory, TranslationSearchConfig(beam=1))
+    assert best.labels == (*first, *again * REPEATS)
+    assert best.cut
+    assert not goes_round(best.labels[:-1])
 
 
 def test_a_ctc_weight_needs_the_layer(model: TextTranslator) -> None:

@@ -26,11 +26,11 @@ from lm.folder import set_decoding
 from st.cli import main
 from st.decoder import DecoderConfig
 from st.loss import framed
-from st.model import TextTranslator, load_translator, pack_translator, save_translator
+from st.model import SpeechTranslator, TextTranslator, load_translator, pack_translator, save_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig
 from st.text_encoder import TextEncoderConfig
 from st.texts import OwnTranslator, Scored, open_text_translator
-from st.translate import Cascade, TranslateConfig, Translator
+from st.translate import Cascade, TranslateConfig, Translator, look, search_together
 from tests.conftest import spoken
 from tests.st.conftest import translated
 
@@ -106,6 +106,25 @@ def test_the_reading_that_was_translated_is_the_transcript(
         ((_, heard),) = Cascade(plain, Texts(), config, "mt").heard([])
         assert [each.text for each in heard.hypotheses] == texts
         assert heard.translation == f"es {texts[0]}"
+
+
+@pytest.mark.parametrize("ctc_weight", [0.0, 0.3])
+def test_memories_are_searched_together_as_they_are_alone(st: Path, ctc_weight: float) -> None:
+    model = load_translator(st)
+    assert isinstance(model, SpeechTranslator)
+    search = TranslationSearchConfig(ctc_weight=ctc_weight, num_hypotheses=3)
+    waveforms = [spoken(text, seed) for seed, text in enumerate(["ab cde fa", "f", "bad fed ab ab", "cab"])]
+    seen = look(model, waveforms)
+    memories = [memory for _, memory in seen]
+    assert [memory.states.shape[1] for memory in memories] == [int(memory.num_frames) for memory in memories]
+    for waveform, (emissions, _), together in zip(
+        waveforms, seen, search_together(model, memories, search), strict=True
+    ):
+        ((own_emissions, own),) = look(model, [waveform])
+        assert np.allclose(emissions, own_emissions, atol=1e-4)
+        (alone,) = search_together(model, [own], search)
+        assert [found.labels for found in together] == [found.labels for found in alone]
+        assert [found.score for found in together] == pytest.approx([f.score for f in alone], abs=1e-4)
 
 
 def test_readings_of_many_segments_are_translated_together(
