@@ -235,14 +235,16 @@ def piece_tokenizer(texts: Sequence[str], policy: TextPolicy, *, num_pieces: int
     import sentencepiece
 
     model = io.BytesIO()
+    lines = [policy(text) for text in texts]
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter([policy(text) for text in texts]),
+            sentence_iterator=iter(lines),
             model_writer=model,
             vocab_size=num_pieces,
             hard_vocab_limit=False,  # few texts have few pieces
             model_type="unigram",
             character_coverage=1.0,
+            max_sentence_length=max((len(line.encode()) for line in lines), default=0) + 1,  # none is passed over
             normalization_rule_name="identity",  # the policy has normalised already
             unk_id=0,
             bos_id=-1,

@@ -20,10 +20,9 @@ SHORT = 200
 """Labels that any text may have: one language says with a word what takes another a sentence."""
 
 
-REPEATS = 8
-"""Times that the likeliest text may say the same labels, up to `PERIOD` of them, one after the other: then the search
-was not going to end, and is closed."""
-PERIOD = 32
+REPEATS, ROUND, PERIOD = 8, 40, 32
+"""A text goes round when it says the same labels, at most `PERIOD`, so many times over, and `ROUND` labels in all: a
+long number does so with fewer. When the likeliest text does, the search was not going to end, and is closed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +65,8 @@ class TranslationSearchConfig:
         """What to tell a user whose translations were closed by the limit."""
         return (
             f"{number} translation(s) cut off at {SHORT} labels and {self.max_ratio:g} for each frame or source label, "
-            f"at {self.max_labels}, or where they said the same {REPEATS} times over. Raise --max-ratio or "
-            "--max-labels, unless they say nothing."
+            f"at {self.max_labels}, at the most that the model writes, or where they went round and round. Raise "
+            "--max-ratio or --max-labels, unless they say nothing."
         )
 
 
@@ -140,14 +139,15 @@ def translate(
 
 
 def goes_round(text: Sequence[int]) -> bool:
-    """Whether labels end in the same ones, up to `PERIOD` of them, `REPEATS` times.
+    """Whether labels end in the same few, over and over: `REPEATS`.
 
-    >>> goes_round([7, *[1, 2] * 8]), goes_round([7, *[1, 2] * 7])
+    >>> goes_round([7, *[1, 2] * 20]), goes_round([7, *[1, 2] * 19])
     (True, False)
     """
     for period in range(1, min(PERIOD, len(text) // REPEATS) + 1):
-        if text[-1] == text[-1 - period]:
-            tail = text[-REPEATS * period :]
+        size = period * max(REPEATS, -(-ROUND // period))
+        if size <= len(text) and text[-1] == text[-1 - period]:
+            tail = text[-size:]
             if tail[period:] == tail[:-period]:
                 return True
     return False

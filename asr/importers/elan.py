@@ -58,6 +58,7 @@ def read(source: Path, config: ImportConfig) -> Reading:
             f"--audio {config.audio} is one file for {len(paths)} .eaf files. Give the folder of recordings."
         )
     shared_out: dict[Path, int] = {}
+    mixed: dict[Path, list[str]] = {}
     for path, document in with_tiers(documents, _tier_names, chosen, config, reading):
         audio = _audio_of(document, path, source, config)
         if audio is None:
@@ -77,14 +78,38 @@ def read(source: Path, config: ImportConfig) -> Reading:
             )
         if shared:
             shared_out[path] = len(shared)
+        if several := _translations_below(document, chosen, config):
+            mixed[path] = several
     if shared_out:
         reading.notes.append(
             f"{first_of(shared_out)}: {sum(shared_out.values())} utterances have no times of their own, "
             "but an even share of the annotation they depend on. Choose the tier above with --tier, or give them "
             "their times with `loquela align`."
         )
+    if mixed:
+        names = next(iter(mixed.values()))
+        reading.notes.append(
+            f"{first_of(mixed)}: of the translation tiers {' and '.join(map(repr, names))} below one tier, the first "
+            "that says something of an utterance is its translation, the others are columns. If they are of several "
+            "languages, name one with --translation-tier."
+        )
     name_recordings(reading)
     return reading
+
+
+def _translations_below(document: EafDocument, chosen: list[str], config: ImportConfig) -> list[str]:
+    """Translation tiers that lie below one chosen tier, where there are several."""
+    for tier in document.tiers:
+        if tier.id in chosen:
+            wanted = translations_for(tier.id, config)
+            found = [
+                each.id
+                for each in _dependents(tier, document)
+                if matches(each.id, wanted) and each.annotations
+            ]
+            if len(found) > 1:
+                return found
+    return []
 
 
 def _tier_names(document: EafDocument) -> list[str]:
@@ -155,14 +180,16 @@ def _drafts_of(
             values = {name: _joined(found[annotation.id]) for name, found in below.items()}
             translation = [name for name in values if matches(name, translations)]
             told = next((name for name in translation if values[name]), "")
-            text, translator = values.get(told, ""), below[told][annotation.id][0] if told else None
+            parts = below[told][annotation.id] if told else []
+            text = " ".join(filter(None, (one_line(each.value) for each in parts)))
+            translator = parts[0] if parts else None
             if not translation:
                 translator = beside.best_overlap(annotation)
                 text = one_line(translator.value) if translator else ""
             extra = {
                 _column(name): value
                 for name, value in values.items()
-                if name not in translation and not is_confidence(name)
+                if not is_confidence(name) and (name not in translation or (value and name != told))
             }
             # With several tiers two people may speak at once: the tier tells their ids apart.
             place = f"{recording}_{tier.id}" if len(main_tiers) > 1 else recording

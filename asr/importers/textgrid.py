@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from asr.formats.clean import one_line
-from asr.formats.textgrid import TextGridDocument, read_textgrid
-from asr.formats.tiernames import may_be_transcript, speaker_of
+from asr.formats.textgrid import TextGridDocument, read_textgrid, speakers_in
+from asr.formats.tiernames import may_be_transcript
 from asr.importers.base import (
     Draft,
     ImportConfig,
@@ -136,6 +136,7 @@ def _drafts_of(
     shift: float = 0.0,
 ) -> list[Draft]:
     drafts = []
+    speakers = speakers_in(document)
     tiers = [tier for tier in document.tiers if tier.name in chosen and not tier.is_point_tier]
     for tier in tiers:
         names = translations_for(tier.name, config)
@@ -144,7 +145,7 @@ def _drafts_of(
             (interval for other in translated for interval in other.intervals if interval.text.strip()),
             several=len(translated) > 1,
         )
-        ours = speaker_of(tier.name)
+        ours = speakers.get(tier.name)
         speaker = one_line(tier.name if ours is None and len(chosen) > 1 else ours or "")
         place = f"{recording}_{tier.name}" if len(chosen) > 1 else recording
         for interval in tier.intervals:

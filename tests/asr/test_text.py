@@ -152,6 +152,11 @@ def test_characters_that_training_never_saw_are_counted() -> None:
     assert tokenizer.decode(tokenizer.encode("abżc")) == "abc"
 
 
+def test_pieces_are_learned_from_long_texts_too() -> None:
+    tokenizer = piece_tokenizer(["क ख ग " * 400, "क ख"], TextPolicy(), num_pieces=20)
+    assert tokenizer.unknown(["ग"]).total() == 0
+
+
 def test_pieces_go_there_and_back(tmp_path: Path) -> None:
     texts = ["kaypika wasi tiyan", "chaypika runa tiyan", "wasipi runakuna tiyan"] * 5
     tokenizer = piece_tokenizer(texts, TextPolicy(), num_pieces=18)

@@ -121,7 +121,9 @@ def test_limits_of_a_translation_are_options_and_what_they_cut_is_counted(
         assert (
             run(monkeypatch, decode_st, model, spoken_numbers, "--split", "dev", *limits, "--out", out) == 0
         )
-        said = r"^[1-8] translation\(s\) cut off at 200 labels and 1\.5 for each frame or source label, at 1, or"
+        said = (
+            r"^[1-8] translation\(s\) cut off at 200 labels and 1\.5 for each frame or source label, at 1, at"
+        )
         assert bool(re.search(said, capsys.readouterr().err, re.MULTILINE)) is says
 
 

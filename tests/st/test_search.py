@@ -15,7 +15,7 @@ from asr.tokenizer import character_tokenizer
 from lm.errors import InputError
 from st.decoder import Cache, DecoderConfig, TextDecoder
 from st.model import END, Memory, TextTranslator
-from st.search import REPEATS, TranslationSearchConfig, _PrefixScores, goes_round, translate
+from st.search import TranslationSearchConfig, _PrefixScores, goes_round, translate
 from st.text_encoder import TextEncoderConfig
 
 LABELS = 5
@@ -232,9 +232,16 @@ def test_a_text_that_does_not_end_is_cut_off_and_says_so(
     assert (second.labels, second.cut) == ((), False)
 
 
-@pytest.mark.parametrize(("first", "again"), [((), (1,)), ((4,), (1, 2)), ((3, 4), (2, 2, 1, 3))])
+@pytest.mark.parametrize(
+    ("first", "again", "times"),
+    [((), (1,), 40), ((4,), (1, 2), 20), ((3, 4), (2, 2, 1), 14), ((1,), (2, 3, 1, 3, 4, 4), 8)],
+)
 def test_a_text_that_goes_round_is_closed_and_says_so(
-    model: TextTranslator, monkeypatch: pytest.MonkeyPatch, first: tuple[int, ...], again: tuple[int, ...]
+    model: TextTranslator,
+    monkeypatch: pytest.MonkeyPatch,
+    first: tuple[int, ...],
+    again: tuple[int, ...],
+    times: int,
 ) -> None:
     memory = model.memory(torch.tensor([[1, 2, 3]]), torch.tensor([3]))
     wanted = (*first, *again * 100)
@@ -247,7 +254,7 @@ def test_a_text_that_goes_round_is_closed_and_says_so(
 
     monkeypatch.setattr(model.decoder, "step", round_and_round)
     (best, *_), *_ = translate(model.decoder, memory, TranslationSearchConfig(beam=1))
-    assert best.labels == (*first, *again * REPEATS)
+    assert best.labels == (*first, *again * times)
     assert best.cut
     assert not goes_round(best.labels[:-1])
 

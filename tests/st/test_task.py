@@ -153,6 +153,18 @@ def test_a_dev_reference_in_nfd_is_the_same_text(tiny_model: CTCModel) -> None:
     assert [row["bleu"], row["chrf"], row["score"]] == pytest.approx([100, 100, 0])
 
 
+def test_while_nothing_is_right_the_loss_says_which_model_is_better(tiny_model: CTCModel) -> None:
+    dev = [Utterance(id="u", audio=Path("u.wav"), duration_s=1.0, translation="ab")]
+    model = TextTranslator(tiny_model.tokenizer, tiny_model.tokenizer, TEXT, SMALL)
+    found = {}
+    for said, loss in (("ab", 9.0), ("", 3.0), ("", 2.0)):
+        scores = DevScores(model, dev)
+        scores.losses.add(["u"], [loss], [1])
+        scores.found = {"u": said}
+        found[said, loss] = scores.row()["score"]
+    assert 0 <= found["ab", 9.0] < 1 < found["", 2.0] < found["", 3.0]
+
+
 @pytest.mark.parametrize("name", ["source_ctc_weight", "target_ctc_weight"])
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
 def test_weights_that_are_no_weights_are_refused(name: str, value: float) -> None:

@@ -108,6 +108,31 @@ def test_a_translation_is_never_another_speakers(
     ]  # fmt: skip
 
 
+def test_of_several_translations_one_is_taken_and_the_others_are_columns(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
+    make_audio(tmp_path / "talk.wav", 4.0)
+    children = [("ft-es", "main", [(0, "hola")]), ("ft-en", "main", [(0, "hi"), (2, "bye")])]
+    eaf = make_eaf(tmp_path / "talk.eaf", [("main", "", UTTERANCES)], children)
+    imported = import_corpus(eaf, config=ImportConfig(tiers=("main",), translation_tiers=("ft-*",)))
+    rows = imported.utterances
+    assert [row.translation for row in rows[:2]] == ["hola", "bye"]
+    assert [row.extra.get("ft_en", row.extra.get("ft-en", "")) for row in rows[:2]] == ["hi", ""]
+    assert "of the translation tiers 'ft-es' and 'ft-en' below one tier" in imported.notes[0]
+    config = ImportConfig(tiers=("main",), translation_tiers=("ft-es",))
+    assert import_corpus(eaf, config=config).notes == []
+
+
+def test_parts_of_a_translation_that_are_empty_are_left_out(
+    tmp_path: Path, make_audio: Make, make_eaf: Make
+) -> None:
+    make_audio(tmp_path / "talk.wav", 4.0)
+    children = [("ft", "main", [(0, ""), (0, "hola"), (2, "a"), (2, ""), (2, "b")])]
+    eaf = make_eaf(tmp_path / "talk.eaf", [("main", "", UTTERANCES)], children)
+    rows = import_corpus(eaf, config=ImportConfig(tiers=("main",), translation_tiers=("ft",))).utterances
+    assert [row.translation for row in rows[:2]] == ["hola", "a b"]
+
+
 def test_a_tier_that_numbers_others_is_no_transcript(
     tmp_path: Path, make_audio: Make, make_eaf: Make
 ) -> None:

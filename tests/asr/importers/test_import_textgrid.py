@@ -97,19 +97,24 @@ def test_a_recording_is_found_whether_its_letters_are_composed_or_not(
 
 def test_our_own_textgrid_is_read_without_options(tmp_path: Path, make_audio: Make) -> None:
     make_audio(tmp_path / "talk.wav", 4.0)
-    said = (("Ana", 0.0, "hola", "hello"), ("Bo", 0.0, "si", "yes"), ("Ana", 2.0, "no", ""))
+    said = (
+        ("Ana", 0.0, "hola", "hello"),
+        ("Bo", 0.0, "si", "yes"),
+        ("Ana", 2.0, "no", ""),
+        ("Ana", 2.5, "a", "b"),
+    )
     segments = tuple(
         TranscriptSegment(start=start, end=start + 1, text=text, translation=other, speaker=speaker)
         for speaker, start, text, other in said
     )
-    for number in (3, 1):  # two speakers, then one
+    for number in (4, 1):  # two speakers, one of whom has two lanes, then one
         talk = Transcript(
             recording="talk", audio=tmp_path / "talk.wav", duration=4.0, segments=segments[:number]
         )
         talk.save(tmp_path / "talk.TextGrid", overwrite=True)
         found = import_corpus(tmp_path / "talk.TextGrid").utterances
         told = [(each.speaker, each.offset_s, each.text, each.translation) for each in found]
-        assert told == (list(said) if number == 3 else [("", *said[0][1:])])
+        assert told == (list(said) if number == 4 else [("", *said[0][1:])])
 
 
 def test_several_files_of_one_recording_are_one_recording(tmp_path: Path, make_audio: Make) -> None:
