@@ -37,6 +37,8 @@ CHUNK = 512
 """Translations after which what there is of them is kept."""
 SEARCH = TranslationSearchConfig(beam=5)
 """How the teacher's own translations are found (Kim and Rush 2016, sec. 4.1)."""
+SEARCHED = 2
+"""Changes with the search itself, so that no text that another found is taken for its."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +162,7 @@ def teach(
 
     # An answer is kept under a digest of all that it depends on, so that no other is taken for it.
     if config.level != "word":
-        keys = {row.id: _digest(files, SEARCH, sources[row.id]) for row in rows}
+        keys = {row.id: _digest(files, SEARCH, SEARCHED, sources[row.id]) for row in rows}
         said = _translations(
             model, {key: sources[name] for name, key in keys.items()}, folder / "teacher.json"
         )

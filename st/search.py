@@ -22,7 +22,8 @@ SHORT = 200
 
 REPEATS, ROUND, PERIOD = 8, 40, 32
 """A text goes round when it says the same labels, at most `PERIOD`, so many times over, and `ROUND` labels in all: a
-long number does so with fewer. When the likeliest text does, the search was not going to end, and is closed."""
+long number does so with fewer. When the likeliest text does, the search was not going to end: it ends there, and the
+text is closed if no other was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,9 +195,15 @@ def _choose(
                 new_scores.append(value)
                 origins.append(place * beam + origin)
                 new_labels.append(label)
-        # As many closed as there are beams end the search, as in fairseq: what goes on beyond has lost, save
-        # for a length penalty that would rather have long texts than likely ones.
-        if not texts or len(done[number]) >= beam:
+        # The search ends when as many are closed as there are beams and none that goes on is ahead of them all:
+        # many poor ones may close beside a good one that is longer.
+        if not texts:
+            continue
+        ahead = new_scores[0] / (length + 1) ** config.length_penalty
+        if len(done[number]) >= beam and max(each.score for each in done[number]) >= ahead:
+            continue
+        # What goes round is ever likelier, and worse than any text that found its end.
+        if done[number] and goes_round(texts[0]):
             continue
         missing = beam - len(texts)
         going.append(number)

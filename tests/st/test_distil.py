@@ -166,8 +166,8 @@ def test_the_teachers_translations_take_the_place_of_the_training_references(
     assert isinstance(model, TextTranslator)
     found = translate_labels(model, [SOURCE.encode(row.text, "tone") for row in train], SEARCH)
     said = [TARGET.decode(best.labels) for best, *_ in found]
-    # A translation without end is none, and leaves the reference.
-    keep = [best.cut for best, *_ in found]
+    # A translation without end is none, nor is an empty one, and leaves the reference.
+    keep = [best.cut or not text for (best, *_), text in zip(found, said, strict=True)]
     assert texts(told) == [
         row.translation if kept else text for row, text, kept in zip(train, said, keep, strict=True)
     ]

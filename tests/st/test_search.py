@@ -259,6 +259,24 @@ def test_a_text_that_goes_round_is_closed_and_says_so(
     assert not goes_round(best.labels[:-1])
 
 
+@pytest.mark.parametrize("beam", [1, 2, 4])
+def test_poor_texts_that_close_do_not_end_the_search(
+    model: TextTranslator, monkeypatch: pytest.MonkeyPatch, beam: int
+) -> None:
+    memory = model.memory(torch.tensor([[1, 2, 3]]), torch.tensor([3]))
+    wanted = iter((1, 2, 3, 4, 2, 1, 3, 2, END))
+
+    def sure(labels: Tensor, cache: Cache) -> Tensor:
+        steps = torch.full((len(labels), LABELS), -9.0)
+        steps[:, END] = -6.0  # a closing is always among the best
+        steps[:, next(wanted)] = -0.01
+        return steps
+
+    monkeypatch.setattr(model.decoder, "step", sure)
+    (best, *_), *_ = translate(model.decoder, memory, TranslationSearchConfig(beam=beam))
+    assert best.labels == (1, 2, 3, 4, 2, 1, 3, 2)
+
+
 def test_a_ctc_weight_needs_the_layer(model: TextTranslator) -> None:
     memory = model.memory(torch.tensor([[1, 2]]), torch.tensor([2]))
     with pytest.raises(InputError, match=r"no CTC layer.*st\.target_ctc_weight"):
