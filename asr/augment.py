@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from asr.audio.amr import BIT_RATES
 from asr.audio.channel import PhoneCodec, room, telephone
 from asr.audio.speed import change_speed
+from asr.features import LOW_HZ
+from asr.frames import SAMPLE_RATE
 from lm.errors import InputError
 
 FloatArray = NDArray[np.float32]
@@ -75,10 +77,14 @@ def shortest_factor(config: AugmentConfig) -> float:
 
 
 def _noise(waveform: FloatArray, snr_db: tuple[float, ...], generator: np.random.Generator) -> FloatArray:
-    """Gaussian noise whose spectrum falls off by a random power of frequency (0 white, 2 brown)."""
+    """Gaussian noise from 20 Hz up, whose spectrum falls off by a random power of frequency (0 white, 2 brown).
+
+    Below that nobody hears anything, and the steeper the fall, the more of the power would lie there.
+    """
     spectrum = np.fft.rfft(generator.standard_normal(len(waveform)).astype(np.float32))
     fall = generator.uniform(0, 2)
     spectrum *= np.arange(1, len(spectrum) + 1, dtype=np.float32) ** (-fall / 2)
+    spectrum[np.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE) < LOW_HZ] = 0
     noise = np.fft.irfft(spectrum, len(waveform)).astype(np.float32)
     speech_power = float(np.mean(waveform**2))
     noise_power = float(np.mean(noise**2)) or 1.0

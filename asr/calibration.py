@@ -52,7 +52,7 @@ class Reliability:
     ece: float
     """Mean distance of confidence and share of right words, over `BINS` bins of equal width."""
     adaptive_ece: float
-    """The same over bins of equal counts."""
+    """The same over bins of counts as equal as they can be without parting equal confidences."""
     brier: float
     """Mean squared distance of confidence and outcome."""
     normalised_cross_entropy: float | None
@@ -77,8 +77,10 @@ def reliability(confidences: Sequence[float], right: Sequence[bool]) -> Reliabil
         )
     sure, truth = np.clip(np.array(confidences, np.float64), 0, 1), np.array(right, np.float64)
     even = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
-    ranked = np.empty(len(sure), np.int64)
-    ranked[np.argsort(sure, kind="stable")] = np.arange(len(sure)) * min(BINS, len(sure)) // len(sure)
+    # Equal confidences share their middle rank, so a bin: else the order of the words would decide.
+    order = np.sort(sure)
+    rank = (np.searchsorted(order, sure, "left") + np.searchsorted(order, sure, "right") - 1) // 2
+    ranked = rank * min(BINS, len(sure)) // len(sure)
     bins = [
         Bin(
             place / BINS,

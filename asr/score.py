@@ -9,7 +9,7 @@ phones as letters and would change them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Literal, Protocol
 
@@ -71,12 +71,16 @@ class CorpusScore:
     spaces: bool
     """Whether the space between two words is a character of the CER."""
     no_reference: tuple[str, ...] = ()
-    """Ids left out because nobody wrote down what was said; of a whole recording, what the system heard there is
-    inserted all the same."""
+    """Ids left out because nobody wrote down what was said."""
+    inserted: tuple[str, ...] = ()
+    """Those of `no_reference` in a recording that is aligned for its other utterances: a transcript does not say what
+    was heard there, so that counts as insertions."""
     missing: tuple[str, ...] = ()
     """Ids that the system gave nothing for; every reference token of theirs is a deletion."""
     unknown: tuple[str, ...] = ()
     """Ids of hypotheses that the reference does not have, left out on the caller's word."""
+    aligned: Literal["utterance", "recording"] = "utterance"
+    """What was aligned at a stretch: a word may be right at the level of recordings that is wrong in its utterance."""
 
     def counts(self, metric: Metric) -> Counts:
         """All edits of the corpus."""
@@ -105,12 +109,13 @@ class CorpusScore:
         for utterance in self.utterances:
             groups.setdefault(labels.get(utterance.id, ""), []).append(utterance)
         return {
-            name: CorpusScore(
+            name: replace(
+                self,
                 utterances=tuple(groups[name]),
-                policy=self.policy,
-                spaces=self.spaces,
                 no_reference=tuple(i for i in self.no_reference if labels.get(i, "") == name),
+                inserted=tuple(i for i in self.inserted if labels.get(i, "") == name),
                 missing=tuple(i for i in self.missing if labels.get(i, "") == name),
+                unknown=(),
             )
             for name in sorted(groups)
         }
@@ -120,7 +125,8 @@ class CorpusScore:
         unit = "unit:word"
         if metric == "cer":
             unit = f"unit:character|spaces:{'counted' if self.spaces else 'ignored'}"
-        return f"{metric}|nrefs:1|{self.policy}|{unit}|version:{version()}"
+        aligned = "|aligned:recording" if self.aligned == "recording" else ""
+        return f"{metric}|nrefs:1|{self.policy}|{unit}{aligned}|version:{version()}"
 
     def _totals(self, metric: Metric, units: Mapping[str, str] | None) -> tuple[list[int], list[int]]:
         totals: dict[str, list[int]] = {}
@@ -193,8 +199,9 @@ def score_recordings(
 
     Args:
         references: recording -> its utterances in order of time, as (id, text). One with a blank text is left out
-            and reported, but a transcript does not say what was heard there: that is inserted.
-        hypotheses: recording -> the whole transcript; a missing one counts as all deletions.
+            and reported, but a transcript does not say what was heard there: that is inserted. A recording that has
+            no text at all is left out with all that was heard in it.
+        hypotheses: recording -> the whole transcript; a missing one counts as all deletions and is reported.
         policy: as for `score_corpus`, like the rest.
     Raises:
         InputError: a hypothesis of an unknown recording, or nothing to score.
@@ -206,19 +213,31 @@ def score_recordings(
             "Name the transcript after its recording, or leave it out with `--ignore-unknown`."
         )
     utterances: list[UtteranceScore] = []
+    no_reference: list[str] = []
+    inserted: list[str] = []
+    missing: list[str] = []
     for name, parts in references.items():
         spoken = [(part, text) for part, text in parts if text.strip()]
-        if spoken:
-            utterances += _dealt_out(spoken, hypotheses.get(name, ""), policy, spaces)
+        blank = [part for part, text in parts if not text.strip()]
+        no_reference += blank
+        if not spoken:
+            continue
+        utterances += _dealt_out(spoken, hypotheses.get(name, ""), policy, spaces)
+        if name in hypotheses:
+            inserted += blank
+        else:
+            missing.append(name)
     if not utterances:
         raise InputError("the reference has no text to score against. Give one with transcripts.")
     return CorpusScore(
         utterances=tuple(utterances),
         policy=policy.describe(),
         spaces=spaces,
-        no_reference=tuple(part for parts in references.values() for part, text in parts if not text.strip()),
-        missing=tuple(name for name in references if name not in hypotheses),
+        no_reference=tuple(no_reference),
+        inserted=tuple(inserted),
+        missing=tuple(missing),
         unknown=unknown,
+        aligned="recording",
     )
 
 

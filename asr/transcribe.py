@@ -101,8 +101,12 @@ class TranscribeConfig:
         settings, overlap_s = settings_for(self.segmenter, self.segments), self.overlap
         if not overlap_s:
             return settings
+        longest_s = settings.max_segment_s - overlap_s
+        usual = settings_for(self.segmenter, max_segment_s=settings.max_segment_s)
         try:
-            return replace(settings, max_segment_s=settings.max_segment_s - overlap_s)
+            if getattr(settings, "min_segment_s", None) == getattr(usual, "min_segment_s", None):
+                return settings_for(self.segmenter, settings, max_segment_s=longest_s)
+            return replace(settings, max_segment_s=longest_s)  # a shortest one that was given does not shrink
         except InputError as error:
             raise InputError(
                 f"segmenter {self.segmenter} with an overlap of {overlap_s:g} s: {error} A smaller one leaves room."
@@ -207,6 +211,7 @@ class Transcriber:
             raise InputError(why)
         wanted = channels(self.config.channel, info)
         duration = speech_s = peak = 0.0
+        unheard = 0
         segments: list[TranscriptSegment] = []
         gaps: list[Gap] = []
         details = {**self.details, **facts(info)}
@@ -216,6 +221,7 @@ class Transcriber:
             chunks = clock.watch(stream(path, channel=channel, partly=True), partly=True)
             for segment, heard in self.heard(self.encoded(path, chunks)):
                 speech_s += segment.duration
+                unheard += heard is NOTHING
                 named = segment.speaker if isinstance(segment, OwnSegment) else ""
                 row = self._segment(segment, heard, f"{named} {speaker}".strip())
                 if row.text or row.translation:
@@ -232,6 +238,11 @@ class Transcriber:
             details["failed"] = why
         if own is None:
             details |= quiet(path, speech_s, duration, peak)
+        elif unheard:
+            details["quiet"] = (
+                f"{shown(path)}: {unheard} of the given segments are too short for the model to hear anything. "
+                f"Mend their times in {shown(own.path)}, which are seconds in most forms."
+            )
         rest = "silence" if own is None else "not in the given segments"
         segments.sort(key=lambda segment: (segment.start, segment.speaker))
         return Transcript(

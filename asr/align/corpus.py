@@ -209,7 +209,12 @@ def _basis(aligner: Aligner) -> str:
     """What alignments follow from besides recording and transcript: model and settings."""
     # What is believed is decided afterwards.
     usual = AlignConfig()
-    config = replace(aligner.config, false_accepts=usual.false_accepts, least_share=usual.least_share)
+    config = replace(
+        aligner.config,
+        false_accepts=usual.false_accepts,
+        least_share=usual.least_share,
+        least_margin=usual.least_margin,
+    )
     state = aligner.transcriber.model.state_dict()
     weights = (value.detach().cpu().reshape(-1).view(torch.uint8).numpy() for value in state.values())
     return _digest(config, aligner.transcriber.config, *map(zlib.crc32, weights))

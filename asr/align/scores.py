@@ -15,6 +15,8 @@ FloatArray = NDArray[np.float32]
 
 WORST_LABELS = 10
 """Labels that the worst stretch of a line has: two words."""
+LEAST_THRESHOLD = -5.5
+"""Of few decoys, the best of which say little: those of one line have -10, those of a killkan chapter -5 to -6."""
 UNLIKE = 0.5
 """A line with a smaller share of edits than this is not another line, but a variant."""
 
@@ -44,7 +46,7 @@ class Decoys:
     """Lines that are not said where they are looked for, so that one sees what scores these get.
 
     For each line of a transcript a few that are most alike in length: other lines of its own or of other
-    transcripts. Where there are no others, the line is read backwards.
+    transcripts. Where there are too few, the line's own letters in other orders.
     """
 
     def __init__(self, lines: Sequence[Line], count: int) -> None:
@@ -75,27 +77,33 @@ class Decoys:
         middle = int(np.searchsorted(self._lengths, length))
         near = self._pool[max(0, middle - 4 * self._count) : middle + 4 * self._count]
         near = sorted(near, key=lambda each: abs(len(each.labels) - length))
-        alone = True
-        for labels in (each.labels for each in near):
-            if _rate(line.labels, labels) >= UNLIKE:
-                alone = False
-                yield labels
-        if alone and _rate(line.labels, line.labels[::-1]) >= UNLIKE:
-            yield line.labels[::-1]
+        yield from (labels for each in near if _rate(line.labels, labels := each.labels) >= UNLIKE)
+        yield from scrambled(line, 2 * self._count)
+
+
+def scrambled(line: Line, count: int) -> Iterator[tuple[int, ...]]:
+    """The letters of a line in other orders, at most so many, the same at every call; where words end stays."""
+    places = [place for _, first, last in line.words for place in range(first, last)]
+    draw = np.random.default_rng(line.number)
+    for _ in range(count):
+        labels = np.array(line.labels)
+        labels[places] = draw.permutation(labels[places])
+        if _rate(line.labels, found := tuple(labels.tolist())) >= UNLIKE:
+            yield found
 
 
 def choose_threshold(decoys: Sequence[float], rate: float) -> float:
     """The score that a line must exceed so that at most a share of decoys would be accepted.
 
     Args:
-        rate: that share; where there are too few decoys to tell, none is.
+        rate: that share; where there are too few decoys to tell, none is, and the threshold is at least
+            `LEAST_THRESHOLD`.
 
     >>> choose_threshold([-5.0, -4.0, -3.0, -9.0], 0.25)
     -4.0
     """
-    if not decoys:
-        return -np.inf
-    return sorted(decoys, reverse=True)[int(rate * len(decoys))]
+    least = LEAST_THRESHOLD if rate * len(decoys) < 1 else -np.inf
+    return max([least, *sorted(decoys, reverse=True)[int(rate * len(decoys)) :][:1]])
 
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)

@@ -116,9 +116,9 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.alignments:
         _write_alignments(score, args.alignments, args.overwrite)
-    _warn(score, args.hypothesis, args.recording_level)
+    _warn(score, args.hypothesis)
     if other is not None:
-        _warn(other, args.against, args.recording_level)
+        _warn(other, args.against)
     if args.calibration:
         report["calibration"] = _calibration(args, score, references)
     elif args.plot:
@@ -197,8 +197,11 @@ def _scored(
     hypotheses = score_files.read_transcripts(paths, recordings=recordings)
     if len(recordings) == len(hypotheses) == 1:  # one against one, whatever the file is called
         hypotheses = dict(zip(recordings, hypotheses.values(), strict=True))
-    labels = {name: recording for recording, parts in recordings.items() for name, _ in parts}
-    references = score_files.References(texts={}, columns={"recording": labels})
+    if score_files.means_manifest(args.reference):
+        references = score_files.read_references(args.reference, split=args.split)
+    else:
+        labels = {name: recording for recording, parts in recordings.items() for name, _ in parts}
+        references = score_files.References(texts={}, columns={"recording": labels})
     return score_recordings(recordings, hypotheses, policy, spaces=spaces, ignore_unknown=ignore), references
 
 
@@ -207,11 +210,14 @@ def system_name(paths: list[Path]) -> str:
     return str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
-def _warn(score: CorpusScore, paths: list[Path], recording_level: bool) -> None:
+def _warn(score: CorpusScore, paths: list[Path]) -> None:
     """Say on stderr what is not in the numbers, or is there without having been recognised."""
     say_ids(system_name(paths), score.missing, "without a hypothesis, counted as deletions")
-    heard = "; what was heard there counts as insertions" if recording_level else ", left out"
-    say_ids(system_name(paths), score.no_reference, f"without a reference{heard}")
+    inserted = set(score.inserted)
+    left_out = [name for name in score.no_reference if name not in inserted]
+    say_ids(system_name(paths), left_out, "without a reference, left out")
+    heard = "what was heard there counts as insertions"
+    say_ids(system_name(paths), score.inserted, f"without a reference; {heard}")
     say_ids(system_name(paths), score.unknown, "hypotheses without a reference utterance, left out")
 
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+BLOCK_SAMPLES = 160
+"""10 ms."""
+RANGE_DB = 55.0
+"""Blocks farther below the loudest are muted pauses. Of 451 utterances of Killkan and Mboshi (Vorbis, whose pauses
+are muted) none becomes noisy by it at 15 dB; with a range of 50 dB two of 57 of Mboshi's do."""
+
 LOWEST_DB = -20
 # ln E|x| - E ln|x| at -20, -19, ... 100 dB, for speech whose amplitude is Gamma(0.4) with a random sign
 # and Gaussian noise: by quadrature over the amplitude, with E|s + n| in closed form and E ln|s + n| as
@@ -26,10 +32,17 @@ TABLE = np.array([
 def wada_snr(waveform: NDArray[np.float32]) -> float:
     """Signal-to-noise ratio in dB, from -20 to 100; NaN of silence.
 
+    Muted pauses and the offset of a recorder are taken off first: nobody hears them, and both would decide the
+    statistic. A lossy codec gives a muted pause as samples near zero, whose logarithms are huge.
+
     Args:
-        waveform: speech with whatever noise there is, (S,); digital silence in it is left out.
+        waveform: speech with whatever noise there is, (S,).
     """
-    amplitude = np.abs(waveform.astype(np.float64))
+    blocks = waveform[: len(waveform) // BLOCK_SAMPLES * BLOCK_SAMPLES].reshape(-1, BLOCK_SAMPLES)
+    level = blocks.std(axis=1, dtype=np.float64)  # without its mean, so whatever the offset is
+    heard = blocks[level > level.max(initial=0) * 10 ** (-RANGE_DB / 20)].astype(np.float64)
+    heard = heard[np.abs(heard) > 1e-10]
+    amplitude = np.abs(heard - heard.sum() / max(1, heard.size))
     amplitude = amplitude[amplitude > 1e-10]
     if not amplitude.size:
         return float("nan")

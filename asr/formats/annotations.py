@@ -9,7 +9,7 @@ from asr.audio.reader import tell_once
 from asr.formats.clean import one_line
 from asr.formats.eaf import EafDocument, find_media, origin_of, read_eaf
 from asr.formats.eaf.document import speaker_in, untimed
-from asr.formats.textgrid import read_textgrid
+from asr.formats.textgrid import read_textgrid, speakers_in
 from asr.formats.tiernames import is_ours, may_be_transcript, speaker_of
 from asr.importers.tiers import choose_tiers
 from asr.names import shown
@@ -72,7 +72,8 @@ def read_annotations(
         }
         # Beside a tier of our utterances lies one of their confidences.
         candidates = [name for name in found if may_be_transcript(name)]
-        speakers = {name: speaker_of(name) or "" for name in names}
+        ours = speakers_in(praats)
+        speakers = {name: ours.get(name, "") for name in names}
     values = {name: [text for _, _, text in rows] for name, rows in found.items()}
     chosen = choose_tiers(values, candidates, tiers, shown(path), dependents)
     for name in chosen:

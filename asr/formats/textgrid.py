@@ -140,22 +140,23 @@ def transcript_from_textgrid(path: Path) -> Transcript:
     """
     document = read_textgrid(path)
     tiers = {tier.name: tier.intervals for tier in document.tiers}
-    speakers = [speaker for name in tiers if (speaker := speaker_of(name)) is not None]
+    speakers = speakers_in(document)
     if not speakers:
         raise InputError(
             f"{shown(path)} has no tier {tier_name(UTTERANCE)!r} (its tiers: {', '.join(tiers)}). "
             "Import the tiers of others with `loquela corpus import`, or time their lines with `loquela align`."
         )
     segments = []
-    for speaker in speakers:
+    for name, speaker in speakers.items():
+        lane = speaker_of(name) or ""
         words = [
             Word(text=label.text, start=label.start, end=label.end, confidence=confidence)
-            for label, confidence in _labels(tiers, WORD, speaker)
+            for label, confidence in _labels(tiers, WORD, lane)
             if label.text
         ]
         starts, ends = [word.start for word in words], [word.end for word in words]
-        translations = _translations(tiers, speaker)
-        for label, confidence in _labels(tiers, UTTERANCE, speaker):
+        translations = _translations(tiers, lane)
+        for label, confidence in _labels(tiers, UTTERANCE, lane):
             translation = translations.get(label.start, "")
             if not label.text and not translation:
                 continue
@@ -173,6 +174,34 @@ def transcript_from_textgrid(path: Path) -> Transcript:
     segments.sort(key=lambda segment: segment.start)
     return Transcript(
         recording=path.stem, audio=Path(path.stem), duration=document.end, segments=tuple(segments)
+    )
+
+
+def speakers_in(document: TextGridDocument) -> dict[str, str]:
+    """The speaker of each of our utterance tiers, by the tier's name.
+
+    A speaker's further lane is named as one more speaker, "Ana 2" (see `lay_out`). It is taken for a lane where each
+    of its utterances overlaps one of Ana's: for nothing else is a lane made.
+    """
+    tiers = {tier.name: tier.intervals for tier in document.tiers}
+    found: dict[str, str] = {}
+    for name, intervals in tiers.items():
+        speaker = speaker_of(name)
+        if speaker is None:
+            continue
+        match = re.fullmatch(r"(?:(.+) )?\d+", speaker, re.DOTALL)
+        first = tiers.get(tier_name(UTTERANCE, match[1] or ""), ()) if match else ()
+        found[name] = (match[1] or "") if match and _all_overlap(intervals, first) else speaker
+    return found
+
+
+def _all_overlap(intervals: Iterable[Interval], others: Iterable[Interval]) -> bool:
+    """Whether there are intervals with a label, and each overlaps one of the others that has one."""
+    spans = [(each.start, each.end) for each in others if each.text]
+    labelled = [each for each in intervals if each.text]
+    before = [bisect_left(spans, (each.end,)) - 1 for each in labelled]
+    return bool(labelled) and all(
+        place >= 0 and spans[place][1] > each.start for each, place in zip(labelled, before, strict=True)
     )
 
 

@@ -154,15 +154,21 @@ def frame_features(
     for _, ids, waveforms, num_samples in heard.batches():
         out = encoder(waveforms, num_samples, tuple(wanted))
         said = recogniser(waveforms, num_samples)
-        ratio = encoder.grid.frames_per_second / recogniser.grid.frames_per_second
         for row in range(len(ids)):
             best = said.values[row, : int(said.num_frames[row])].argmax(dim=-1).numpy()
             at = np.flatnonzero(~np.isin(best, silent))
             at = np.sort(generator.permutation(at)[:FRAMES_OF_AN_UTTERANCE])
-            frames = np.minimum((at * ratio).astype(int), max(0, int(out.num_frames[row]) - 1))
+            frames = _frames_at(encoder.grid, recogniser.grid, at, int(out.num_frames[row]))
             labels.append(best[at])
             units.append(np.full(len(at), unit))
             unit += 1
             for number, hidden in out.layers.items():
                 found[number].append(hidden[row, frames].double().numpy())
     return [np.concatenate(found[number]) for number in wanted], np.concatenate(labels), np.concatenate(units)
+
+
+def _frames_at(grid: FrameGrid, other: FrameGrid, frames: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Which of the ``count`` frames of a grid hold the middles of another grid's frames; the nearest, past its ends."""
+    middles = other.start_s(0) + (frames + 0.5) * other.frame_s
+    places: NDArray[np.float64] = np.floor((middles - grid.start_s(0)) / grid.frame_s + 1e-6)
+    return places.clip(0, max(0, count - 1)).astype(np.int64)

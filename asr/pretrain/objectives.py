@@ -32,7 +32,7 @@ class ObjectiveConfig:
 
     kind: Literal["wav2vec2", "w2v-bert", "best-rq", "hubert", "tera"] = "wav2vec2"
     mask_probability: float = 0.65
-    """Expected share of masked frames if spans never overlapped (wav2vec 2.0: 0.65, which masks 48 %)."""
+    """Expected share of masked frames if spans never overlapped (wav2vec 2.0: 0.65, which masks 49 %)."""
     mask_span_s: float = 0.2
     """Seconds in a masked span (wav2vec 2.0: 10 frames of 20 ms)."""
     num_groups: int = 2

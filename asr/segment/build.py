@@ -139,7 +139,9 @@ def settings_for(name: str, settings: SegmenterConfig | None = None, **changes: 
         if field not in known:
             raise InputError(f"segmenter {name} has no setting {field!r}, only {', '.join(known)}.")
     if "min_segment_s" in known and "max_segment_s" in given:
-        # A shortest segment that was made for longer ones shrinks with them.
-        share = given["max_segment_s"] / values["max_segment_s"]
-        given = {"min_segment_s": values["min_segment_s"] * min(1.0, share)} | given
+        # A shortest segment that was made for longer ones shrinks with them, and leaves room for what is kept around.
+        longest = given["max_segment_s"]
+        shortest = values["min_segment_s"] * min(1.0, longest / values["max_segment_s"])
+        room = longest - 2 * given.get("keep_s", values["keep_s"])
+        given = {"min_segment_s": shortest if shortest < room else shortest * room / longest} | given
     return kind(**values | given)

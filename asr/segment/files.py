@@ -36,6 +36,8 @@ class Row(NamedTuple):
 
 
 HEADER = "start\tend"
+TOO_SHORT_S = 0.1
+"""No utterance is so short: a table in milliseconds that has no longer one is in seconds."""
 NO_SPEAKER = "NA"
 """Speaker in MuST-C's yaml where none is known, as SHAS writes it."""
 ANY_SPEAKER = "speech"
@@ -47,14 +49,16 @@ FORMATS = ("yaml", "tsv", "eaf", "TextGrid", "rttm")
 def read_segments(path: Path, tier: str = "") -> OwnSegments:
     """Read a file in the form that its ending names; see `OwnSegments.read`."""
     ending = path.suffix.lower().removeprefix(".")
-    if ending == "tsv" and read_text(path).startswith(HEADER + "\ttext"):
-        ending = "transcript"  # whisper's table, in milliseconds
+    is_whispers = ending == "tsv" and read_text(path).startswith(HEADER + "\ttext")
+    if is_whispers:  # in milliseconds
+        ending = "transcript"
     if ending not in _READERS:
         known = [name for name in _READERS if name != "transcript"]
         raise InputError(f"{shown(path)}: no form of segments. Give one of .{', .'.join(known)}.")
     if tier and f".{ending}" not in TIER_ENDINGS:
         raise InputError(f"{shown(path)} has no tiers; --tier is for ELAN and Praat. Leave it out.")
     found: dict[str, set[tuple[float, float, str]]] = {}
+    wheres: dict[str, str] = {}
     for row in _READERS[ending](path, tier):
         start, end = _seconds(row.start), _seconds(row.end)
         # NaN passes no comparison. A span must hold a sample, or there is nothing to recognise.
@@ -63,10 +67,26 @@ def read_segments(path: Path, tier: str = "") -> OwnSegments:
                 f"{shown(path)}, {row.where}: a segment from {row.start[:20]!r} to {row.end[:20]!r} s. "
                 "Give a start from 0 and an end after it."
             )
-        found.setdefault(recording_key(row.recording), set()).add((start, end, one_line(row.speaker)))
+        key = recording_key(row.recording, whole=ending == "rttm")
+        wheres.setdefault(key, row.where)
+        found.setdefault(key, set()).add((start, end, one_line(row.speaker)))
     if not found:
         raise InputError(f"{shown(path)} holds no segment. Give one that does.")
+    if "" in found and len(found) > 1:
+        raise InputError(
+            f"{shown(path)}, {wheres['']}: it names no recording, and others do. Name the recording of each."
+        )
+    longest_s = max(end - start for spans in found.values() for start, end, _ in spans)
+    if is_whispers and longest_s < TOO_SHORT_S:
+        raise InputError(
+            f"{shown(path)}: its longest segment lasts {1000 * longest_s:.0f} ms. A table with a column text is "
+            "whisper's, in milliseconds; if these are seconds, leave the column out."
+        )
     recordings = {name: [OwnSegment(*span) for span in sorted(spans)] for name, spans in found.items()}
+    if ending == "rttm":
+        # Its names have no ending: a.mp4 is a.mp4.wav. But some write one: where no other is a, a.mp4 is a.wav, too.
+        for name in found:
+            recordings.setdefault(recording_key(name), recordings[name])
     return OwnSegments(path=path, recordings=recordings)
 
 

@@ -31,12 +31,12 @@ def check_lengths(min_segment_s: float, max_segment_s: float, keep_s: float) -> 
     check_limit(max_segment_s)
     if not 0 <= keep_s <= max_segment_s / 4:
         raise InputError(
-            f"`keep_s` must be between 0 and a quarter of `max_segment_s` ({max_segment_s}); got {keep_s}."
+            f"`keep_s` must be between 0 and a quarter of `max_segment_s` ({max_segment_s:g}); got {keep_s:g}."
         )
     if not 0 <= min_segment_s < max_segment_s - 2 * keep_s:
         raise InputError(
             "`min_segment_s` must be at least 0 and less than `max_segment_s` without `keep_s` on both sides "
-            f"({max_segment_s - 2 * keep_s:g}); got {min_segment_s}."
+            f"({max_segment_s - 2 * keep_s:g}); got {min_segment_s:g}."
         )
 
 

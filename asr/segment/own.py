@@ -168,14 +168,18 @@ def _cut_of(samples: FloatArray, max_segment_s: float) -> int:
     return len(first)
 
 
-def recording_key(name: str) -> str:
+def recording_key(name: str, *, whole: bool = False) -> str:
     """What a file of segments and a recording have in common: the name without folder and audio ending.
 
-    >>> recording_key("wav/ted_1.wav"), recording_key("talk.2024")
-    ('ted_1', 'talk.2024')
+    Args:
+        whole: with that ending.
+
+    >>> recording_key("wav/ted_1.wav"), recording_key("talk.2024"), recording_key("talk.mp4", whole=True)
+    ('ted_1', 'talk.2024', 'talk.mp4')
     """
     from asr.names import AUDIO_ENDINGS, composed
 
     last = composed(name).replace("\\", "/").rsplit("/", 1)[-1]
     stem, dot, ending = last.rpartition(".")
-    return "_".join((stem if dot and f".{ending.lower()}" in AUDIO_ENDINGS else last).split())
+    ends = dot and f".{ending.lower()}" in AUDIO_ENDINGS and not whole
+    return "_".join((stem if ends else last).split())

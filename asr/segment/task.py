@@ -11,7 +11,7 @@ import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import floor
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -281,10 +281,10 @@ class SegmenterTask(Mixed):
         return each[valid].mean(), odds
 
     def _rows_of(self, recording: Recording) -> list[tuple[float, float]]:
-        """Starts and lengths of even windows that cover a recording."""
+        """Starts and lengths of even windows that cover a recording; neighbours overlap where they must."""
         whole = recording.whole.duration_s
         length = min(self.config.window_s, whole)
-        count = max(1, round(whole / self.config.window_s))
+        count = max(1, ceil(whole / self.config.window_s - 1e-9))
         return [(start, length) for start in np.linspace(0, whole - length, count).tolist()]
 
     def _window(self, recording: Recording, start: float, length: float) -> Utterance:

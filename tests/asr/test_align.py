@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies
 from numpy.typing import NDArray
 
-from asr.align.scores import Decoys, choose_threshold, line_score
+from asr.align.scores import Decoys, choose_threshold, line_score, scrambled
 from asr.align.search import BLANK, GAP, InMemory, SearchConfig, best_path, forced_path
 from asr.align.spool import Spool
 from asr.align.texts import FIRST_LABEL, Columns, lines_of, unknown_characters
@@ -309,8 +309,12 @@ def test_decoys_are_other_lines_of_like_length() -> None:
     columns = Columns(tokenizer, lines, 1.0)
     quiet = np.log(np.full((60, len(columns)), 0.1, dtype=np.float32))
     assert len(Decoys(lines, 2).scores(lines[0], quiet, columns)) == 2
-    # A variant of a line is none; where nothing else is left, the line read backwards is.
-    assert len(Decoys(lines[:2], 2).scores(lines[0], quiet, columns)) == 1
+    # A variant of a line is none; where nothing else is left, its letters in other orders are.
+    assert len(Decoys(lines[:2], 7).scores(lines[0], quiet, columns)) == 7
+    orders = list(scrambled(lines[0], 9))
+    assert orders == list(scrambled(lines[0], 9))
+    assert {tuple(sorted(order)) for order in orders} == {tuple(sorted(lines[0].labels))}
+    assert {order[4] for order in orders} == {lines[0].labels[4]}  # between two words
 
 
 @given(strategies.lists(strategies.floats(-20, 0), min_size=1), strategies.floats(0, 0.99))

@@ -39,6 +39,21 @@ def test_noise_has_the_ratio_that_was_asked_for() -> None:
     assert 10 * np.log10(np.mean(TONE**2) / np.mean(noise**2)) == pytest.approx(10, abs=0.1)
 
 
+def test_the_noise_that_was_asked_for_is_heard() -> None:
+    """However steep its spectrum, none of it is below what a filterbank hears."""
+    sound = (0.1 * np.random.default_rng(9).standard_normal(160_000)).astype(np.float32)
+    config = AugmentConfig(speeds=(), noise_probability=1, noise_snr_db=(10, 10), gain_db=0)
+    for seed in range(8):
+        spectrum = np.abs(np.fft.rfft(augment(sound, config, np.random.default_rng(seed)) - sound)) ** 2
+        assert spectrum[:200].sum() < 1e-3 * spectrum.sum()  # 0 to 20 Hz in steps of 0.1
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_noise_of_a_moment_is_finite(count: int) -> None:
+    config = AugmentConfig(speeds=(), noise_probability=1, gain_db=0)
+    assert np.isfinite(augment(TONE[1 : 1 + count], config, np.random.default_rng(0))).all()
+
+
 @pytest.mark.parametrize("codec", ["mu-law", "amr-nb"])
 def test_a_telephone_keeps_its_band_alone(codec: PhoneCodec) -> None:
     clock = np.arange(16_000) / 16_000

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -39,6 +40,23 @@ def test_bins_of_equal_counts() -> None:
     right = np.arange(150) % 3 == 0
     gaps = [abs(sure[at : at + 10].sum() - right[at : at + 10].sum()) for at in range(0, 150, 10)]
     assert reliability(sure.tolist(), right.tolist()).adaptive_ece == pytest.approx(sum(gaps) / 150)
+
+
+@given(WORDS, strategies.randoms(use_true_random=False))
+def test_equal_confidences_share_a_bin_whatever_the_order(
+    words: list[tuple[float, bool]], random: Random
+) -> None:
+    words = [(round(sure, 1), right) for sure, right in words]
+    shuffled = random.sample(words, len(words))
+    first, second = (reliability(*zip(*each, strict=True)).adaptive_ece for each in (words, shuffled))
+    assert first == pytest.approx(second, abs=1e-9)
+
+
+def test_what_is_calibrated_is_found_so_though_all_is_equal() -> None:
+    assert reliability([0.5] * 100, [True] * 50 + [False] * 50).adaptive_ece == pytest.approx(0)
+    # Those that are sure alike stay apart from the others, as their bin is that of most of them.
+    sure, right = [1.0] * 90 + [0.5] * 10, [True] * 80 + [False] * 10 + [True] * 10
+    assert reliability(sure, right).adaptive_ece == pytest.approx((10 + 5) / 100)
 
 
 def test_entropy_of_what_knows_all_nothing_and_the_wrong_thing() -> None:

@@ -53,8 +53,28 @@ def test_the_table_is_its_definition(decibels: int) -> None:
     assert wada_snr(mixed.astype(np.float32)) == pytest.approx(decibels, abs=0.5)
 
 
-def test_snr_of_silence_is_no_number() -> None:
-    assert np.isnan(wada_snr(np.zeros(1000, np.float32)))
+@pytest.mark.parametrize("sound", [np.zeros(1000), np.full(1000, 0.02), np.zeros(3)])
+def test_snr_of_silence_is_no_number(sound: NDArray[np.float64]) -> None:
+    assert np.isnan(wada_snr(sound.astype(np.float32)))
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.01, -0.03])
+def test_the_offset_of_a_recorder_is_not_heard(offset: float) -> None:
+    """As 16-bit samples, with pauses that an editor muted: it writes 0 there, whatever the offset."""
+    noise = np.random.default_rng(9).standard_normal(160_000)
+    mixed = 0.01 * (gamma_speech(160_000, 1) * 10 ** (15 / 20) + noise)
+    samples = ((mixed + offset) * 32_768).round() / 32_768
+    samples.reshape(-1, 16_000)[:, :3_200] = 0
+    assert wada_snr(samples.astype(np.float32)) == pytest.approx(15, abs=0.5)
+
+
+def test_muted_pauses_of_a_lossy_file_are_not_heard() -> None:
+    """A decoder gives about -100 dB where a recorder muted the pauses."""
+    generator = np.random.default_rng(3)
+    noisy = 0.05 * (gamma_speech(160_000, 1) * 10 ** (5 / 20) + generator.standard_normal(160_000))
+    muted = noisy.copy()
+    muted.reshape(-1, 16_000)[:, :3_200] = 1e-5 * generator.standard_normal(3_200)
+    assert wada_snr(muted) == pytest.approx(wada_snr(noisy), abs=0.5)
 
 
 def test_music_is_told_from_speech(talk: NDArray[np.float32]) -> None:

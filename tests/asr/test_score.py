@@ -18,6 +18,7 @@ import asr.edits
 from asr.bootstrap import Bootstrap, Interval, paired_bootstrap, rate_interval
 from asr.manifest import Utterance, write_manifest
 from asr.score import (
+    METRICS,
     Counts,
     edit_operations,
     error_counts,
@@ -365,6 +366,27 @@ def test_a_recording_without_a_transcript_is_all_deletions() -> None:
     assert scored.counts("wer") == Counts(deletions=1, correct=2)
     with pytest.raises(InputError, match="no reference for recording 'c'"):
         score_recordings(references, {"c": "x"}, POLICY)
+
+
+def test_a_recording_without_any_text_is_left_out() -> None:
+    references = {"a": [("u1", "x y"), ("u2", "")], "b": [("u3", "")], "c": [("u4", " ")]}
+    scored = score_recordings(references, {"a": "x y z", "b": "v w"}, POLICY)
+    assert scored.counts("wer") == Counts(correct=2, insertions=1)
+    assert scored.no_reference == ("u2", "u3", "u4")
+    assert scored.inserted == ("u2",)
+    assert scored.missing == ()
+
+
+def test_the_signature_tells_what_was_aligned() -> None:
+    texts = {"u1": "one two three", "u2": "four five"}
+    heard = {"u1": "one two", "u2": "three four five"}
+    apart = score_corpus(texts, heard, POLICY)
+    whole = score_recordings({"r": list(texts.items())}, {"r": " ".join(heard.values())}, POLICY)
+    assert (apart.counts("wer").errors, whole.counts("wer").errors) == (2, 0)
+    for metric in METRICS:
+        assert "aligned" not in apart.signature(metric)
+        assert "|aligned:recording|version:" in whole.signature(metric)
+        assert whole.group_by({"u1": "x"})["x"].signature(metric) == whole.signature(metric)
 
 
 def test_a_recording_whose_references_are_all_emptied_keeps_the_insertions() -> None:

@@ -32,6 +32,8 @@ from lm.errors import InputError
 MINI = Path(__file__).resolve().parents[3] / "egs" / "mini"
 MODEL = MINI / "model"
 FOREIGN = "Los perros comen carne fresca"
+OTHERS = ("Kei hea te ngeru?", "Kei te waiata ngā tāne.", "Ka haere tana tama ki te māra.")
+"""Lines of the talk's second half; a decoy of each scores worse in its first."""
 
 
 @cache
@@ -323,6 +325,19 @@ def test_a_transcript_of_another_recording_is_refused(
     assert align(path, other, "--format", "eaf", "--out", tmp_path / "out") == 1
     assert "no more than of another recording's" in one_line(capsys.readouterr().err)
     assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_lines_of_another_recording_are_refused_and_few_of_its_own_are_not(
+    talk: tuple[Path, list[Utterance]], tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    path, lines = talk
+    own = write(tmp_path / "own.txt", *(line.text for line in lines[1 : 1 + count]))
+    assert align(path, own) == 0
+    assert all(json.loads(row)["accepted"] for row in capsys.readouterr().out.splitlines())
+    other = write(tmp_path / "other.txt", *OTHERS[:count])
+    assert align(path, other) == 1
+    assert "Check that the two belong together" in one_line(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

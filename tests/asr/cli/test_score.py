@@ -182,6 +182,31 @@ def test_what_was_heard_where_a_recording_has_no_reference_is_said_to_be_inserte
     assert "1 without a reference, left out: u3" in capsys.readouterr().err
 
 
+def test_a_recording_without_any_reference_is_said_to_be_left_out(files: Path, capsys: Capture) -> None:
+    options = two_days(files)
+    manifest = files / "days.tsv"
+    manifest.write_text(manifest.read_text().replace("kayman shamuy", ""))
+    assert run(files, *options) == 0
+    said = capsys.readouterr()
+    assert "1 without a reference, left out: day2" in said.err
+    assert "insertions" not in said.err
+    (files / "out" / "day2" / "talk.ctm").unlink()
+    assert run(files, *options, "--ignore-unknown") == 0
+    assert "without a hypothesis" not in capsys.readouterr().err
+
+
+def test_whole_recordings_are_scored_by_speaker(files: Path, capsys: Capture) -> None:
+    """The words that every recording's alignment deals out to the speakers' utterances."""
+    texts = [text.replace("kan", "kam") if number % 2 else text for number, text in enumerate(TEXTS.values())]
+    (files / "out.txt").write_text("\n".join(texts), encoding="utf-8")
+    options = ["--hypothesis", str(files / "out.txt"), "--recording-level", "--draw", "speaker"]
+    report = report_of(files, capsys, *options, "--by", "speaker")
+    rates = {name: figures["wer"]["score"] for name, figures in report["by"]["speaker"].items()}
+    assert rates == {"x": 0, "y": 20}
+    assert report["bootstrap"]["drawn"] == "speaker"
+    assert "|aligned:recording|" in report["signature"]["wer"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

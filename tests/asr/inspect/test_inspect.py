@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,16 @@ import pytest
 import torch
 
 from asr.cli import main
-from asr.encoder import build_encoder
+from asr.encoder import EncoderOutput, build_encoder
 from asr.encoder.saved import save_encoder
+from asr.frames import FrameGrid
 from asr.inspect.attention import attention_spans
 from asr.inspect.codes import perplexity, similarity
 from asr.inspect.plots import heatmap
 from asr.inspect.probes import chance, probe_accuracy
+from asr.inspect.reading import Heard, frame_features
 from asr.manifest import read_manifest, write_manifest
+from asr.model import Emissions
 from lm.errors import InputError
 from recipes.pretrain import pretrain
 from tests.recipes.test_pretrain import settings
@@ -78,6 +82,48 @@ def test_a_probe_finds_what_is_there_and_nothing_where_nothing_is() -> None:
     assert probe_accuracy(marks, arbitrary, np.repeat(np.arange(12), 10)) < 0.7
     with pytest.raises(InputError, match="needs two classes"):
         probe_accuracy(noise, np.zeros(120, np.int64), units)
+
+
+class Clock(torch.nn.Module):
+    """An encoder whose only feature is the second in the middle of a frame, or a recogniser that writes its number."""
+
+    num_layers = 1
+    tokenizer = SimpleNamespace(surfaces=["a"] * 1000)
+
+    def __init__(self, grid: FrameGrid, *, writes: bool = False) -> None:
+        super().__init__()
+        self.grid, self.writes = grid, writes
+
+    def forward(
+        self, waveforms: torch.Tensor, num_samples: torch.Tensor, layers: tuple[int, ...] = ()
+    ) -> Any:
+        num_frames = torch.tensor([self.grid.num_frames(count) for count in num_samples.tolist()])
+        numbers = torch.arange(int(num_frames.max())).expand(len(num_frames), -1)
+        if self.writes:
+            return Emissions(torch.nn.functional.one_hot(numbers, 1000), num_frames)
+        middles = (self.grid.start_s(0) + (numbers + 0.5) * self.grid.frame_s).double()[..., None]
+        return EncoderOutput(middles, num_frames, dict.fromkeys(layers, middles))
+
+
+@pytest.mark.parametrize("window", [400, 560])
+@pytest.mark.parametrize(
+    "grid",
+    [
+        FrameGrid(hop_samples=320, window_samples=400),
+        FrameGrid(hop_samples=640, window_samples=1360),
+        FrameGrid(hop_samples=640, window_samples=1360).split(2),
+    ],
+)
+def test_a_letter_is_read_where_the_recogniser_heard_it(
+    grid: FrameGrid, window: int, tone_corpus: Path
+) -> None:
+    encoder: Any = Clock(FrameGrid(hop_samples=320, window_samples=window))
+    recogniser: Any = Clock(grid, writes=True)
+    heard = Heard(groups={"": read_manifest(tone_corpus, split="dev")[:4]}, grid=encoder.grid)
+    (middles,), numbers, _ = frame_features(encoder, recogniser, heard)
+    wanted = grid.start_s(0) + (numbers + 0.5) * grid.frame_s
+    assert len(numbers) > 40
+    assert np.abs(middles[:, 0] - wanted).max() <= 0.01 + 1e-6  # half a frame
 
 
 def test_similarity_of_codes() -> None:

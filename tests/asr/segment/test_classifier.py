@@ -23,7 +23,7 @@ from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.segment import PdacConfig, build_segmenter
 from asr.segment.classified import classified_track
 from asr.segment.classifier import FrameClassifier, load_classifier, pack_classifier, save_classifier
-from asr.segment.task import SegmenterTask, WindowConfig, frame_targets, recordings
+from asr.segment.task import Recording, SegmenterTask, WindowConfig, frame_targets, recordings
 from lm.errors import InputError
 from recipes.train_segmenter import SegmenterRecipe, train_segmenter
 from tests.asr.segment.sounds import RATE, FloatArray, check, lay, silence, speech
@@ -98,6 +98,19 @@ def test_targets_are_1_inside_segments_and_0_where_two_touch() -> None:
     np.testing.assert_array_equal(frame_targets(spans, 0.0, 28, GRID), expected)
     # The same from a window that begins within the recording.
     np.testing.assert_array_equal(frame_targets(spans, 0.7, 21, GRID), expected[7:])
+
+
+@pytest.mark.parametrize(("window_s", "count"), [(9.0, 2), (5.0, 3), (4.0, 3), (40.0, 1)])
+def test_windows_leave_nothing_of_a_recording_out(window_s: float, count: int) -> None:
+    row = Utterance(id="0", audio=Path("0.wav"), duration_s=12.0)
+    found = [Recording(row, np.array([[1.0, 2.0]]))]
+    windows = SegmenterTask(small(), found, found, WindowConfig(window_s=window_s), seed=1).windows
+    assert len(windows) == count
+    heard = 0.0
+    for _, start, length in windows:
+        assert start <= heard + 1e-9
+        heard = start + length
+    assert heard == pytest.approx(12.0)
 
 
 def test_a_batch_of_a_bad_recording_alone_gives_way_to_another(

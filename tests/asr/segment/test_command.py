@@ -230,6 +230,17 @@ def test_ones_own_segments_are_transcribed_where_they_lie(
     assert {gap.reason for gap in gaps} == {"not in the given segments"}
 
 
+def test_ones_own_segments_that_the_model_cannot_hear_are_told(
+    model: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.tsv").write_text("0.25\t2.5\n3.001\t3.004\n")
+    command = ["transcribe", str(talk), "--model", str(model), "--segments", str(tmp_path / "own.tsv")]
+    assert main(command) == 0
+    found = capsys.readouterr()
+    assert len(found.out.splitlines()) == 1
+    assert "talk.wav: 1 of the given segments are too short for the model" in found.err
+
+
 def test_speakers_of_ones_own_segments_have_tiers_of_their_own(
     model: Path, talk: Path, tmp_path: Path
 ) -> None:

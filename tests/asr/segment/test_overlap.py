@@ -15,7 +15,7 @@ from asr.audio import load
 from asr.decode import GreedyDecoder
 from asr.frames import FrameGrid, samples_to_seconds
 from asr.model import load_model
-from asr.segment import FixedConfig, HybridConfig, OwnSegments, Segment, VadConfig, split_fixed
+from asr.segment import FixedConfig, HybridConfig, OwnSegments, Segment, VadConfig, settings_for, split_fixed
 from asr.segment.overlap import Joiner, default_overlap, overlapping
 from asr.segment.recognised import recognised_track
 from asr.segment.sound import Speech
@@ -181,6 +181,14 @@ def test_what_they_share_is_taken_off_the_longest_segment_alone() -> None:
     hybrid = HybridConfig(min_segment_s=6, max_segment_s=14)
     config = TranscribeConfig(segmenter="hybrid", segments=hybrid, overlap_s=4)
     assert config.cutting() == HybridConfig(min_segment_s=6, max_segment_s=10)
+    usual = TranscribeConfig(
+        segmenter="hybrid", segments=settings_for("hybrid", max_segment_s=4), overlap_s=1.9
+    )
+    cut = usual.cutting()
+    assert isinstance(cut, HybridConfig)
+    assert (cut.max_segment_s, cut.min_segment_s) == pytest.approx(
+        (2.1, 1.785)
+    )  # nobody asked for the shortest
     with pytest.raises(InputError, match=r"segmenter hybrid with an overlap of 7 s: `min_segment_s`"):
         TranscribeConfig(segmenter="hybrid", segments=replace(hybrid, min_segment_s=8), overlap_s=7)
     with pytest.raises(InputError, match=r"vad with an overlap of 0\.5 s: `max_segment_s`.* got 0\.5"):

@@ -93,6 +93,15 @@ def test_forms_of_others_are_read_with_their_speakers(tmp_path: Path) -> None:
     assert OwnSegments.read(rttm).of("my talk.wav") == [OwnSegment(1.5, 3.5, "A"), OwnSegment(3, 5, "B")]
 
 
+def test_a_recording_keeps_its_name_in_rttm_whatever_that_looks_like(tmp_path: Path) -> None:
+    path = write_segments(transcript("interview.mp4.wav"), tmp_path / "a.rttm")
+    assert len(OwnSegments.read(path).of("interview.mp4.wav")) == len(SPANS)
+    # Others name the file; a name without an ending goes before.
+    assert len(OwnSegments.read(path).of("interview.wav")) == len(SPANS)
+    path.write_text(path.read_text() + "SPEAKER interview 1 1.0 1.0\n")
+    assert OwnSegments.read(path).of("interview.wav") == [OwnSegment(1, 2)]
+
+
 def test_two_speakers_may_have_one_span_and_nobody_is_no_speaker(tmp_path: Path) -> None:
     rows = "".join(f"SPEAKER talk 1 1.0 2.0 <NA> <NA> {name} <NA> <NA>\n" for name in ("A", "B", "A", "<NA>"))
     rttm = written(tmp_path, "a.rttm", rows + "SPEAKER talk 1 4.0 1.0\n")
@@ -138,12 +147,17 @@ MISTAKES = {
     "b.yaml": ("- {offset: 1, wav: a.wav}\n", "entry 1: .* no offset and duration"),
     "c.yaml": ("- {offset: 1, duration: -1, wav: a.wav}\n", "entry 1: a segment from '1' to '0.0' s"),
     "d.yaml": ("- {offset: 1, duration: [\n", "is not YAML"),
+    "e.yaml": (
+        "- {offset: 3, duration: 2, wav: a.wav}\n- {offset: 1, duration: 1, wav: }\n",
+        "entry 2: it names no recording, and others do",
+    ),
     "a.tsv": ("", "holds no segment"),
     "b.tsv": ("1.0\n", "line 1: '1.0' is not `start end`"),
     "c.tsv": ("1.0\tnan\n", "line 1: a segment from '1.0' to 'nan' s"),
     "d.tsv": ("start\tend\n2.0\t2.0\n", "line 2: a segment"),
     "e.tsv": ("0.0\t1.0\n-0.5\t1.0\n", "line 2: a segment"),
     "f.tsv": ("start\tend\ttext\n0\t0\tso\n", "segment 1: a segment from"),
+    "i.tsv": ("start\tend\ttext\n2\t5\thello\n6\t9\tyou\n", "longest segment lasts 3 ms.*milliseconds"),
     "g.tsv": ("0,5\t1,5\n", "line 1: a segment from '0,5' to '1,5' s"),
     "h.tsv": ("1.0\t1.00001\n", "line 1: a segment"),
     "a.rttm": ("SPEAKER a 1 3.0\n", "line 1: .*SPEAKER file channel start duration"),

@@ -233,6 +233,9 @@ def test_settings_by_name_take_the_limit_of_anothers_and_shrink_the_shortest() -
     assert settings_for("vad", VadConfig(mode=3)) == VadConfig(mode=3)
     assert settings_for("hybrid", max_segment_s=10.0) == HybridConfig(min_segment_s=8.5, max_segment_s=10.0)
     assert settings_for("hybrid", max_segment_s=30.0, mode=None) == HybridConfig(max_segment_s=30.0)
+    short = settings_for("ctc-hybrid", max_segment_s=1.0)  # less the sound that is kept, there is 0.6 s
+    assert isinstance(short, CtcHybridConfig)
+    assert short.min_segment_s == pytest.approx(0.51)
     with pytest.raises(ValueError, match="Did you mean 'hybrid'"):
         settings_for("hybrd")
     with pytest.raises(ValueError, match="fixed has no setting 'mode'"):
