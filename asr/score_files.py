@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ Column = Literal["text", "translation"]
 """Of a manifest, which is scored."""
 
 _LABELS = ("language", "translation_language", "speaker", "gender", "split")
+_LIKE_AN_ID = re.compile(r"[\d_]")
 _TRN_LINE = re.compile(r"(?P<text>.*)\((?P<id>[^\s()]+)\)\s*")
 
 
@@ -306,9 +308,14 @@ def _rows(lines: list[tuple[int, str]], path: Path) -> Iterator[tuple[int, str, 
             assert match is not None
             yield number, match["id"], match["text"]
     else:
-        for number, line in lines:
-            name, _, text = line.strip().partition(" ")
-            yield number, name, text
+        rows = [(number, *line.strip().partition(" ")[::2]) for number, line in lines]
+        if 2 * sum(bool(_LIKE_AN_ID.search(name)) for _, name, _ in rows) < len(rows):
+            print(
+                f"{shown(path)}: the first word of each line, as {rows[0][1]!r}, is taken for its id. If these are "
+                f"texts alone, number them: nl -ba -w1 -s$'\\t' {shown(path)}",
+                file=sys.stderr,
+            )
+        yield from rows
 
 
 def columns_of(path: Path) -> list[str]:

@@ -315,3 +315,20 @@ def test_the_command_offers_the_tokenisers_that_scoring_knows() -> None:
 
     assert COMMANDS["score"][0] == score.__name__
     assert score._TOKENIZERS == TOKENIZERS
+
+
+def test_texts_without_ids_are_doubted(tmp_path: Path, capsys: Capture) -> None:
+    files = {"some": "The dog sleeps\nA cat eats\n", "many": "The dog sleeps\nA cat eats\nThe end\n"}
+    files["named"] = "u_1 The dog sleeps\nu_2 A cat eats\n"
+    for name, text in files.items():
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+    said = {}
+    for name in files:
+        path = str(tmp_path / f"{name}.txt")
+        said[name] = run("--translation", "--hypothesis", path, reference=path), capsys.readouterr().err
+    assert said["named"] == (0, "")
+    assert said["some"][0] == 0
+    assert said["many"][0] == 1
+    for name in ("some", "many"):
+        assert "the first word of each line, as 'The', is taken for its id. If these" in said[name][1]
+    assert "line 3: the id 'The' occurs twice" in said["many"][1]
