@@ -312,7 +312,7 @@ class Cascade(Transcriber):
     def _chosen(self, heard: Heard, readings: Sequence[Hypothesis], found: Sequence[Scored]) -> Heard:
         kept = max(1, self.settings.transcribe.num_hypotheses)
         if not readings:
-            return Heard(heard.hypotheses[:kept])
+            return heard if len(heard.hypotheses) <= kept else Heard(heard.hypotheses[:kept])
         totals = [
             translation.score
             + self.settings.reading_weight
