@@ -244,8 +244,8 @@ def piece_tokenizer(texts: Sequence[str], policy: TextPolicy, *, num_pieces: int
             hard_vocab_limit=False,  # few texts have few pieces
             model_type="unigram",
             character_coverage=1.0,
-            max_sentence_length=max((len(line.encode()) for line in lines), default=0)
-            + 1,  # none is passed over
+            # No longer line than the usual 4,192 bytes is passed over.
+            max_sentence_length=max([4192, *(len(line.encode()) + 1 for line in lines)]),
             normalization_rule_name="identity",  # the policy has normalised already
             unk_id=0,
             bos_id=-1,
