@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 SAMPLE_RATE = 16_000
 """Samples per second of every waveform inside the toolkit."""
 
@@ -97,3 +100,16 @@ class FrameGrid:
     def end_s(self, frame: int) -> float:
         """Second at which ``frame``'s own hop ends: where the next one begins."""
         return self.start_s(frame + 1)
+
+    def middles_s(self, frames: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Seconds at the middles of frames' own hops."""
+        return self.start_s(0) + (frames + np.float64(0.5)) * self.frame_s
+
+    def frames_at(self, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Frames in whose own hops these times lie, one that begins there before one that ends; before the first, < 0.
+
+        >>> FrameGrid(hop_samples=320, window_samples=400).frames_at(np.array([0.0024, 0.0025, 0.0325]))
+        array([-1,  0,  1])
+        """
+        places: NDArray[np.float64] = np.floor((seconds - self.start_s(0)) / self.frame_s + 1e-6)
+        return places.astype(np.int64)

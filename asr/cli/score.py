@@ -182,6 +182,7 @@ def _scored(
     args: argparse.Namespace, policy: TextPolicy, paths: list[Path]
 ) -> tuple[CorpusScore, References]:
     from asr import score_files
+    from asr.manifest import read_manifest
     from asr.score import score_corpus, score_recordings
 
     spaces, ignore = not args.no_spaces, args.ignore_unknown
@@ -193,15 +194,16 @@ def _scored(
         return score_corpus(
             references.texts, hypotheses, policy, spaces=spaces, ignore_unknown=ignore
         ), references
-    recordings = score_files.read_recordings(args.reference, split=args.split, tiers=args.tier)
+    if score_files.means_manifest(args.reference) and not args.tier:
+        rows = read_manifest(args.reference, split=args.split)
+        recordings, references = score_files.recordings_of(rows), score_files.references_of(rows)
+    else:
+        recordings = score_files.read_recordings(args.reference, split=args.split, tiers=args.tier)
+        labels = {name: recording for recording, parts in recordings.items() for name, _ in parts}
+        references = score_files.References(texts={}, columns={"recording": labels})
     hypotheses = score_files.read_transcripts(paths, recordings=recordings)
     if len(recordings) == len(hypotheses) == 1:  # one against one, whatever the file is called
         hypotheses = dict(zip(recordings, hypotheses.values(), strict=True))
-    if score_files.means_manifest(args.reference):
-        references = score_files.read_references(args.reference, split=args.split)
-    else:
-        labels = {name: recording for recording, parts in recordings.items() for name, _ in parts}
-        references = score_files.References(texts={}, columns={"recording": labels})
     return score_recordings(recordings, hypotheses, policy, spaces=spaces, ignore_unknown=ignore), references
 
 

@@ -128,8 +128,9 @@ def pooled_features(
         out = encoder(waveforms, num_samples, tuple(wanted))
         labels += [names.index(group)] * len(ids)
         for number, hidden in out.layers.items():
-            for row, frames in zip(hidden, out.num_frames.tolist(), strict=True):
-                found[number].append(row[: max(1, frames)].mean(dim=0).double().numpy())
+            for row, size in zip(hidden, num_samples.tolist(), strict=True):
+                frames = max(1, encoder.layer_grid.num_frames(size))
+                found[number].append(row[:frames].mean(dim=0).double().numpy())
     return [np.stack(found[number]) for number in wanted], np.array(labels), np.arange(len(labels))
 
 
@@ -150,7 +151,7 @@ def frame_features(
     units: list[NDArray[np.int64]] = []
     generator = np.random.default_rng(0)
     silent = [number for number, surface in enumerate(recogniser.tokenizer.surfaces) if not surface.strip()]
-    unit = 0
+    unit, grid = 0, encoder.layer_grid
     for _, ids, waveforms, num_samples in heard.batches():
         out = encoder(waveforms, num_samples, tuple(wanted))
         said = recogniser(waveforms, num_samples)
@@ -158,17 +159,12 @@ def frame_features(
             best = said.values[row, : int(said.num_frames[row])].argmax(dim=-1).numpy()
             at = np.flatnonzero(~np.isin(best, silent))
             at = np.sort(generator.permutation(at)[:FRAMES_OF_AN_UTTERANCE])
-            frames = _frames_at(encoder.grid, recogniser.grid, at, int(out.num_frames[row]))
+            # The nearest, past the ends.
+            frames = grid.frames_at(recogniser.grid.middles_s(at))
+            frames = frames.clip(0, max(0, grid.num_frames(int(num_samples[row])) - 1))
             labels.append(best[at])
             units.append(np.full(len(at), unit))
             unit += 1
             for number, hidden in out.layers.items():
                 found[number].append(hidden[row, frames].double().numpy())
     return [np.concatenate(found[number]) for number in wanted], np.concatenate(labels), np.concatenate(units)
-
-
-def _frames_at(grid: FrameGrid, other: FrameGrid, frames: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Which of the ``count`` frames of a grid hold the middles of another grid's frames; the nearest, past its ends."""
-    middles = other.start_s(0) + (frames + 0.5) * other.frame_s
-    places: NDArray[np.float64] = np.floor((middles - grid.start_s(0)) / grid.frame_s + 1e-6)
-    return places.clip(0, max(0, count - 1)).astype(np.int64)

@@ -11,7 +11,7 @@ import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil, floor
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -129,16 +129,15 @@ def frame_targets(
         segments: starts and ends in the recording, (K, 2), in order of their starts.
         start_s: where the window begins.
     """
-    middles = start_s + grid.start_s(0) + (np.arange(num_frames) + 0.5) * grid.frame_s
+    middles = start_s + grid.middles_s(np.arange(num_frames))
     targets = np.zeros(num_frames, np.float32)
     for start, end in segments:
         targets[(middles >= start) & (middles < end)] = 1
     # Where one segment follows another without a pause, the frame that the border falls in parts them.
     reach = np.maximum.accumulate(segments[:-1, 1]) if len(segments) > 1 else np.zeros(0)
-    for border in segments[1:, 0][np.abs(segments[1:, 0] - reach) <= grid.frame_s]:
-        place = floor((border - start_s - grid.start_s(0)) / grid.frame_s + 1e-6)
-        if 0 <= place < num_frames:
-            targets[place] = 0
+    borders = segments[1:, 0][np.abs(segments[1:, 0] - reach) <= grid.frame_s]
+    places = grid.frames_at(borders - start_s)
+    targets[places[(places >= 0) & (places < num_frames)]] = 0
     return targets
 
 
