@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from asr.decode.hypothesis import FloatArray
@@ -32,16 +33,27 @@ def acoustic_confidences(
         frames: from `align_labels`, (L, 2).
         words: from `words_of_labels`.
     """
-    lengths = frames[:, 1] - frames[:, 0]
-    begins = np.cumsum(lengths) - lengths
-    rows = np.arange(lengths.sum()) + np.repeat(frames[:, 0] - begins, lengths)
-    peaks = np.maximum.reduceat(emissions[rows, np.repeat(labels, lengths)], begins).tolist()
+    peaks = _peaks(
+        np.require(emissions, np.float32, ["C", "A", "W"]), np.array(labels, np.int32), frames
+    ).tolist()
     confidences = []
     for _, first, last in words:
         first -= first > 0 and surfaces[labels[first - 1]] == " "
         last += last < len(labels) and surfaces[labels[last]] == " "
         confidences.append(_probability(sum(peaks[first:last]) / (last - first)))
     return confidences
+
+
+@njit(nogil=True, cache=True)
+def _peaks(
+    emissions: NDArray[np.float32], labels: NDArray[np.int32], frames: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Highest log-probability of each label among its frames, (L,)."""
+    peaks = np.full(len(labels), -np.inf, np.float32)
+    for place in range(len(labels)):
+        for t in range(frames[place, 0], frames[place, 1]):
+            peaks[place] = max(peaks[place], emissions[t, labels[place]])
+    return peaks
 
 
 def blank_confidence(emissions: FloatArray, blank: int) -> float:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from asr.best_path import advance, trace
 from asr.decode.hypothesis import FloatArray
@@ -17,8 +18,10 @@ inside its sound, so the sound begins before the first label and ends after the 
 pause, which belongs to no word."""
 IMPOSSIBLE = -1e4
 """Log-probability of a label that has none, beside the frame's best."""
-NO_LINES = np.zeros(1, dtype=np.int32), np.zeros(0, dtype=np.float32)
-"""All labels are said: `asr.best_path` passes over none."""
+STRIDE = 16
+"""Frames after which the labels that are looked at move on."""
+AFAR = -32.0
+"""What the best path is first supposed to reach, beside the frames' best; the best of 30 s seldom ends lower."""
 
 
 def align_labels(emissions: FloatArray, labels: Sequence[int], blank: int) -> npt.NDArray[np.int64]:
@@ -38,26 +41,64 @@ def align_labels(emissions: FloatArray, labels: Sequence[int], blank: int) -> np
         raise ValueError(
             f"`emissions` has {len(emissions)} frames; {num_labels} labels with their repeats need {needed}."
         )
-    frames = np.zeros((num_labels, 2), dtype=np.int64)
+    # Of another layout, or read-only, they would have it compiled anew.
+    return _align(np.require(emissions, np.float32, ["C", "A", "W"]), np.array(labels, np.int32), blank)
+
+
+@njit(nogil=True, cache=True)
+def _align(
+    emissions: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], blank: int
+) -> npt.NDArray[np.int64]:
+    """See `align_labels`."""
+    num_frames, num_labels = len(emissions), len(labels)
+    frames = np.zeros((num_labels, 2), np.int64)
     if num_labels == 0:
         return frames
-    columns = np.array(labels, dtype=np.int32)
-    rests = np.full(num_labels + 1, blank, dtype=np.int32)
-    direct = np.zeros(num_labels, dtype=np.float32)
-    direct[1:][columns[1:] == columns[:-1]] = -np.inf
     # Less each frame's best, so that nothing is lost to float32; and a floor instead of -inf: paths through an
     # impossible label are bad, but still one is the best.
-    tops = np.maximum(emissions.max(axis=1, keepdims=True), IMPOSSIBLE)
-    relative = np.maximum(emissions - tops, IMPOSSIBLE, dtype=np.float32, order="C")
-    at_rest, at_label = (np.full(num_labels + 1, -np.inf, dtype=np.float32) for _ in range(2))
-    at_rest[0] = 0.0
-    from_rest, from_label = (
-        np.empty((len(emissions), places), dtype=np.uint8) for places in (num_labels + 1, num_labels)
-    )
-    bounds, costs = NO_LINES
-    advance(relative, columns, rests, direct, bounds, costs, at_rest, at_label, from_rest, from_label)
-    in_label = bool(at_label[-1] >= at_rest[-1])
-    trace(from_rest, from_label, bounds, 0, 0, num_labels - in_label, in_label, frames)
+    relative = np.empty_like(emissions)
+    for t in range(num_frames):
+        top = np.float32(IMPOSSIBLE)
+        for label in range(emissions.shape[1]):
+            top = max(top, emissions[t, label])
+        for label in range(emissions.shape[1]):
+            relative[t, label] = max(emissions[t, label] - top, np.float32(IMPOSSIBLE))
+    rests = np.full(num_labels + 1, blank, np.int32)
+    direct = np.zeros(num_labels, np.float32)
+    for place in range(1, num_labels):
+        if labels[place] == labels[place - 1]:
+            direct[place] = -np.inf
+    no_lines, no_costs = np.zeros(1, np.int32), np.zeros(0, np.float32)  # all labels are said
+    from_rest = np.empty((num_frames, num_labels + 1), np.uint8)
+    from_label = np.empty((num_frames, num_labels), np.uint8)
+    at_rest, at_label = np.empty(num_labels + 1, np.float32), np.empty(num_labels + 1, np.float32)
+    # A path only loses, so all of the best one lies above its end. What falls below an end that some path reaches is
+    # no part of it and is left out; where none reaches as high as was supposed, less is.
+    supposed = AFAR
+    while True:
+        at_rest[:] = at_label[:] = -np.inf
+        at_rest[0] = 0.0
+        first = last = 0
+        for t in range(0, num_frames, STRIDE):
+            stop = min(t + STRIDE, num_frames)
+            while first < last and max(at_rest[first], at_label[first + 1]) < supposed:
+                first += 1
+            while first < last and max(at_rest[last], at_label[last]) < supposed:
+                at_rest[last] = at_label[last] = -np.inf
+                last -= 1
+            at_label[first] = -np.inf
+            last = min(last + stop - t, num_labels)
+            advance(
+                relative[t:stop], labels[first:last], rests[first : last + 1], direct[first:last], no_lines, no_costs,
+                at_rest[first : last + 1], at_label[first : last + 1],
+                from_rest[t:stop, first : last + 1], from_label[t:stop, first:last],
+            )  # fmt: skip
+        reached = max(at_rest[-1], at_label[-1])
+        if not reached < supposed:
+            break
+        supposed = max(4 * supposed, reached)
+    in_label = at_label[-1] >= at_rest[-1]
+    trace(from_rest, from_label, no_lines, 0, 0, num_labels - in_label, in_label, frames)
     return frames
 
 

@@ -41,6 +41,33 @@ def test_alignment_is_the_most_probable_path_that_writes_the_labels(labels: list
     assert tuple(path.tolist()) == best_path_that_writes(emissions, labels)
 
 
+def best_score(emissions: FloatArray, labels: list[int]) -> float:
+    """Log-probability of the most probable path that writes ``labels`` (blank 0), over the whole lattice."""
+    states = [0, *(state for label in labels for state in (label, 0))]
+    scores = np.full(len(states), -np.inf)
+    scores[:2] = emissions[0, states[:2]]
+    for frame in emissions[1:]:
+        before = np.concatenate([[-np.inf, -np.inf], scores])
+        skips = [state != 0 and state != states[place - 2] for place, state in enumerate(states)]
+        reached = np.maximum(before[2:], before[1:-1])
+        scores = np.where(skips, np.maximum(reached, before[:-2]), reached) + frame[states]
+    return float(scores[-2:].max())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_alignment_of_many_frames_is_the_best_however_unlikely(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    num_frames, sharpness = int(draw.integers(50, 150)), float(draw.choice([0.3, 3.0, 20.0]))
+    emissions = random_emissions(num_frames, 4, seed, sharpness=sharpness)
+    labels = draw.integers(1, 4, int(draw.integers(1, num_frames // 2))).tolist()
+    path = np.zeros(num_frames, dtype=int)
+    for label, (start, end) in zip(labels, align_labels(emissions, labels, blank=0), strict=True):
+        assert start < end
+        path[start:end] = label
+    found = float(emissions[np.arange(num_frames), path].astype(np.float64).sum())
+    assert found == pytest.approx(best_score(emissions.astype(np.float64), labels), rel=1e-5)
+
+
 def test_alignment_through_a_label_that_is_impossible_takes_the_best_of_the_rest() -> None:
     emissions = peaky_emissions([(1, 1), (4, 2), (7, 3)], num_frames=9, num_labels=4)
     expected = align_labels(emissions, [1, 2, 3], blank=0)
