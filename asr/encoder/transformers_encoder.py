@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from asr.dropout import replace_dropout
 from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames, check_layers
-from asr.encoder.convolution import convolve
+from asr.encoder.convolution import convolve, quicken_long_convolutions
 from asr.encoder.grids import convolution_grid, count_frames, first_convolution, strided, strided_length
 from asr.encoder.masking import span_mask
 from asr.encoder.narrowband import ADAPTED, adapt_weights, at_16_khz, half_band, halve, halved_strides
@@ -118,6 +118,7 @@ class TransformersEncoder(Encoder):
             for layer in self.model.encoder.layers:
                 layer.self_attn = RelativeKeyAttention(layer.self_attn)
         replace_dropout(self.model)
+        quicken_long_convolutions(self.model)
         for module in self.model.modules():
             if hasattr(module, "cached_sequence_length"):
                 module.register_forward_pre_hook(forget_positions)
