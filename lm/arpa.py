@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import re
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import IO, Any, TextIO, cast
 
 import numpy as np
 
@@ -22,6 +24,12 @@ DECIMALS = 5
 """Decimals written: log10 values are then within 5e-6."""
 
 GZIP_MAGIC = b"\x1f\x8b"
+_COMPRESSED: dict[bytes, Callable[..., Any]] = {
+    GZIP_MAGIC: gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
+"""What each kind of compressed file begins with."""
 
 _COUNT_LINE = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)\s*")
 _MAX_LINE = 1 << 20
@@ -99,23 +107,30 @@ def read_unigrams(path: str | Path) -> dict[str, float]:
 
 @contextmanager
 def open_arpa(path: str | Path) -> Iterator[TextIO]:
-    """Open an ARPA file, gzipped or not, for reading; its faults become `InputError`."""
+    """Open an ARPA file, compressed or not, for reading; its faults become `InputError`."""
     path = Path(path)
     try:
         with path.open("rb") as file:
-            compressed = file.read(2) == GZIP_MAGIC
-        with cast(IO[bytes], gzip.open(path) if compressed else path.open("rb")) as raw:
-            yield io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
+            begun = file.read(8)
+        opened: Callable[..., Any] = next(
+            (opened for magic, opened in _COMPRESSED.items() if begun.startswith(magic)), open
+        )
+        with opened(path, "rb") as raw:
+            yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n")
     except UnicodeDecodeError as error:
         raise InputError(
             f"ARPA {path} is not UTF-8 ({error.reason}). Make it again from UTF-8 text."
         ) from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"ARPA {path}: broken gzip ({error}). Copy or make it again.") from error
     except OSError as error:
-        raise InputError(
-            f"ARPA {path}: {error.strerror or error}. Give an .arpa file that exists."
-        ) from error
+        if error.strerror:
+            raise InputError(f"ARPA {path}: {error.strerror}. Give an .arpa file that exists.") from error
+        raise _broken(path, error) from error  # of gzip and bz2
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, error: Exception) -> InputError:
+    return InputError(f"ARPA {path}: broken compressed file ({error}). Copy or make it again.")
 
 
 class _Reader:
@@ -199,8 +214,9 @@ class _Reader:
                 backoff = float(fields[n + 1]) if len(fields) > n + 1 else 0.0
             except (ValueError, IndexError):
                 raise self.fail(f"{' '.join(fields)[:40]!r} is not a probability and {n} words") from None
-            most = n + 1 if last else n + 2
-            if not n < len(fields) <= most or not prob <= 0 or not -_MAX_BACKOFF < backoff < _MAX_BACKOFF:
+            # Some tools write a weight of 0 where no longer n-gram can follow.
+            most = 0.0 if last else _MAX_BACKOFF
+            if not n < len(fields) <= n + 2 or not prob <= 0 or not (abs(backoff) < most or backoff == 0):
                 raise self.fail(f"{' '.join(fields)[:40]!r} is not a probability and {n} words")
             yield fields[1 : n + 1], prob, backoff
 

@@ -133,7 +133,7 @@ def warn_of_seen(model: LanguageModel, seen: int, total: int) -> None:
 
 
 def _score_words(model: LanguageModel, words: NgramModel, sentences: Sequence[str], top: int) -> WordScore:
-    total = known = spelled = 0.0
+    total = known = 0.0
     num_tokens = num_characters = 0
     seen: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
@@ -148,7 +148,7 @@ def _score_words(model: LanguageModel, words: NgramModel, sentences: Sequence[st
                 known += log_prob
             else:
                 unknown[token] += 1
-                spelled += model.spelling_log_prob(token)
+    spelled = sum(count * model.spelling_log_prob(token) for token, count in unknown.items())
     num_unknown = unknown.total()
     return WordScore(
         order=words.order,

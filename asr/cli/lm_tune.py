@@ -106,6 +106,10 @@ def run(args: argparse.Namespace) -> int:
         else:
             emissions.append(values)
             references.append(" ".join(tokenizer.nearest(utterance.text).split()))
+    if failed and not emissions:
+        raise InputError(
+            f"manifest {args.manifest}: none of its recordings for tuning could be read; see above."
+        )
     result = tune(
         emissions,
         references,

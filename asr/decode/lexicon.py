@@ -52,11 +52,6 @@ class Models:
         )
         closed = not config.open_vocabulary
         word = model.word if model and (config.lm_weight or closed) else None
-        if closed and not word and not hotwords:
-            raise InputError(
-                "decoding option open_vocabulary is false, but there are no words to choose from. "
-                "Give a language model with words, or hotwords."
-            )
         # The character model also spells unseen words, so it may be needed at char_weight 0; what stands in for it
         # does nothing else.
         spells = word is not None and config.spelling_weight > 0
@@ -74,6 +69,11 @@ class Models:
         if closed:
             for phrase in hotwords:
                 known |= {text: NEW_WORD for text in phrase.split(" ") if text not in known}
+            if not known:
+                raise InputError(
+                    "decoding option open_vocabulary is false, but there are no words to choose from. "
+                    "Give a language model with words, or hotwords."
+                )
         self.lexicon = make_lexicon(list(known.items()), alone, self.numbers)
         self.hotwords = make_hotwords(hotwords, self.numbers)
         self.character: NgramTables = no_tables()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -102,9 +106,28 @@ def test_a_damaged_file_is_one_line_that_names_the_place(
 def test_missing_files_folders_broken_gzip_and_other_encodings_are_user_errors(tmp_path: Path) -> None:
     (tmp_path / "broken.arpa.gz").write_bytes(b"\x1f\x8b\x08\x00 nothing of the kind")
     (tmp_path / "latin.arpa").write_bytes(WHOLE.replace("a", "ñ").encode("latin-1"))
-    for name in ("missing.arpa", ".", "broken.arpa.gz", "latin.arpa"):
+    (tmp_path / "broken.arpa.bz2").write_bytes(b"BZh9 nothing of the kind")
+    (tmp_path / "broken.arpa.xz").write_bytes(lzma.compress(WHOLE.encode())[:40])
+    for name in ("missing.arpa", ".", "broken.arpa.gz", "latin.arpa", "broken.arpa.bz2", "broken.arpa.xz"):
         with pytest.raises(InputError):
             read_arpa(tmp_path / name)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_compressed_files_and_those_with_a_mark_of_byte_order_are_read(
+    arpa: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    arpa.write_bytes(compress(b"\xef\xbb\xbf" + WHOLE.encode()))
+    assert read_counts(arpa) == [4, 2]
+    assert read_plain(arpa).log10_prob(["<s>"], "a") == pytest.approx(-0.2)
+
+
+def test_a_weight_of_zero_behind_the_longest_is_none(arpa: Path) -> None:
+    arpa.write_text(WHOLE.replace("-0.4\ta </s>", "-0.4\ta </s>\t-0.0"), encoding="utf-8")
+    assert read_plain(arpa).log10_prob(["a"], "</s>") == pytest.approx(-0.4)
+    arpa.write_text(WHOLE.replace("-0.4\ta </s>", "-0.4\ta </s>\t-0.1"), encoding="utf-8")
+    with pytest.raises(InputError, match="line 13"):
+        read_arpa(arpa)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

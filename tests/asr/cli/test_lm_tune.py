@@ -96,6 +96,17 @@ def test_one_utterance_gives_no_interval(
     assert "points of WER (not shown: one utterance gives no interval)" in captured.err
 
 
+def test_when_no_recording_can_be_read_that_is_said(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(model: object, rows: Sequence[Utterance]) -> Iterator[tuple[Utterance, InputError]]:
+        yield from ((row, InputError("none.wav is broken.")) for row in rows)
+
+    monkeypatch.setattr(asr.emissions, "utterance_emissions", fail)
+    assert main(arguments) == 1
+    assert "none of its recordings for tuning could be read" in capsys.readouterr().err
+
+
 def test_dev_sentences_of_the_training_text_are_told(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,7 +27,9 @@ from asr.decode.hotwords import (
     weighed,
 )
 from asr.transcribe import tuned_search
+from lm.build import build_language_model
 from lm.errors import InputError
+from lm.folder import LanguageModel
 from tests.asr.decode.toy import (
     EVERYTHING,
     LETTERS,
@@ -315,8 +317,9 @@ def test_hotwords_alone_can_be_the_vocabulary() -> None:
     assert [each.score for each in found] == pytest.approx([each.score for each in expected], abs=1e-5)
 
 
-def test_a_closed_vocabulary_without_words_is_refused() -> None:
-    for model in (None, toy_model("character")):
+def test_a_closed_vocabulary_without_words_is_refused(tmp_path: Path) -> None:
+    build_language_model(["a b", "b a"], tmp_path, word_order=2, word_prune=[5], character_order=0)
+    for model in (None, toy_model("character"), LanguageModel.load(tmp_path)):
         with pytest.raises(InputError, match="Give a language model with words, or hotwords"):
             BeamDecoder(LETTERS, 0, model, BeamSearchConfig(open_vocabulary=False))
 
