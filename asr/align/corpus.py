@@ -89,6 +89,9 @@ def find_pairs(
     problems = []
     for sound in sounds:
         place = place_below(sound, recordings)
+        whole = Path(composed(str(sound.relative_to(recordings))))
+        if whole in texts and whole not in files:  # talk.wav.srt, and no talk.wav.wav
+            texts.setdefault(place, texts.pop(whole))
         if why := misnamed(sound):  # the manifest could not hold it
             problems.append(InputError(why))
             texts.pop(place, None)

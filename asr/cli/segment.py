@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             write_segments(found, target, overwrite=overwrite)
 
     jobs, failed = found_jobs(args.inputs)
-    reference, words = _compared(args, len(jobs))
+    reference, words = _compared(args, [job.recording for job in jobs])
 
     def show(found: Transcript) -> None:
         if reference:
@@ -86,7 +86,9 @@ def run(args: argparse.Namespace) -> int:
     return int(run_jobs(jobs, outputs, make, write, show) or failed)
 
 
-def _compared(args: argparse.Namespace, recordings: int) -> tuple[OwnSegments | None, list[Segment]]:
+def _compared(
+    args: argparse.Namespace, recordings: Sequence[Path]
+) -> tuple[OwnSegments | None, list[Segment]]:
     """The segments to compare with, and the words in time."""
     from asr.segment import OwnSegments
 
@@ -95,11 +97,12 @@ def _compared(args: argparse.Namespace, recordings: int) -> tuple[OwnSegments | 
             raise InputError("--words and --tier go with --compare. Add the segments to compare with.")
         return None, []
     reference = OwnSegments.read(args.compare, args.tier)
-    if (reference.is_for_one or args.words) and recordings > 1:
+    if (reference.is_for_one or args.words) and len(recordings) > 1:
         raise InputError(
-            f"--compare and --words are of one recording, and there are {recordings}. Give one at a time, or "
+            f"--compare and --words are of one recording, and there are {len(recordings)}. Give one at a time, or "
             "a .yaml or .rttm that names them, without --words."
         )
+    reference.check(recordings)
     return reference, _words(args.words)
 
 

@@ -199,6 +199,7 @@ def _check_own(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
             f"{shown(own.path)} names no recording, and there are {len(jobs)}. "
             "Give one recording at a time, or a .yaml or .rttm that names them."
         )
+    own.check(job.recording for job in jobs)
 
 
 def decoding_of(args: argparse.Namespace) -> dict[str, Any]:

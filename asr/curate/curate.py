@@ -34,7 +34,7 @@ from asr.importers.base import find_files, recording_names, span_name
 from asr.importers.splits import MAX_OVERFILL
 from asr.journal import append_entry, read_journal, stamp
 from asr.manifest import Utterance, read_manifest, write_manifest
-from asr.names import AUDIO_ENDINGS, misnamed
+from asr.names import AUDIO_ENDINGS, misnamed, shown
 from asr.segment import VadConfig, split_speech
 from lm.errors import InputError
 
@@ -96,9 +96,7 @@ def curate(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}. Give another --out.") from error
-    wrong = {
-        path: why for path in files if (why := misnamed(path))
-    }  # neither journal nor manifest can hold it
+    wrong = {path: why for path in files if (why := misnamed(path) or _absent(path))}
     files = [path for path in files if path not in wrong]
     entries = _entries(out / JOURNAL, config)
     _check_source(source, files, out, entries)
@@ -343,6 +341,13 @@ def _plain(config: CurateConfig) -> Any:
 def _is_done(entry: dict[str, Any], path: Path) -> bool:
     """Whether an entry holds what is in the file; one that could not be read may be readable by now."""
     return entry.get("stamp") == stamp(path) and "problem" not in entry
+
+
+def _absent(path: Path) -> str:
+    """Why a link's recording cannot be heard; "" where it is there."""
+    if path.exists():
+        return ""
+    return f"{shown(path)}: a link to a file that is not there. Fetch it or mount its disk."
 
 
 def _key(path: Path, source: Path) -> str:

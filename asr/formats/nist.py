@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from asr.formats.clean import decimal_seconds, one_line, span_ms
 from asr.formats.files import read_text
+from asr.formats.layout import ROUNDING_MS
 from asr.names import shown
 from asr.transcript import Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 
 CHANNEL = "1"
+"""Of speakers whose names do not say another."""
 NO_SPEAKER = "unknown"
+TURN_PAUSE_S = 1.0
+"""A channel's words with such a pause between them are two segments, where there are several channels."""
+_CHANNEL = re.compile(r"(?:.*[ _])?channel[ _](\d+|[A-Z])", re.DOTALL)
+"""A speaker that is a channel, as `--channel split` names them; STM has no spaces in names."""
 _COMMAND = re.compile("_*(?:@|<ALT_BEGIN>|<ALT>|<ALT_END>)")
 """Words that sclite takes as commands, and those that our escape of them would be confused with."""
 
 
 def write_ctm(transcript: Transcript) -> Iterator[str]:
-    """One word per line: ``file channel begin duration word confidence``, by begin time.
+    """One word per line: ``file channel begin duration word confidence``, by channel and begin time.
 
-    A word with spaces inside becomes several that share its time by their letters; so do the
+    The words of speakers who overlap in one channel are mixed, which is told on stderr: nothing in a line says whose
+    it is. A word with spaces inside becomes several that share its time by their letters; so do the
     words of a segment that has none timed, with the segment's confidence. A word that sclite
     would take as a command gets a ``_`` in front.
     """
@@ -32,21 +40,31 @@ def write_ctm(transcript: Transcript) -> Iterator[str]:
             Word(text=segment.text, start=segment.start, end=segment.end, confidence=segment.confidence),
         )
         for word in timed:
-            rows += list(_tokens(word))
-    rows.sort(key=lambda row: row[0])
+            rows += [(_channel(segment.speaker), *token) for token in _tokens(word)]
+    rows.sort(key=lambda row: row[:2])
     name = _column(transcript.recording, "recording")
-    for start, end, token, confidence in rows:
+    if rows and _speakers_overlap(transcript):
+        from asr.audio.reader import tell_once
+
+        tell_once(
+            f"{shown(transcript.recording)}: speakers overlap in one channel, and the .ctm has their words mixed, by "
+            "time. To score them, write json as well and give that."
+        )
+    for channel, start, end, token, confidence in rows:
         begin, duration = decimal_seconds(start), decimal_seconds(end - start)
-        yield f"{name} {CHANNEL} {begin} {duration} {token} {confidence:.4f}\n"
+        yield f"{name} {channel} {begin} {duration} {token} {confidence:.4f}\n"
 
 
 def read_ctm(path: Path) -> Transcript:
     """All words of a CTM file as one segment (the form keeps no segments); comments are skipped.
 
+    Of several channels each is a speaker, whose segments end where they pause.
+
     Raises:
         InputError: unreadable, a line without the five columns or with a bad number, several recordings.
     """
-    words, names = [], set()
+    channels: dict[str, list[Word]] = {}
+    names = set()
     for number, line in _lines(path):
         cells = line.split()
         times = _numbers(cells[2:4]) if len(cells) in (5, 6) else None
@@ -60,22 +78,48 @@ def read_ctm(path: Path) -> Transcript:
         begin, duration = times
         word = cells[4].removeprefix("_") if _COMMAND.fullmatch(cells[4]) else cells[4]
         end = round(begin + duration, 6)  # the sum of two decimals, without the tail of binary fractions
-        words.append(
+        channels.setdefault(cells[1], []).append(
             Word(
                 text=word, start=begin, end=end, confidence=_probability(confidence[0] if confidence else 1.0)
             )
         )
     name = _one_name(names, path)
-    if not words:
-        return Transcript(recording=name, audio=Path(name), duration=0.0)
-    segment = TranscriptSegment(
+    if len(channels) > 1:
+        segments = [
+            _spoken(turn, f"channel {channel}")
+            for channel, words in channels.items()
+            for turn in _turns(words)
+        ]
+    else:
+        segments = [_spoken(words) for words in channels.values()]
+    return _transcript(name, segments)
+
+
+def _turns(words: Sequence[Word]) -> Iterator[list[Word]]:
+    turn: list[Word] = []
+    for word in sorted(words, key=lambda each: each.start):
+        if turn and word.start - turn[-1].end >= TURN_PAUSE_S:
+            yield turn
+            turn = []
+        turn.append(word)
+    yield turn
+
+
+def _spoken(words: Sequence[Word], speaker: str = "") -> TranscriptSegment:
+    return TranscriptSegment(
         start=min(word.start for word in words),
         end=max(word.end for word in words),
         text=" ".join(word.text for word in words),
         words=tuple(words),
         confidence=sum(word.confidence for word in words) / len(words),
+        speaker=speaker,
     )
-    return Transcript(recording=name, audio=Path(name), duration=segment.end, segments=(segment,))
+
+
+def _transcript(name: str, segments: Sequence[TranscriptSegment]) -> Transcript:
+    in_order = tuple(sorted(segments, key=lambda each: each.start))
+    duration = max((each.end for each in in_order), default=0.0)
+    return Transcript(recording=name, audio=Path(name), duration=duration, segments=in_order)
 
 
 def write_stm(transcript: Transcript) -> Iterator[str]:
@@ -87,11 +131,11 @@ def write_stm(transcript: Transcript) -> Iterator[str]:
     for segment in transcript.segments:
         start, end = span_ms(segment.start, segment.end)
         text = " ".join(one_line(segment.text).split())
-        rows.append((start, end, _column(segment.speaker, NO_SPEAKER), text))
-    rows.sort(key=lambda row: row[0])
+        rows.append((_channel(segment.speaker), start, end, _column(segment.speaker, NO_SPEAKER), text))
+    rows.sort(key=lambda row: row[:2])
     name = _column(transcript.recording, "recording")
-    for start, end, speaker, text in rows:
-        line = f"{name} {CHANNEL} {speaker} {decimal_seconds(start)} {decimal_seconds(end)} <NA> {text}"
+    for channel, start, end, speaker, text in rows:
+        line = f"{name} {channel} {speaker} {decimal_seconds(start)} {decimal_seconds(end)} <NA> {text}"
         yield f"{line.rstrip()}\n"
 
 
@@ -120,9 +164,25 @@ def read_stm(path: Path) -> Transcript:
         segments.append(
             TranscriptSegment(start=times[0], end=times[1], text=" ".join(words), speaker=speaker)
         )
-    name = _one_name(names, path)
-    duration = max((segment.end for segment in segments), default=0.0)
-    return Transcript(recording=name, audio=Path(name), duration=duration, segments=tuple(segments))
+    return _transcript(_one_name(names, path), segments)
+
+
+def _channel(speaker: str) -> str:
+    match = _CHANNEL.fullmatch(speaker)
+    return match[1] if match else CHANNEL
+
+
+def _speakers_overlap(transcript: Transcript) -> bool:
+    """Whether two speakers who have words overlap in one channel, by more than a rounding."""
+    spoken = sorted(
+        (_channel(each.speaker), *span_ms(each.start, each.end), each.speaker)
+        for each in transcript.segments
+        if each.text
+    )
+    return any(
+        channel == other and end - start > ROUNDING_MS and before != after
+        for (channel, _, end, before), (other, start, _, after) in pairwise(spoken)
+    )
 
 
 def _tokens(word: Word) -> Iterator[tuple[int, int, str, float]]:

@@ -83,7 +83,8 @@ def _srt_cues(path: Path) -> list[Cue]:
 def read_vtt(path: Path) -> Transcript:
     """The cues of a WebVTT file as segments with their speakers; notes, styles and other tags are dropped.
 
-    Lines of one cue, a translation too, are joined by a space; of captions that roll each line counts once.
+    Lines of one cue, a translation too, are joined by a space; of captions that roll each line counts once. A cue in
+    which several speak has no speaker.
 
     Raises:
         InputError: unreadable, no ``WEBVTT`` at the beginning, or a block has no line of times.
@@ -91,12 +92,12 @@ def read_vtt(path: Path) -> Transcript:
     segments = []
     for timing, lines in _vtt_cues(path):
         text = " ".join(lines)
-        voice = _VOICE.search(text)
+        voices = {one_line(html.unescape(name)) for name in _VOICE.findall(text)}
         segments.append(
             _segment(
                 timing,
                 html.unescape(_TAG.sub("", text)),
-                speaker=html.unescape(voice[1]) if voice else "",
+                speaker=voices.pop() if len(voices) == 1 else "",
             )
         )
     return _transcript(path, segments)

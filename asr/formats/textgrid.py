@@ -74,13 +74,13 @@ class TextGridDocument:
 
 
 def read_textgrid(path: str | Path) -> TextGridDocument:
-    """Read a TextGrid text file, long or short, in UTF-8, UTF-16 or Latin-1.
+    """Read a TextGrid text file, long or short, in UTF-8, UTF-16, Latin-1 or Windows-1252.
 
     Raises:
         InputError: unreadable, not such a file, or cut off.
     """
     path = Path(path)
-    text = _decoded(read_bytes(path))
+    text = _decoded(read_bytes(path), path)
     if not text.startswith('File type = "ooTextFile'):
         raise InputError(
             f"{shown(path)} is not a TextGrid text file. Save it in Praat with `Save as text file`."
@@ -106,13 +106,12 @@ def write_textgrid(transcript: Transcript) -> Iterator[str]:
     translated = is_translated(layout)
     tiers: list[_Labels] = []
     for lane, utterances in layout.items():
-        suffix = lane if len(layout) > 1 else ""
         for kind in (UTTERANCE, WORD):
-            tiers.append(_Labels(tier_name(kind, suffix), utterances, kind, lambda box: box.text))
+            tiers.append(_Labels(tier_name(kind, lane), utterances, kind, lambda box: box.text))
             if kind == UTTERANCE and translated:
-                name = tier_name(TRANSLATION, suffix)
+                name = tier_name(TRANSLATION, lane)
                 tiers.append(_Labels(name, utterances, kind, lambda box: box.translation))
-            name = tier_name(kind + CONFIDENCE, suffix)
+            name = tier_name(kind + CONFIDENCE, lane)
             tiers.append(_Labels(name, utterances, kind, lambda box: f"{box.confidence:.3f}"))
     ends = [utterances.end for utterances in layout.values()]
     last = max(1, milliseconds(transcript.duration), *ends)
@@ -266,8 +265,12 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def _decoded(data: bytes) -> str:
-    """Praat saves ASCII, UTF-8 or (with a mark) UTF-16; old versions saved Latin-1."""
+def _decoded(data: bytes, path: Path) -> str:
+    """Praat saves ASCII, UTF-8 or (with a mark) UTF-16; old versions saved what their system had for letters.
+
+    Bytes from 0x80 to 0x9f are none in Latin-1: it is Windows-1252, or else Mac Roman, in which they are the accented
+    letters. That is told on stderr, for nothing in the file tells one from the other.
+    """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
     if data[1:2] == b"\0" or data[:1] == b"\0":
@@ -275,7 +278,22 @@ def _decoded(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
+        beyond = re.search(rb'[^\s"]*[\x80-\x9f][^\s"]*', data)
+    if beyond is None:
         return data.decode("latin-1")
+    from asr.audio.reader import tell_once
+
+    try:
+        text, example = data.decode("cp1252"), beyond[0].decode("cp1252")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{shown(path)} is neither UTF-8 nor Windows-1252. Open it in Praat and save it as UTF-8."
+        ) from error
+    tell_once(
+        f"{shown(path)} is not UTF-8 and is read as Windows-1252, as in {example!r}. If letters are wrong, open it in "
+        "Praat and save it as UTF-8."
+    )
+    return text
 
 
 class _Tokens:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
-from asr.names import composed, find_file, recordings_in, shown
+from asr.names import AUDIO_ENDINGS, composed, find_file, recordings_in, shown
 from lm.errors import InputError
 
 Document = TypeVar("Document")
@@ -128,7 +128,8 @@ class Importer:
 def find_files(folder: Path, *endings: str) -> list[Path]:
     """Files below ``folder`` with one of the endings (any case), sorted; hidden ones left out.
 
-    Links to folders are followed, each real folder once: by its own name where it has one below ``folder``.
+    Links to folders are followed, each real folder once: by its own name where it has one below ``folder``. A link to
+    a file that is not there is among them, and its reader says so: of what was not fetched nothing is passed over.
     """
     found: list[Path] = []
     seen: set[str] = set()
@@ -144,7 +145,8 @@ def find_files(folder: Path, *endings: str) -> list[Path]:
     return sorted(
         path
         for path in found
-        if path.suffix.lower() in endings and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in endings and not path.name.startswith(".")
+        if path.is_file() or (path.is_symlink() and not path.exists())
     )
 
 
@@ -178,14 +180,23 @@ def audio_folders(path: Path, source: Path, config: ImportConfig) -> list[Path]:
 def find_beside(path: Path, source: Path, config: ImportConfig) -> Path | None:
     """The recording of an annotation file that names none: of its name, beside it or in ``config.audio``.
 
+    The name may have the ending of the recording before its own: ``talk.wav.srt`` is of talk.wav, or else of talk.mp3.
+
     Args:
         source: what is imported, as in `audio_folders`.
     """
     if config.audio is not None and config.audio.is_file():
         return config.audio
     folders = audio_folders(path, source, config) or [path.parent]
-    found = (recordings_in(folder).get(composed(path.stem)) for folder in folders)
-    return next(filter(None, found), None)
+    named = Path(path.stem)
+    for folder in folders:
+        if found := recordings_in(folder).get(composed(path.stem)):
+            return found
+        if named.suffix.lower() in AUDIO_ENDINGS and (
+            found := find_file(folder / named) or recordings_in(folder).get(composed(named.stem))
+        ):
+            return found
+    return None
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
@@ -305,13 +316,15 @@ def place_below(path: Path, root: Path) -> Path:
 
 
 def stem_below(path: Path, root: Path) -> str:
-    """Name of a file from its place below ``root``: folders and stem, joined by ``_``.
+    """Name of a file from its place below ``root``: folders and stem, as its transcript lies in a folder of them.
+
+    In ids `safe_id` makes a ``_`` of each slash.
 
     >>> stem_below(Path("/c/day1/a.wav"), Path("/c"))
-    'day1_a'
+    'day1/a'
     """
     relative = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
-    return "_".join(relative.with_suffix("").parts)
+    return relative.with_suffix("").as_posix()
 
 
 def span_name(recording: str, start: float, end: float) -> str:

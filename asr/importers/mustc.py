@@ -16,6 +16,8 @@ from asr.importers.base import Draft, ImportConfig, Importer, Reading, find_audi
 from asr.names import AUDIO_ENDINGS
 from lm.errors import InputError
 
+NO_SPEAKER = "NA"
+"""Speaker in the .yaml where none is known, as SHAS writes it."""
 _OURS = ("duration", "offset", "speaker_id", "wav")
 _ROLES = ("text", "translation")
 _TABLE_ENDINGS = (".yaml", ".yml")
@@ -116,6 +118,7 @@ def _read_split(table: Path, config: ImportConfig, drafts: list[Draft], problems
         if audio is None:
             absent.setdefault(name, []).append(number)
             continue
+        speaker = one_line(str(entry.get("speaker_id", "")))
         drafts.append(
             Draft(
                 name=span_name(audio.stem, start, start + duration),
@@ -126,7 +129,7 @@ def _read_split(table: Path, config: ImportConfig, drafts: list[Draft], problems
                 translation=one_line(translation),
                 language=source_language or pair[0],
                 translation_language=target_language,
-                speaker=one_line(str(entry.get("speaker_id", ""))),
+                speaker="" if speaker == NO_SPEAKER else speaker,
                 split=_split(table),
                 extra={key: one_line(str(value)) for key, value in entry.items() if key not in _OURS},
             )

@@ -20,6 +20,7 @@ from asr.importers.base import (
     span_name,
     stem_below,
 )
+from asr.names import AUDIO_ENDINGS
 from asr.transcript import Transcript
 from lm.errors import InputError
 
@@ -94,7 +95,7 @@ def read(source: Path, config: ImportConfig) -> Reading:
 def _as_recording(path: Path, source: Path, config: ImportConfig) -> tuple[Path, str]:
     """The path under the name that its recording has, and the language that was in the name; "" for none."""
     match = _LANGUAGE.fullmatch(path.stem) if path.suffix.lower() in subtitles.ENDINGS else None
-    if match is None or find_beside(path, source, config):
+    if match is None or f".{match[2]}" in AUDIO_ENDINGS or find_beside(path, source, config):
         return path, ""
     return path.with_name(match[1] + path.suffix), match[2]
 

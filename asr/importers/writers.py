@@ -223,7 +223,8 @@ def _csv(utterances: Sequence[Utterance]) -> list[str]:
         known = [getattr(each, name) for name in COLUMNS if name != "audio"]
         known.insert(COLUMNS.index("audio"), os.path.abspath(each.audio))
         writer.writerow([*known, *(each.extra.get(name, "") for name in extra)])
-    return text.getvalue().splitlines()
+    # Not where else a line may end: a text may have such signs.
+    return text.getvalue().removesuffix("\n").split("\n")
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

@@ -17,6 +17,7 @@ from asr.formats.clean import one_line
 from asr.formats.files import read_text, write_whole
 from asr.formats.tiernames import TIER_ENDINGS
 from asr.frames import seconds_to_samples
+from asr.importers.mustc import NO_SPEAKER
 from asr.names import shown
 from asr.segment.own import OwnSegment, OwnSegments, recording_key
 from asr.transcript import Transcript, TranscriptSegment
@@ -38,10 +39,8 @@ class Row(NamedTuple):
 HEADER = "start\tend"
 TOO_SHORT_S = 0.1
 """No utterance is so short: a table in milliseconds that has no longer one is in seconds."""
-NO_SPEAKER = "NA"
-"""Speaker in MuST-C's yaml where none is known, as SHAS writes it."""
 ANY_SPEAKER = "speech"
-"""The same in RTTM, as detectors of speech write it."""
+"""What `NO_SPEAKER` is in MuST-C's yaml in RTTM, as detectors of speech write it."""
 FORMATS = ("yaml", "tsv", "eaf", "TextGrid", "rttm")
 """What segments are written in; the name of a format is also the file's ending."""
 

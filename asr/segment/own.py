@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,8 +38,8 @@ class OwnSegments:
 
     path: Path
     recordings: Mapping[str, Sequence[Segment]]
-    """Name of a recording, without its ending, to its segments in order, `OwnSegment`s where a file of them was
-    read; "" where the file names none."""
+    """`recording_key` of a recording, with the folders that the file names, to its segments in order, `OwnSegment`s
+    where a file of them was read; "" where the file names none."""
 
     @classmethod
     def read(cls, path: str | Path, tier: str = "") -> OwnSegments:
@@ -60,19 +63,57 @@ class OwnSegments:
         """The segments of a recording.
 
         Raises:
-            InputError: the file names others only.
+            InputError: the file names others only, or several of its name in folders that do not tell which is meant.
         """
-        name = recording_key(str(recording))
+        return self.recordings[self._key_of(recording)]
+
+    def check(self, recordings: Iterable[str | Path]) -> None:
+        """Refuse recordings of one name in several folders that would be given the same segments.
+
+        Raises:
+            InputError: there are such.
+        """
+        given: dict[str, Path] = {}
+        for recording in () if self.is_for_one else map(Path, recordings):
+            try:
+                key = self._key_of(recording)
+            except InputError:  # told when its turn comes
+                continue
+            other = given.setdefault(key, recording)
+            if other.parent != recording.parent:
+                raise InputError(
+                    f"{shown(self.path)} has segments of {key!r}, which may be {shown(other)} or {shown(recording)}. "
+                    "Name the recording with its folder there, or give one recording at a time."
+                )
+
+    def _key_of(self, recording: str | Path) -> str:
+        """The name of the file's that a recording has most folders in common with."""
         if self.is_for_one:
-            return self.recordings[""]
-        if name not in self.recordings:
-            names = ", ".join(map(repr, [*self.recordings][:5])) or "none"
-            more = " ..." if len(self.recordings) > 5 else ""
+            return ""
+        place = recording_key(os.path.abspath(recording)).split("/")
+        ranks = {name: _common(name.split("/"), place) for name in self._alike.get(place[-1], ())}
+        best = [name for name, rank in ranks.items() if rank == max(ranks.values())]
+        if len(best) == 1:
+            return best[0]
+        if best:
             raise InputError(
-                f"{shown(self.path)} has no segments of {shown(name)}, only of {names}{more}. "
-                "Name the recording in it as its file is called."
+                f"{shown(self.path)} has segments of {best[0]!r} and {best[1]!r}, and {shown(recording)} may be "
+                "either. Name its folder in it as it is called, or leave the others out."
             )
-        return self.recordings[name]
+        names = ", ".join(map(repr, [*self.recordings][:5])) or "none"
+        more = " ..." if len(self.recordings) > 5 else ""
+        raise InputError(
+            f"{shown(self.path)} has no segments of {shown(place[-1])}, only of {names}{more}. "
+            "Name the recording in it as its file is called."
+        )
+
+    @cached_property
+    def _alike(self) -> dict[str, list[str]]:
+        """The names that the file has, by their last part."""
+        found: dict[str, list[str]] = {}
+        for name in self.recordings:
+            found.setdefault(name.rsplit("/", 1)[-1], []).append(name)
+        return found
 
     def beyond(self, recording: str | Path, length_s: float, *, wholly: bool = False) -> str:
         """What to say of the first segment that ends beyond a recording; "" where none does.
@@ -169,17 +210,25 @@ def _cut_of(samples: FloatArray, max_segment_s: float) -> int:
 
 
 def recording_key(name: str, *, whole: bool = False) -> str:
-    """What a file of segments and a recording have in common: the name without folder and audio ending.
+    """What a file of segments and a recording have in common: the folders and the name, without audio ending.
 
     Args:
         whole: with that ending.
 
-    >>> recording_key("wav/ted_1.wav"), recording_key("talk.2024"), recording_key("talk.mp4", whole=True)
-    ('ted_1', 'talk.2024', 'talk.mp4')
+    >>> recording_key("./wav/ted_1.wav"), recording_key("talk.2024"), recording_key("talk.mp4", whole=True)
+    ('wav/ted_1', 'talk.2024', 'talk.mp4')
     """
     from asr.names import AUDIO_ENDINGS, composed
 
-    last = composed(name).replace("\\", "/").rsplit("/", 1)[-1]
-    stem, dot, ending = last.rpartition(".")
+    place = "/".join(part for part in composed(name).replace("\\", "/").split("/") if part not in ("", "."))
+    stem, dot, ending = place.rpartition(".")
     ends = dot and f".{ending.lower()}" in AUDIO_ENDINGS and not whole
-    return "_".join((stem if ends else last).split())
+    return "_".join((stem if ends else place).split())
+
+
+def _common(name: Sequence[str], place: Sequence[str]) -> tuple[int, bool]:
+    """How many parts a name in a file has in common with a recording's place, from the end, and whether all."""
+    same = len(
+        list(takewhile(lambda pair: pair[0] == pair[1], zip(reversed(name), reversed(place), strict=False)))
+    )
+    return same, same == len(name)

@@ -12,6 +12,7 @@ import pytest
 from format_cases import TIMES, file_text, plain_transcript, transcripts, without_markup
 from hypothesis import assume, given, settings
 
+from asr.audio.reader import tell_once
 from asr.formats import READERS
 from asr.formats.clean import one_line, span_ms
 from asr.formats.cues import MAX_CUE_CHARACTERS, MAX_CUE_SECONDS, make_cues
@@ -336,6 +337,46 @@ def test_stm_is_in_the_order_of_the_ctm_and_reads_back(round_trip: RoundTrip, tr
     assert [each.text for each in back] == [" ".join(one_line(each.text).split()) for each in kept]
 
 
+def two_speakers(*names: str) -> Transcript:
+    """Each says three words, the second soon after the first; then the first says one more."""
+    said = [(names[0], 0.0, "a b c"), (names[1], 0.1, "x y z"), (names[0], 5.0, "d")]
+    segments = [
+        TranscriptSegment(
+            start=start,
+            end=start + 1.5,
+            text=text,
+            speaker=name,
+            words=tuple(
+                Word(text=word, start=start + 0.5 * place, end=start + 0.5 * place + 0.3, confidence=1.0)
+                for place, word in enumerate(text.split())
+            ),
+        )
+        for name, start, text in said
+    ]
+    return Transcript(recording="talk", audio=Path("talk"), duration=7.0, segments=tuple(segments))
+
+
+@pytest.mark.parametrize("name", ["ctm", "stm"])
+def test_each_channel_of_a_split_recording_is_one_of_ctm_and_stm(round_trip: RoundTrip, name: str) -> None:
+    transcript = two_speakers("channel 1", "channel 2")
+    text = file_text(name, transcript)
+    assert [line.split()[1] for line in text.splitlines()] == list("1111222" if name == "ctm" else "112")
+    back = round_trip(name, transcript)
+    assert [each.text for each in back.segments] == ["a b c", "x y z", "d"]
+    assert file_text(name, back) == text
+
+
+def test_speakers_who_overlap_in_one_channel_are_told_of_in_the_ctm(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for names in (("channel 1", "channel 2"), ("Ana", "Ana")):
+        file_text("ctm", two_speakers(*names))
+    assert not capsys.readouterr().err
+    tell_once.cache_clear()
+    file_text("ctm", two_speakers("Ana", "Bea"))
+    assert "talk: speakers overlap in one channel" in capsys.readouterr().err
+
+
 def test_foreign_stm_and_ctm_are_read(tmp_path: Path) -> None:
     stm, ctm = tmp_path / "a.stm", tmp_path / "a.ctm"
     stm.write_text(
@@ -386,3 +427,11 @@ def test_a_long_word_of_another_writing_is_one_cue() -> None:
     word = Word(text="a" * 90, start=0.0, end=9.0, confidence=1.0)
     segment = TranscriptSegment(start=0.0, end=9.0, text=f"{word.text} - ", words=(word,))
     assert len(make_cues(Transcript(recording="a", audio=Path("a"), duration=9.0, segments=(segment,)))) == 1
+
+
+def test_a_vtt_cue_in_which_several_speak_has_no_speaker(tmp_path: Path) -> None:
+    cues = ["<v Ana>Hola</v>\n<v Bea>sí</v>", "<v Ana>una</v>\n<v.loud Ana>voz</v>"]
+    blocks = [f"00:0{place}.000 --> 00:0{place + 1}.000\n{cue}\n" for place, cue in enumerate(cues)]
+    (tmp_path / "a.vtt").write_text("WEBVTT\n\n" + "\n".join(blocks), encoding="utf-8")
+    segments = READERS["vtt"](tmp_path / "a.vtt").segments
+    assert [(each.speaker, each.text) for each in segments] == [("", "Hola sí"), ("Ana", "una voz")]

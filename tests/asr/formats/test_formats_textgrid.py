@@ -92,6 +92,18 @@ def test_every_form_and_encoding_reads_alike(form: str, encoding: str, newline: 
     assert points.points == (Point(time=0.5, text="H*"),)
 
 
+def test_bytes_that_latin_1_has_not_are_windows_1252_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.TextGrid"
+    path.write_bytes(SHORT.replace("two\nlines", "so don’t “go”").encode("cp1252"))
+    assert read_textgrid(path).tiers[0].intervals[1].text == "so don’t “go”"
+    assert "a.TextGrid is not UTF-8 and is read as Windows-1252, as in 'don’t'" in capsys.readouterr().err
+    path.write_bytes(SHORT.replace("two\nlines", "Å").encode("mac_roman"))
+    with pytest.raises(InputError, match="neither UTF-8 nor Windows-1252"):
+        read_textgrid(path)
+
+
 @settings(max_examples=30, deadline=None)
 @given(transcripts())
 def test_intervals_tile_and_read_back(

@@ -260,4 +260,6 @@ def test_links_to_folders_are_followed_and_each_real_folder_once(tmp_path: Path)
     (folder / "self").symlink_to(folder / "self")
     found = [path.relative_to(folder).as_posix() for path in find_files(folder, ".wav")]
     assert found == ["b/one.wav", "linked/deep/two.wav"]
+    (folder / "absent.wav").symlink_to(tmp_path / "nowhere.wav")  # as git-annex has what was not fetched
+    assert find_files(folder, ".wav")[0] == folder / "absent.wav"
     assert find_files(folder / "linked", ".txt") == [folder / "linked" / "notes.txt"]

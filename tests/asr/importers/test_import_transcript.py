@@ -77,3 +77,28 @@ def test_a_subtitle_that_is_not_utf_8_is_told(tmp_path: Path, make_audio: Make, 
     for source in (tmp_path, path):
         with pytest.raises(InputError, match="is not UTF-8"):
             import_corpus(source)
+
+
+@pytest.mark.parametrize(
+    ("recordings", "name", "found"),
+    [
+        (["talk.wav"], "talk.wav.srt", "talk.wav"),
+        (["talk.wav"], "talk.mp4.srt", "talk.wav"),
+        (["talk.wav", "talk.flac"], "talk.flac.json", "talk.flac"),
+        (["talk.wav", "talk.wav.wav"], "talk.wav.json", "talk.wav.wav"),
+    ],
+)
+def test_a_name_may_keep_the_ending_of_its_recording(
+    tmp_path: Path, make_audio: Make, recordings: list[str], name: str, found: str
+) -> None:
+    for recording in recordings:
+        make_audio(tmp_path / recording, 4.0)
+    write_transcript(TALK, tmp_path / name)
+    imported = import_corpus(tmp_path)
+    assert [(each.audio.name, each.language) for each in imported.utterances] == [(found, "")] * 2
+    assert not imported.problems
+
+
+def test_without_its_recording_an_ending_is_no_language(tmp_path: Path) -> None:
+    path = write_transcript(TALK, tmp_path / "talk.wav.srt")
+    assert "no recording talk.wav.* beside it" in import_corpus(path).problems[0]

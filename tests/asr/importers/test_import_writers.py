@@ -135,3 +135,11 @@ def test_an_export_is_replaced_only_when_it_may_be(
         with pytest.raises(InputError, match="of another kind"):
             export_corpus([each], form, tmp_path / name, overwrite=True)
         assert first.read_text() == "a\tb\n"
+
+
+def test_a_text_in_csv_may_have_what_ends_lines_elsewhere(tmp_path: Path, make_audio: Make) -> None:
+    each = Utterance(id="a", audio=make_audio(tmp_path / "a.wav"), duration_s=1.0, text="a\u2028b\x85c\x0bd")
+    export_corpus([each], "csv", tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["text"] == each.text

@@ -305,3 +305,10 @@ def test_bad_stamps_and_a_split_without_text_are_reported(tmp_path: Path) -> Non
 def test_another_stamped_tsv_is_not_taken_for_one(tmp_path: Path) -> None:
     (tmp_path / "stamped.tsv").write_text("audio\ttext\na.wav\tone\n")
     assert detect_form(tmp_path) == "table"
+
+
+def test_na_is_no_speaker(tmp_path: Path) -> None:
+    _tone(tmp_path / "en-de" / "tst" / "wav" / "a.wav", 2.0)
+    segments = [("a.wav", 0.0, 1.0, "NA"), ("a.wav", 1.0, 1.0, "spk.NA")]
+    _split(tmp_path / "en-de" / "tst", segments, {"en": ["one", "two"]})
+    assert [each.speaker for each in import_corpus(tmp_path / "en-de").utterances] == ["", "spk.NA"]

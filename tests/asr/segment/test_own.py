@@ -295,3 +295,24 @@ def test_the_segments_of_a_transcript_are_read(tmp_path: Path, form: str) -> Non
 def test_a_recording_is_the_same_whether_its_letters_are_composed_or_not(tmp_path: Path) -> None:
     path = write_segments(transcript("ca\u00f1a.wav"), tmp_path / "x.yaml")
     assert len(OwnSegments.read(path).of("can\u0303a.wav")) == 3
+
+
+def test_recordings_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    row = "- {{duration: 1, offset: {}, speaker_id: {}, wav: {}/talk.wav}}\n"
+    yaml = written(tmp_path, "two.yaml", row.format(1, "Ana", "day1") + row.format(3, "Bea", "day2"))
+    found = OwnSegments.read(yaml)
+    assert found.of(tmp_path / "day1" / "talk.wav") == [OwnSegment(1, 2, "Ana")]
+    assert found.of("sub/day2/talk.flac") == [OwnSegment(3, 4, "Bea")]
+    found.check(["day1/talk.wav", "day2/talk.wav", "day2/talk.mp3"])
+    with pytest.raises(
+        ValueError, match=r"segments of 'day1/talk' and 'day2/talk', and day3/talk.wav may be"
+    ):
+        found.of("day3/talk.wav")
+    # Of one name there is no doubt, wherever its maker had it; of two recordings there is.
+    elsewhere = OwnSegments.read(written(tmp_path, "one.yaml", row.format(1, "Ana", "/home/ana")))
+    assert elsewhere.of("day1/talk.wav") == [OwnSegment(1, 2, "Ana")]
+    rttm = OwnSegments.read(written(tmp_path, "a.rttm", "SPEAKER talk 1 1.0 1.0\n"))
+    for segments in (elsewhere, rttm):
+        segments.check(["day1/talk.wav", "day1/talk.mp3", "day2/other.wav"])
+        with pytest.raises(ValueError, match=r"may be day1/talk.wav or day2/talk.wav"):
+            segments.check(["day1/talk.wav", "day2/talk.wav"])
