@@ -44,6 +44,13 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str,
     path.chmod(mode)  # safetensors puts in its place a file that nobody else may read, whatever the umask
 
 
+def put_back(folder: Path) -> None:
+    """Give a folder its name again that `write_folder` had moved aside when a crash came."""
+    old = folder.with_name(folder.name + ".old")
+    if old.exists() and not folder.exists():
+        os.rename(old, folder)
+
+
 @contextmanager
 def write_folder(folder: Path) -> Iterator[Path]:
     """A new folder to write into, which takes its name only when all of it is on the disk.
@@ -56,8 +63,7 @@ def write_folder(folder: Path) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(folder.name + ".partial")
     old = folder.with_name(folder.name + ".old")
-    if old.exists() and not folder.exists():
-        os.rename(old, folder)  # a crash between the two renames below
+    put_back(folder)
     for leftover in (partial, old):
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir()

@@ -21,6 +21,13 @@ Config = TypeVar("Config")
 WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's own, but a lone = is text."""
+
+
+_Loader.add_constructor("tag:yaml.org,2002:value", lambda _, node: node.value)
+
+
 def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration.
 
@@ -43,9 +50,9 @@ def load_config(kind: type[Config], path: str | Path, overrides: Sequence[str] =
             if not isinstance(inner, dict):
                 raise InputError(f"override {override!r}: {step} is not a group of settings.")
         try:
-            inner[last] = yaml.safe_load(value)
+            inner[last] = yaml.load(value, _Loader)
         except yaml.YAMLError as error:
-            raise InputError(f"override {override!r}: the value is not YAML.") from error
+            raise InputError(f"override {override!r}: the value is not YAML. Put it in quotes.") from error
     return from_mapping(kind, values)
 
 
@@ -56,11 +63,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         InputError: missing file, bad YAML, or no mapping.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader) or {}
     except OSError as error:
         raise InputError(f"configuration {path}: {error.strerror}. Give the path of a YAML file.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"configuration {path} is not YAML: {' '.join(str(error).split())}.") from error
+        raise InputError(
+            f"configuration {path} is not YAML: {' '.join(str(error).split())}. Put a text with signs in it in quotes."
+        ) from error
     if not isinstance(values, dict):
         raise InputError(
             f"configuration {path} holds {type(values).__name__}, not a mapping. Write `key: value` lines."
@@ -121,13 +130,6 @@ def to_mapping(config: Any) -> dict[str, Any]:
     values = plain(dataclasses.asdict(config))
     assert isinstance(values, dict)
     return values
-
-
-def save_config(config: Any, path: str | Path) -> None:
-    """Write the resolved configuration as YAML."""
-    Path(path).write_text(
-        yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
 
 
 def _usual(item: dataclasses.Field[Any], outer: Any) -> Any:

@@ -21,6 +21,7 @@ from asr.cache import AudioCache, readable
 from asr.config import to_mapping
 from asr.decode import GreedyDecoder
 from asr.edits import Counts, error_counts
+from asr.fingerprint import DEV, WHERE, rows_checksum
 from asr.frames import frames_needed, seconds_to_samples
 from asr.loss import blank_ratio, consistency_loss, ctc_loss
 from asr.manifest import Utterance
@@ -294,7 +295,7 @@ class CtcTask(Mixed):
         return row | self.mixture.learn(losses.by_group())
 
     def fingerprint(self) -> dict[str, Any]:
-        """Labels, encoder, loss, seed, training utterances and their texts."""
+        """Labels, encoder, loss, seed, training utterances, their places and texts; dev."""
         settings = to_mapping(self.config)
         for name in ("cache_gb", "dev_batch_s"):
             del settings[name]
@@ -307,7 +308,9 @@ class CtcTask(Mixed):
             "ctc": settings,
             "seed": self.seed,
             "utterances": zlib.crc32("\n".join(utterance.id for utterance in self.train).encode()),
-            "texts": zlib.crc32(repr([(row.id, row.language, row.text) for row in self.train]).encode()),
+            "recordings": rows_checksum(self.train, *WHERE),
+            "texts": rows_checksum(self.train, "id", "language", "text"),
+            "dev": rows_checksum(self.dev, *DEV),
         }
 
     def head_parameters(self) -> list[nn.Parameter]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asr.card import own_folder, read_card
+from asr.manifest import Utterance
 
 BEGUN = "settings of "
 """Before the names of settings that say what a model was made of; the task's own may have the same."""
-CHECKSUMS = ("recordings", "texts", "translations", "utterances", "weights")
+CHECKSUMS = ("dev", "recordings", "texts", "translations", "utterances", "weights")
 """Names whose values say nothing to a reader."""
 BATCH_SIZES = {
     "ctc": "ctc.batch_s",
@@ -22,13 +24,23 @@ CHANGEABLE = (
     *BATCH_SIZES.values(),
     *("ctc.mask_start", "encoder.time_masks_per_s", "objective.diversity_weight"),
     *("objective.mask_probability", "objective.mask_span_s", "objective.num_negatives"),
+    "dev",
 )
-"""Ends of the names of settings that a training goes on with others of: what memory asks for, and what the watches
-advise to change."""
+"""Ends of the names of settings that a training goes on with others of: what memory asks for, what the watches
+advise to change, and what is selected on."""
+WHERE = ("id", "offset_s", "duration_s")
+"""Columns that say where utterances lie in their recordings."""
+DEV = (*WHERE, "language", "text", "translation")
+"""Columns that scores on dev follow from."""
 
 
 Differences = Mapping[str, tuple[Any, Any]]
 """Dotted names -> an old value and a new one."""
+
+
+def rows_checksum(rows: Sequence[Utterance], *columns: str) -> int:
+    """Checksum of some columns of some rows."""
+    return zlib.crc32(repr([tuple(getattr(row, name) for name in columns) for row in rows]).encode())
 
 
 def identity(source: str) -> Any:
@@ -49,6 +61,8 @@ def differences(old: Any, new: Any, usual: Any = None, name: str = "") -> dict[s
     """
     if isinstance(new, Mapping) and isinstance(old, str):
         old = identity(old)  # an earlier version wrote where some folders lie
+    if name == "teacher" and old:
+        old = [old[0].rpartition(" ")[2], *old[1:]]  # as here, before the digest of what it was asked
     if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
         return {} if old == new else {name: (old, new)}
     found: dict[str, tuple[Any, Any]] = {}

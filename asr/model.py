@@ -212,7 +212,8 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> CTCMod
             f"python -m recipes.finetune_ctc CONFIG encoder.kind=saved encoder.source={folder}."
         )
     if holds != "recogniser":
-        raise InputError(f"model {folder}: it holds a {holds}, not a recogniser. Use `loquela translate`.")
+        remedy = "Give it as --segmenter-model" if holds == "segmenter" else "Use `loquela translate`"
+        raise InputError(f"model {folder}: it holds a {holds}, not a recogniser. {remedy}.")
     check_files(folder, card)
     model = CTCModel(
         build_encoder(card["encoder"]),

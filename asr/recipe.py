@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
+import yaml
 from torch import nn
 
 from asr.card import model_folder, read_card
-from asr.config import Config, from_mapping, load_config, read_yaml, save_config, to_mapping
+from asr.config import Config, from_mapping, load_config, read_yaml, to_mapping
 from asr.ctc import CtcConfig, trainable
 from asr.encoder import Encoder, build_encoder
 from asr.encoder.conformer import ConformerConfig
 from asr.encoder.lora import LoraSettings, add_adapters
 from asr.fingerprint import BEGUN, differences, identity
+from asr.formats.files import write_whole
 from asr.manifest import Utterance, read_manifest, total_hours, with_text
 from asr.mixing import warn_of_lost_groups
 from asr.model import CTCModel, load_model
@@ -114,11 +116,21 @@ class RecogniserConfig:
 def transcribed_rows(config: CorpusConfig) -> tuple[list[Utterance], list[Utterance]]:
     """Training and dev rows that have a text.
 
+    Rows without it, and training rows that are too long, are left out and counted on stderr.
+
     Raises:
-        InputError: there are none of one of the two.
+        InputError: there are none of one of the two, or none that is short enough.
     """
-    train = with_text(training_rows(config))
-    dev = with_text(config.rows(config.dev_split))
+    short, asked = training_rows(config)
+    train, dev_rows = with_text(short), config.rows(config.dev_split)
+    dev = with_text(dev_rows)
+    if (long := with_text(asked)) and not train:
+        raise InputError(
+            f"manifest {config.manifest}: all {len(long)} training rows with text are longer than "
+            f"max_duration_s={config.max_duration_s:g}. Cut them (`loquela align`, `loquela segment`), or raise it."
+        )
+    say_left_out(config.train_split, short, train, "without text")
+    say_left_out(config.dev_split, dev_rows, dev, "without text")
     if not train or not dev:
         raise InputError(
             f"manifest {config.manifest}: {len(train)} training and {len(dev)} dev rows with text. Both are needed."
@@ -126,8 +138,10 @@ def transcribed_rows(config: CorpusConfig) -> tuple[list[Utterance], list[Uttera
     return train, dev
 
 
-def training_rows(config: CorpusConfig) -> list[Utterance]:
-    """Training rows of the languages and lengths that the configuration asks for.
+def training_rows(config: CorpusConfig) -> tuple[list[Utterance], list[Utterance]]:
+    """Training rows of the languages that the configuration asks for: the short enough, and all of them.
+
+    What is too long is counted on stderr.
 
     Raises:
         InputError: there is no row at all of one of the languages.
@@ -139,12 +153,16 @@ def training_rows(config: CorpusConfig) -> list[Utterance]:
             f"languages names {missing[0]!r}, of which the split {config.train_split!r} of {config.manifest} has no "
             f"row; it has {', '.join(sorted(known - {''})) or 'none'}."
         )
-    return [
-        row
-        for row in rows
-        if row.duration_s <= config.max_duration_s
-        and (not config.languages or row.language in config.languages)
-    ]
+    asked = [row for row in rows if not config.languages or row.language in config.languages]
+    short = [row for row in asked if row.duration_s <= config.max_duration_s]
+    say_left_out(config.train_split, asked, short, f"longer than {config.max_duration_s:g} s")
+    return short, asked
+
+
+def say_left_out(split: str, rows: Sequence[Utterance], kept: Sequence[Utterance], why: str) -> None:
+    """Count on stderr the rows that were not kept, where there are any."""
+    if len(kept) < len(rows):
+        print(f"{split}: left out {len(rows) - len(kept)} of {len(rows)} rows {why}", file=sys.stderr)
 
 
 def build_tokenizer(
@@ -424,14 +442,21 @@ def train_task(task: Task[Any], config: Experiment, tokenizer: Tokenizer | None 
     config.exp.mkdir(parents=True, exist_ok=True)
     path = config.exp / "config.yaml"
     written = with_own(config) if isinstance(config, RecogniserConfig) else config
-    if trainer.update:
+    if trainer.update and trainer.accelerator.is_main_process:
         for line in changed_settings(path, written, usual):
             print(f"going on from update {trainer.update} with other settings: {line}", file=sys.stderr)
-    if trainer.update < config.trainer.updates:
-        save_config(written, path)
-    if tokenizer:
-        tokenizer.save(config.exp / "tokenizer.json")
+    if trainer.accelerator.is_main_process:
+        if trainer.update < config.trainer.updates:
+            save_config(written, path)
+        if tokenizer:
+            tokenizer.save(config.exp / "tokenizer.json")
     return trainer.run()
+
+
+def save_config(config: Any, path: Path) -> None:
+    """Write the resolved configuration as YAML, whole or not at all."""
+    written = yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True)
+    write_whole(path, [written.encode()], overwrite=True)
 
 
 def beginning(config: Experiment) -> dict[str, Any]:
@@ -459,10 +484,18 @@ def defaults(config: Experiment) -> dict[str, Any]:
 
 
 def changed_settings(path: Path, config: Any, usual: Mapping[str, Any]) -> list[str]:
-    """What an experiment's ``config.yaml`` and a configuration say differently, ``name: old -> new``."""
+    """What an experiment's ``config.yaml`` and a configuration say differently, ``name: old -> new``.
+
+    A file that cannot be read is told on stderr: the checkpoints say by themselves what may not change.
+    """
     if not path.is_file():
         return []
-    found = differences(read_yaml(path), to_mapping(config), usual)
+    try:
+        before = read_yaml(path)
+    except InputError as error:
+        print(f"{error} What has changed since is not known; it is written anew.", file=sys.stderr)
+        return []
+    found = differences(before, to_mapping(config), usual)
     return [f"{name}: {old!r} -> {new!r}" for name, (old, new) in found.items()]
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from asr.formats.files import write_whole
 from asr.text import TextPolicy
 from lm.corpus import Splitter, piece_of
 from lm.errors import InputError
@@ -130,7 +131,7 @@ class Tokenizer:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the tokenizer as JSON."""
+        """Write the tokenizer as JSON, whole or not at all."""
         values: dict[str, Any] = {
             "format": 1,
             "surfaces": list(self.surfaces),
@@ -141,7 +142,8 @@ class Tokenizer:
             values["languages"] = self.languages
         if self.sentencepiece is not None:
             values["sentencepiece"] = base64.b64encode(self.sentencepiece).decode("ascii")
-        Path(path).write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        written = json.dumps(values, ensure_ascii=False, indent=1) + "\n"
+        write_whole(Path(path), [written.encode()], overwrite=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
@@ -212,13 +214,18 @@ def character_tokenizer(texts: Iterable[str], policy: TextPolicy, *, min_count: 
         policy: normalisation before counting; saved with the tokenizer.
         min_count: leave out characters seen fewer times than this.
     Raises:
-        InputError: the texts hold no letters.
+        InputError: the texts hold no letters, or none often enough.
 
     >>> character_tokenizer(["aba b"], TextPolicy()).surfaces
     ('', ' ', 'a', 'b')
     """
     counts = Counter(char for text in texts for char in policy(text))
     chars = sorted(char for char, count in counts.items() if count >= min_count and char != " ")
+    if not chars and counts.keys() - {" "}:
+        raise InputError(
+            f"tokenizer.min_count is {min_count}, and no letter of the training texts comes that often: "
+            f"{max(counts[char] for char in counts if char != ' ')} times at most. Lower it."
+        )
     if not chars:
         raise InputError("the training texts hold no letters. Check the text column and the text policy.")
     return Tokenizer(surfaces=("", " ", *chars), policy=policy)

@@ -28,7 +28,8 @@ from torch.distributed.fsdp import FSDPModule
 from tqdm import tqdm
 
 from asr.batches import prefetch
-from asr.checkpoint import all_checkpoints, is_whole, remove_checkpoint, save_checkpoint, whole_checkpoints
+from asr.card import own_folder
+from asr.checkpoint import all_checkpoints, is_whole, put_back, remove_checkpoint, save_checkpoint
 from asr.encoder.padding import share_statistics
 from asr.fingerprint import BATCH_SIZES, CHANGEABLE, described, differences
 from asr.frames import samples_to_seconds
@@ -93,6 +94,8 @@ class TrainerConfig:
         for name in ("seed", "clip_norm", "freeze_updates", "patience", "threads", "weight_decay"):
             if getattr(self, name) < 0:
                 raise InputError(f"trainer.{name} is {getattr(self, name)}. Give a number from 0.")
+        if self.seed >= 2**32:
+            raise InputError(f"trainer.seed is {self.seed}. Give a number below 2**32.")
         if not self.lr > 0:
             raise InputError(f"trainer.lr is {self.lr}. Give a number above 0.")
         if not (self.warmup >= 0 and self.hold >= 0 and self.warmup + self.hold <= 1):
@@ -299,6 +302,10 @@ class Trainer:
         self.best = math.inf
         self.best_update = 0
         self.history: list[dict[str, float]] = []
+        self.begun = 0
+        """Update after which the scores are comparable: of this dev set and this loss."""
+        self.kept: list[Path] = []
+        """Checkpoints that are known to be whole, oldest first."""
         self.sound = 0
         """Update of the last evaluation within the bounds of the watches; its checkpoint is kept."""
         self.saved = 0
@@ -361,9 +368,16 @@ class Trainer:
             if writer:
                 writer.close()
         if not self.best_update:
+            since = f" since update {self.begun}" if self.begun else ""
             raise InputError(
-                f"{self.exp / 'model'} was not written: in every evaluation the score was no number, or the model was "
-                "out of bounds (see the warnings). Begin anew in another exp, as these advise or with less trainer.lr."
+                f"{self.exp / 'model'} was not written: in every evaluation{since} the score was no number, or the "
+                "model was out of bounds (see the warnings). Begin anew in another exp, as these advise or with less "
+                "trainer.lr."
+            )
+        if own_folder(self.exp / "model") is None:
+            raise InputError(
+                f"{self.exp / 'model'} is not there, and training is at its end. Copy it again, or raise "
+                "trainer.updates."
             )
         return next(row for row in self.history if row["update"] == self.best_update)
 
@@ -513,12 +527,16 @@ class Trainer:
         if self.config.ema_decay:
             model.load_state_dict({name: self.ema[name].to(value.dtype) for name, value in own.items()})
         model.eval()
+        if isinstance(model, FSDPModule):
+            model.unshard()  # a task may call parts of it alone, which do not gather it
         row = {
             "update": self.update,
             "epoch": self.epoch,
             "hours": self.seconds / 3600,
             **self.task.evaluate(model),
         }
+        if isinstance(model, FSDPModule):
+            model.reshard()
         if self.accelerator.num_processes > 1:
             # Of two GPUs each may round in its own way, and what is decided by it must be one thing.
             said = [row, self.task.state()]
@@ -586,9 +604,13 @@ class Trainer:
         return found
 
     def _write_checkpoint(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-        names = ("update", "epoch", "batch", "audio_s", "seconds", "best", "best_update", "history", "sound")
+        names = (
+            *("update", "epoch", "batch", "audio_s", "seconds"),
+            *("best", "best_update", "begun", "history", "sound"),
+        )
+        folder = self._checkpoint(self.update)
         save_checkpoint(
-            self._checkpoint(self.update),
+            folder,
             tensors,
             {
                 "fingerprint": self._fingerprint(),
@@ -596,7 +618,8 @@ class Trainer:
                 **{name: getattr(self, name) for name in names},
             },
         )
-        for old in whole_checkpoints(self.checkpoints)[: -self.config.keep_checkpoints]:
+        self.kept = [*(each for each in self.kept if each != folder and each.is_dir()), folder]
+        for old in self.kept[: -self.config.keep_checkpoints]:
             if old != self._checkpoint(self.sound):
                 remove_checkpoint(old)
 
@@ -649,6 +672,7 @@ class Trainer:
                 print(f"going back to update {saved['update']}, before the collapse", file=sys.stderr)
                 for later in found[found.index(folder) + 1 :]:
                     remove_checkpoint(later)
+        self.kept = found[: found.index(folder) + 1]
         own = self._weights()
         weights = divided_state(load_file(folder / "weights.safetensors"), own)
         self.accelerator.unwrap_model(self.model).load_state_dict(weights)
@@ -674,10 +698,28 @@ class Trainer:
             setattr(self, name, value)
         self.task.load_state(task)
         self.saved = self.update
-        if changed and self.batch:
+        if changed.keys() - {"dev"} and self.batch:
             self.epoch, self.batch = self.epoch + 1, 0
-        if any(name.startswith("objective.") for name in changed):
-            self.best = math.inf  # scores of another loss are others
+        if self.accelerator.is_main_process:
+            put_back(self.exp / "model")
+        self.accelerator.wait_for_everyone()
+        if self.update < self.config.updates:
+            self._begin_anew(changed)
+
+    def _begin_anew(self, changed: Mapping[str, Any]) -> None:
+        """Let the next model be the best, where the scores so far are none to compare it with."""
+        model = self.exp / "model"
+        if "dev" in changed:
+            why = "dev is another one than before"
+        elif any(name.startswith("objective.") for name in changed):
+            why = "the loss is another one than before"
+        elif self.best_update and own_folder(model) is None:
+            why = f"{model} is not there"
+        else:
+            return
+        self.best, self.best_update, self.begun = math.inf, 0, self.update
+        if self.accelerator.is_main_process:
+            print(f"{why}: scores begin anew, and the next evaluation writes {model}", file=sys.stderr)
 
     def _changed(self, saved: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
         """What of a checkpoint's fingerprint is another now; what an earlier version did not note is as it was."""
@@ -699,7 +741,8 @@ class Trainer:
     def _stalled(self) -> bool:
         if not self.config.patience or not self.history:
             return False
-        return sum(row["update"] > self.best_update for row in self.history) >= self.config.patience
+        since = max(self.best_update, self.begun)
+        return sum(row["update"] > since for row in self.history) >= self.config.patience
 
     def _tensorboard(self) -> Any:
         if not self.accelerator.is_main_process:

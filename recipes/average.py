@@ -81,7 +81,8 @@ def mean(model: nn.Module, paths: Sequence[Path]) -> dict[str, Tensor]:
         weights = load_file(path)
         if weights.keys() != model.state_dict().keys():
             raise InputError(
-                "what was trained holds more than the model. Average what finetune_ctc, train_mt or train_st left."
+                "what was trained holds more than the model. Average what train_mt, train_st or finetune_ctc with "
+                "joint.weight=0 left."
             )
         model.load_state_dict(weights)
         for name, value in plain_state(model).items():

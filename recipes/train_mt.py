@@ -23,6 +23,7 @@ from asr.recipe import (
     announce,
     build_tokenizer,
     run_recipe,
+    say_left_out,
     train_task,
 )
 from asr.text import TextPolicy
@@ -32,7 +33,7 @@ from st.decoder import DecoderConfig
 from st.languages import language_pair
 from st.model import TextTranslator
 from st.mt import MtConfig, TextTranslationTask
-from st.recipe import TargetConfig, check_written, say_left_out, translated_rows
+from st.recipe import TargetConfig, check_written, translated_rows
 from st.text_encoder import TextEncoderConfig
 
 

@@ -16,10 +16,12 @@ import torch
 
 from asr.cli import guarded
 from asr.encoder import build_encoder
+from asr.manifest import read_manifest
 from asr.recipe import SplitsConfig, run_recipe, train_task
 from asr.segment.classifier import FrameClassifier
-from asr.segment.task import SegmenterTask, WindowConfig, recordings
+from asr.segment.task import SegmenterTask, WindowConfig, recordings, refuse_shared
 from asr.trainer import TrainerConfig
+from lm.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,13 @@ class ClassifierConfig:
     """Transformer layers (SHAS: 1 for one language, 2 for several)."""
     num_heads: int = 8
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, least in {"layer": 0, "num_layers": 0, "num_heads": 1}.items():
+            if getattr(self, name) < least:
+                raise InputError(f"classifier.{name} is {getattr(self, name)}. Give a number from {least}.")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"classifier.dropout is {self.dropout}. Give a probability below 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +62,9 @@ def train_segmenter(config: SegmenterRecipe) -> dict[str, float]:
     torch.manual_seed(config.trainer.seed)
 
     # Manifest: where the segments lie in their recordings; texts do not matter.
-    train, dev = (
-        recordings(config.rows(split), config.windows.shortest_s)
-        for split in (config.train_split, config.dev_split)
-    )
+    splits = (config.train_split, config.dev_split)
+    refuse_shared(read_manifest(config.manifest, corpus=config.corpus), splits)
+    train, dev = (recordings(config.rows(split), config.windows.shortest_s) for split in splits)
 
     # Model: an encoder up to the wanted layer, and a classifier of its frames.
     encoder = build_encoder(config.encoder)

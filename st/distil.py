@@ -87,7 +87,7 @@ class Teaching:
     """What a text translator would have written at each place of each translation, where it was asked that."""
 
     name: str
-    """Of the teacher, with a digest of what it was asked."""
+    """Digest of the teacher's files and of what it was asked, wherever it lies."""
     weight: float = 0.0
     """Of what follows, beside the references."""
     between: Sequence[int] = ()
@@ -174,7 +174,7 @@ def teach(
             )
         rows = [replace(row, translation=said[keys[row.id]] or row.translation) for row in rows]
     if config.level == "sequence":
-        return rows, Teaching(_named(config, keys))
+        return rows, Teaching(_digest(keys)[:12])
     pairs = {each.id: (sources[each.id], tokenizer.encode(each.translation)) for each in (*rows, *dev)}
     keys = {name: _digest(files, config.top_k, config.temperature, pair) for name, pair in pairs.items()}
     tables = _shares(
@@ -183,7 +183,7 @@ def teach(
     labels, shares = (
         {name: tables[f"{kind}.{key}"] for name, key in keys.items()} for kind in ("labels", "shares")
     )
-    return rows, Teaching(_named(config, keys), config.weight, tokenizer.between, labels, shares)
+    return rows, Teaching(_digest(keys)[:12], config.weight, tokenizer.between, labels, shares)
 
 
 def _translations(model: TextTranslator, sources: Mapping[str, list[int]], path: Path) -> dict[str, str]:
@@ -242,10 +242,6 @@ def _end_to_end(parts: Sequence[NDArray[np.generic]], gap: NDArray[np.generic]) 
 
 def _digest(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def _named(config: DistilConfig, keys: Mapping[str, str]) -> str:
-    return f"{config.teacher} {_digest(keys)[:12]}"
 
 
 def _keep(path: Path, content: bytes) -> None:

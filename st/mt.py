@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from asr.batches import epoch_batches, padded
 from asr.config import to_mapping
+from asr.fingerprint import DEV, rows_checksum
 from asr.manifest import Utterance
 from asr.trainer import StepOutput
 from asr.watchdog import Watch
@@ -160,7 +161,7 @@ class TextTranslationTask:
         """Nothing changes."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """Labels, sizes, loss, seed, training pairs and what they say."""
+        """Labels, sizes, loss, seed, training pairs and what they say; dev."""
         return {
             "labels": list(self.translator.source.surfaces),
             "targets": list(self.translator.tokenizer.surfaces),
@@ -169,9 +170,8 @@ class TextTranslationTask:
             "mt": json.loads(json.dumps(to_mapping(self.config))),
             "seed": self.seed,
             "utterances": zlib.crc32("\n".join(utterance.id for utterance in self.train).encode()),
-            "texts": zlib.crc32(
-                repr([(row.id, row.language, row.text, row.translation) for row in self.train]).encode()
-            ),
+            "texts": rows_checksum(self.train, "id", "language", "text", "translation"),
+            "dev": rows_checksum(self.dev, *DEV),
         }
 
     def head_parameters(self) -> list[nn.Parameter]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from asr.manifest import Utterance, read_manifest
-from asr.recipe import UNWRITABLE, CorpusConfig, TokenizerConfig, training_rows, unwritable
+from asr.recipe import UNWRITABLE, CorpusConfig, TokenizerConfig, say_left_out, training_rows, unwritable
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer
 from lm.errors import InputError
@@ -49,9 +48,7 @@ def translated_rows(
         InputError: nothing is left of one of the two, or the translations are of several languages.
     """
     kept = []
-    train = training_rows(config)
-    asked = training_rows(replace(config, max_duration_s=math.inf))
-    say_left_out(config.train_split, asked, train, f"longer than {config.max_duration_s:g} s")
+    train, _ = training_rows(config)
     for name, rows in (
         (config.train_split, train),
         (config.dev_split, read_manifest(config.manifest, split=config.dev_split, corpus=config.corpus)),
@@ -73,12 +70,6 @@ def translated_rows(
         _check_one_language(config, [row for rows in kept for row in rows])
     _warn_of_copies(kept[0])
     return kept[0], kept[1]
-
-
-def say_left_out(split: str, rows: Sequence[Utterance], kept: Sequence[Utterance], why: str) -> None:
-    """Count on stderr the rows that were not kept, where there are any."""
-    if len(kept) < len(rows):
-        print(f"{split}: left out {len(rows) - len(kept)} of {len(rows)} rows {why}", file=sys.stderr)
 
 
 def check_written(name: str, tokenizer: Tokenizer, train: Sequence[str], dev: Sequence[str]) -> None:

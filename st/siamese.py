@@ -220,7 +220,7 @@ def text_encoder_of(source: str | Path, recogniser: CTCModel) -> TextEncoder:
     if not isinstance(model, TextTranslator) or model.source.surfaces != recogniser.tokenizer.surfaces:
         raise InputError(
             f"siamese.text_from {source}: it must be a text translator that reads the recogniser's labels. "
-            "Train one with recipes.train_mt on the same manifest, with source.unit as the tokenizer's."
+            "Train one with recipes.train_mt on the same manifest, with source_from=RECOGNISER."
         )
     return model.encoder.train()
 

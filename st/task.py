@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from asr.batches import unsound
 from asr.config import to_mapping
 from asr.ctc import CtcBatch, CtcConfig, CtcTask, Item
+from asr.fingerprint import rows_checksum
 from asr.frames import frames_needed
 from asr.loss import ctc_loss
 from asr.manifest import Utterance
@@ -149,7 +149,7 @@ class TranslationTask(CtcTask):
             "decoder": json.loads(json.dumps(to_mapping(self.translator.decoder.config))),
             "st": json.loads(json.dumps(to_mapping(self.loss))),
             "teacher": [self.teaching.name, self.teaching.weight] if self.teaching else [],
-            "translations": zlib.crc32(repr([(row.id, row.translation) for row in self.train]).encode()),
+            "translations": rows_checksum(self.train, "id", "translation"),
         }
 
     def head_parameters(self) -> list[nn.Parameter]:

@@ -6,6 +6,7 @@ convolution module, so that no statistic crosses utterances, and stochastic dept
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -62,8 +63,9 @@ class ConformerConfig:
         for name in ("width", "num_layers", "num_heads", "ff_mult", "kernel", "stem_channels"):
             if getattr(self, name) < 1:
                 raise InputError(f"encoder.{name} is {getattr(self, name)}. Give a number from 1.")
-        if self.freq_masks < 0:
-            raise InputError(f"encoder.freq_masks is {self.freq_masks}. Give a number from 0.")
+        for name in ("range_db", "freq_masks", "freq_width", "time_masks_per_s", "time_width"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"encoder.{name} is {getattr(self, name)}. Give a number from 0.")
         if self.num_bins < 7:
             raise InputError(
                 f"encoder.num_bins is {self.num_bins}; the two strided convolutions need 7. Give more."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -64,6 +65,10 @@ class ObjectiveConfig:
         if not 0 < self.mask_probability < 1:
             raise InputError(
                 f"objective.mask_probability is {self.mask_probability}. Give a share between 0 and 1."
+            )
+        if not 0 < self.mask_span_s < math.inf:
+            raise InputError(
+                f"objective.mask_span_s is {self.mask_span_s}. Give a number of seconds above 0."
             )
         for name in ("num_groups", "num_codes", "code_width", "project_width", "num_negatives"):
             if getattr(self, name) < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ from asr.batches import epoch_batches, padded, substitutes, unsound, usable
 from asr.cache import AudioCache, readable
 from asr.config import to_mapping
 from asr.encoder.saved import save_encoder
+from asr.fingerprint import DEV, WHERE, rows_checksum
 from asr.frames import seconds_to_samples
 from asr.manifest import Utterance
 from asr.mixing import Group, MixConfig, Mixed, Mixture, group_of, warn_of_lost_groups
@@ -45,6 +47,13 @@ class PretrainDataConfig:
     )
     cache_gb: float = 4.0
     """Memory for decoded audio; recordings beyond it are decoded anew in each epoch."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_s", "crop_s"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"data.{name} is {getattr(self, name)}. Give a number of seconds above 0.")
+        if not self.cache_gb >= 0:
+            raise InputError(f"data.cache_gb is {self.cache_gb}. Give a number from 0.")
 
 
 @dataclass(frozen=True)
@@ -165,7 +174,7 @@ class PretrainTask(Mixed):
         return together(outcomes)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Encoder, objective, data settings, seed and training utterances."""
+        """Encoder, objective, data settings, seed, training utterances and their places; dev."""
         settings = to_mapping(self.config)
         del settings["cache_gb"]
         return {
@@ -174,6 +183,8 @@ class PretrainTask(Mixed):
             "data": settings,
             "seed": self.seed,
             "utterances": zlib.crc32("\n".join(utterance.id for utterance in self.train).encode()),
+            "recordings": rows_checksum(self.train, *WHERE),
+            "dev": rows_checksum(self.dev, *DEV),
         }
 
     def head_parameters(self) -> list[nn.Parameter]:

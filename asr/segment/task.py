@@ -120,6 +120,23 @@ def recordings(rows: Sequence[Utterance], shortest_s: float) -> list[Recording]:
     return found
 
 
+def refuse_shared(rows: Sequence[Utterance], splits: Sequence[str]) -> None:
+    """Refuse recordings of ``splits`` of which another split has segments: they would be taken for silence.
+
+    Raises:
+        InputError: there is one.
+    """
+    found: dict[Path, set[str]] = {}
+    for row in rows:
+        found.setdefault(row.audio, set()).add(row.split)
+    for audio, own in found.items():
+        if len(own) > 1 and not own.isdisjoint(splits):
+            raise InputError(
+                f"{audio}: its segments are in the splits {', '.join(sorted(own))}, and a segmenter takes for silence "
+                "what is in no segment of its split. Split by recordings: `loquela corpus import --split-by recording`."
+            )
+
+
 def frame_targets(
     segments: NDArray[np.float64], start_s: float, num_frames: int, grid: FrameGrid
 ) -> NDArray[np.float32]:
@@ -228,16 +245,20 @@ class SegmenterTask(Mixed):
         }
 
     def fingerprint(self) -> dict[str, Any]:
-        """Encoder, layers, windows, seed and training segments."""
+        """Encoder, layers, windows, seed, training segments and those of dev."""
         settings = to_mapping(self.config)
         del settings["cache_gb"]
-        told = [f"{each.whole.id} {each.segments.tolist()}" for each in self.train]
+        train, dev = (
+            zlib.crc32("\n".join(f"{each.whole.id} {each.segments.tolist()}" for each in part).encode())
+            for part in (self.train, self.dev)
+        )
         return {
             "encoder": json.loads(json.dumps(self.model.encoder.config())),
             "classifier": {**self.model.settings, "frozen": self.model.frozen},
             "windows": settings,
             "seed": self.seed,
-            "recordings": zlib.crc32("\n".join(told).encode()),
+            "recordings": train,
+            "dev": dev,
         }
 
     def head_parameters(self) -> list[nn.Parameter]:

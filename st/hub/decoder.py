@@ -10,7 +10,6 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
@@ -339,7 +338,7 @@ def _decoder_tensors(files: ModelFiles) -> dict[str, Tensor]:
     def wanted(name: str) -> bool:
         return name.startswith("model.decoder.") or name in (*EMBEDDINGS, "final_logits_bias")
 
-    for path in _weight_files(files):
+    for path in files.weight_files():
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 tensors |= {name: file.get_tensor(name) for name in file.keys() if wanted(name)}  # noqa: SIM118
@@ -350,12 +349,3 @@ def _decoder_tensors(files: ModelFiles) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
         tensors |= {name: value for name, value in state.items() if wanted(name)}
     return tensors
-
-
-def _weight_files(files: ModelFiles) -> list[Path]:
-    for stem, ending in (("model", "safetensors"), ("pytorch_model", "bin")):
-        if path := files.find(f"{stem}.{ending}"):
-            return [path]
-        if index := files.json(f"{stem}.{ending}.index.json", required=False):
-            return [files.need(Path(shard).name) for shard in sorted(set(index["weight_map"].values()))]
-    return [files.need("model.safetensors")]

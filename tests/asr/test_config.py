@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from asr.config import from_mapping, load_config, save_config
+from asr.config import from_mapping, load_config
+from asr.recipe import save_config
 from lm.errors import InputError
 
 
@@ -110,6 +111,13 @@ def test_what_a_group_leaves_unsaid_is_the_default_of_its_field() -> None:
 def test_mistakes_are_named(values: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         from_mapping(Outer, values)
+
+
+def test_an_equals_sign_is_text(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("path: x\nlabel: =\n")
+    assert load_config(Outer, tmp_path / "c.yaml", ["name=="]) == Outer(path=Path("x"), label="=", name="=")
+    with pytest.raises(InputError, match=r"the value is not YAML\. Put it in quotes"):
+        load_config(Outer, tmp_path / "c.yaml", ["name=`"])
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:

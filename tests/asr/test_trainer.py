@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from asr import checkpoint
+from asr.card import CARD
 from asr.checkpoint import whole_checkpoints
 from asr.trainer import StepOutput, Trainer, TrainerConfig
 from asr.watchdog import Watch
@@ -81,6 +84,8 @@ class ToyTask:
 
     def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         self.saved.append(facts["trained"]["update"])
+        folder.mkdir(exist_ok=True)
+        (folder / CARD).touch()
 
 
 def trainer(task: ToyTask, exp: Path, **changes: Any) -> Trainer:
@@ -166,6 +171,78 @@ def test_another_loss_has_other_scores(tmp_path: Path) -> None:
     task = ToyTask()
     task.settings = {"objective": {"diversity_weight": 0.5}}
     assert trainer(task, tmp_path).run()["update"] == 4
+
+
+def test_scores_on_another_dev_set_begin_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def on_dev(dev: int | None, scores: Sequence[float], **changes: Any) -> tuple[ToyTask, Trainer]:
+        task = ToyTask(scores, codes=[9] * 8)
+        task.settings = {} if dev is None else {"dev": dev}
+        return task, trainer(task, tmp_path, patience=2, **changes)
+
+    # An earlier version did not note what dev was.
+    on_dev(None, (1, 2), updates=2)[1].run()
+    assert on_dev(1, (), updates=3)[1].best == 1
+    task, again = on_dev(1, (1, 2, 1.5), updates=3)
+    assert (again.best, again.run()["update"], task.saved) == (1, 1, [])
+    assert "dev" not in capsys.readouterr().err.replace("dev:", "")
+    # Patience was at its end, and scores of one dev set cannot be told from those of another.
+    task, again = on_dev(2, (1, 2, 1.5, 9, 8, 9, 9, 0), updates=8)
+    assert (again.update, again.epoch, again.batch) == (3, 0, 3)
+    assert "dev is another one than before: scores begin anew" in capsys.readouterr().err
+    assert again.run()["update"] == 5
+    assert (task.saved, again.update) == ([4, 5], 7)
+    # A training that is at its end keeps its choice.
+    assert on_dev(3, (), updates=7)[1].best_update == 5
+
+
+def test_scores_begin_anew_once(tmp_path: Path) -> None:
+    """Stopped before the first evaluation on the other dev set, patience still has to wait for those to come."""
+    trainer(ToyTask(scores=(1, 2, 3)), tmp_path, updates=3).run()
+
+    def again(scores: Sequence[float] = ()) -> Trainer:
+        task = ToyTask(scores)
+        task.settings = {"dev": 2}
+        return trainer(task, tmp_path, patience=2, evaluate_every=2)
+
+    state = tmp_path / "checkpoints" / "update_0000003" / "state.json"
+    saved = json.loads(state.read_text())
+    saved["fingerprint"]["dev"] = 1
+    state.write_text(json.dumps(saved))
+    sums = state.with_name(checkpoint.SUMS)
+    sums.write_text(json.dumps(json.loads(sums.read_text()) | {"state.json": checkpoint.sha256(state)}))
+    again()._save()
+    assert again((9, 9, 9, 9)).run()["update"] == 4
+
+
+def test_a_model_that_is_gone_is_written_by_the_next_evaluation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer(ToyTask(scores=(1, 2)), tmp_path, updates=2).run()
+    model = tmp_path / "model"
+    model.rename(tmp_path / "model.old")  # where a crash falls between the two moves of a write
+    assert trainer(ToyTask(), tmp_path).best == 1
+    (model / CARD).unlink()
+    with pytest.raises(InputError, match=r"model is not there, and training is at its end\. Copy it again"):
+        trainer(ToyTask(scores=(1, 2)), tmp_path, updates=2).run()
+    task = ToyTask(scores=(1, 2, 9, 8))
+    assert trainer(task, tmp_path).run()["update"] == 4
+    assert task.saved == [3, 4]
+    assert f"{model} is not there: scores begin anew" in capsys.readouterr().err
+
+
+def test_checkpoints_are_not_read_again_while_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    original = checkpoint.sha256
+    monkeypatch.setattr(checkpoint, "sha256", lambda path: read.append(path) or original(path))
+    trainer(ToyTask(), tmp_path, updates=2, keep_checkpoints=3).run()
+    again = trainer(ToyTask(), tmp_path, keep_checkpoints=3)
+    assert again.kept == whole_checkpoints(tmp_path / "checkpoints")
+    read.clear()
+    again.run()
+    assert {path.parent.name for path in read} == {f"update_000000{n}.partial" for n in (3, 4)}
+    assert [path.name[-1] for path in whole_checkpoints(tmp_path / "checkpoints")] == ["2", "3", "4"]
 
 
 def test_a_lack_of_memory_names_the_utterances_and_the_setting(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from asr.cli import main as loquela
 from asr.decode import BeamSearchConfig
 from asr.model import load_model
+from asr.text import TextPolicy
 from asr.transcribe import Transcriber, tuned_search
 from lm.errors import InputError
 from lm.folder import LanguageModel, copy_folder
@@ -180,7 +181,8 @@ def test_decoded_rows_are_in_the_manifests_order_and_can_be_scored(
             run(decode_ctc, monkeypatch, trained, tone_corpus, "--split", "dev", *options, "--out", out) == 0
         )
         rows = [line.split("\t") for line in out.read_text().splitlines()]
-        assert rows[0] == ["id", "text", "confidence", "score", "word_confidences", "alternatives"]
+        assert rows[0] == ["id", "text", "confidence", "score", "word_confidences", "alternatives", "written"]
+        assert {row[6] for row in rows[1:]} == {TextPolicy.read(trained).key}
         assert [row[0] for row in rows[1:]] == [f"dev{number:02d}" for number in range(8)]
         assert all(len(row[4].split()) == len(row[1].split()) for row in rows[1:])
     assert any(json.loads(row[5]) for row in rows[1:])

@@ -29,7 +29,7 @@ from asr.joint import JointConfig, JointTask
 from asr.manifest import read_manifest, write_manifest
 from asr.model import CTCModel, load_model, save_model
 from asr.pretrain.objectives import ObjectiveConfig
-from asr.recipe import build_recogniser, defaults
+from asr.recipe import build_recogniser, defaults, save_config, transcribed_rows
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from asr.trainer import TrainerConfig, learning_rate
@@ -37,6 +37,7 @@ from lm.errors import InputError
 from recipes.finetune_ctc import FinetuneConfig, finetune
 from tests.conftest import configure
 
+ROOT = Path(__file__).parents[2]
 CTC_SHARES = ("inter_weight", "mask_start", "consistency_start", "join_probability")
 
 
@@ -266,6 +267,92 @@ def test_settings_that_would_train_nothing_are_refused(
 def test_settings_out_of_bounds_are_named(tmp_path: Path, change: str, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         configure(tmp_path, tmp_path / "manifest.tsv", change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("trainer.seed=20261201123456", "trainer.seed is 20261201123456. Give a number below 2**32"),
+        *(
+            (f"encoder.{name}=-1", f"encoder.{name} is -1")
+            for name in ("range_db", "freq_masks", "freq_width", "time_masks_per_s", "time_width")
+        ),
+        (
+            "tokenizer.min_count=999",
+            "tokenizer.min_count is 999, and no letter of the training texts comes that",
+        ),
+    ],
+)
+def test_settings_out_of_bounds_are_named_before_training(
+    tmp_path: Path, tone_corpus: Path, change: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        finetune(configure(tmp_path, tone_corpus, change))
+
+
+def test_rows_that_are_not_learned_from_are_counted(
+    tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = read_manifest(tone_corpus)
+    rows[0], rows[1] = replace(rows[0], duration_s=34.0), replace(rows[1], text="")
+    write_manifest(rows, tmp_path / "manifest.tsv")
+    config = configure(tmp_path, tmp_path / "manifest.tsv")
+    train, dev = transcribed_rows(config)
+    assert (len(train), len(dev)) == (46, 8)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "train: left out 1 of 48 rows longer than 30 s",
+        "train: left out 1 of 47 rows without text",
+    ]
+    wanted = (
+        r"all 47 training rows with text are longer than max_duration_s=0\.1\. Cut them .*, or raise it\."
+    )
+    with pytest.raises(InputError, match=wanted):
+        transcribed_rows(replace(config, max_duration_s=0.1))
+
+
+def test_other_rows_of_dev_and_other_times_of_training_rows_are_noticed(
+    tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, manifest = read_manifest(tone_corpus), tmp_path / "manifest.tsv"
+    write_manifest(rows[:-1], manifest)
+    finetune(configure(tmp_path, manifest, "trainer.updates=1"))
+    write_manifest(rows, manifest)
+    assert finetune(configure(tmp_path, manifest, "trainer.updates=2"))["update"] == 2
+    assert "dev is another one than before: scores begin anew" in capsys.readouterr().err
+    rows[0] = replace(rows[0], duration_s=0.9 * rows[0].duration_s)
+    write_manifest(rows, manifest)
+    with pytest.raises(InputError, match=r"of a training with other settings: recordings\. Give"):
+        finetune(configure(tmp_path, manifest, "trainer.updates=3"))
+
+
+def test_half_a_configuration_does_not_stop_a_training(
+    tmp_path: Path, tone_corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finetune(configure(tmp_path, tone_corpus, "trainer.updates=1"))
+    written = tmp_path / "exp" / "config.yaml"
+    written.write_text("encoder:\n  kind: 'confor")
+    finetune(configure(tmp_path, tone_corpus, "trainer.updates=2"))
+    assert "config.yaml is not YAML" in capsys.readouterr().err
+    assert "updates: 2\n" in written.read_text()
+
+
+def test_a_configuration_is_written_whole_or_not_at_all(tmp_path: Path, tone_corpus: Path) -> None:
+    config = configure(tmp_path, tone_corpus)
+    saved = tmp_path / "saved.yaml"
+    save_config(config, saved)
+    before = saved.read_bytes()
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from asr.config import load_config; "
+        "from asr.recipe import save_config; from recipes.finetune_ctc import FinetuneConfig; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400)); "
+        "path = Path(sys.argv[1]); save_config(load_config(FinetuneConfig, path, ['trainer.lr=0.5']), path)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, saved], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "cannot be written: File too large" in done.stderr
+    assert saved.read_bytes() == before
 
 
 def test_a_clip_norm_of_zero_is_none(tmp_path: Path, tone_corpus: Path) -> None:

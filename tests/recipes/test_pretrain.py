@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -294,6 +295,18 @@ def test_short_and_silent_utterances(
         pretrain(settings(tmp_path, tmp_path / "short.tsv"))
     with pytest.raises(InputError, match=r"when cut to data.crop_s 0.2; .* raise data.crop_s"):
         pretrain(settings(tmp_path, tone_corpus, "data.crop_s=0.2"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("data.batch_s", -5.0), ("data.batch_s", math.nan), ("data.crop_s", math.nan), ("data.cache_gb", -1.0),
+        ("objective.mask_span_s", 0.0),
+    ],
+)  # fmt: skip
+def test_settings_out_of_bounds_are_named(tmp_path: Path, tone_corpus: Path, name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{name} is {value}. Give a number"):
+        settings(tmp_path, tone_corpus, f"{name}={'.nan' if math.isnan(value) else value}")
 
 
 def test_a_batch_of_one_bad_file_alone_does_not_stop_the_training(

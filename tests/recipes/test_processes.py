@@ -11,21 +11,26 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from asr.card import own_folder
 from asr.checkpoint import whole_checkpoints
 from asr.config import load_config
 from asr.encoder.conformer import ConformerConfig, ConformerEncoder
 from asr.manifest import read_manifest, write_manifest
 from asr.model import load_model
+from asr.recipe import save_config
 from asr.sharding import shard
 from lm.errors import InputError
+from recipes import train_mt, train_st
 from recipes.finetune_ctc import finetune
 from recipes.pretrain_siamese import PretrainConfig, pretrain
 from tests.conftest import configure
+from tests.st.conftest import mt_config, siamese_config, st_config
 
 ROOT = Path(__file__).parents[2]
 # Dropout, masks and speeds stay on: what is drawn for a batch follows from its number.
@@ -47,12 +52,17 @@ def apart(tmp_path: Path) -> Folders:
 def launch(
     folder: Path, manifest: Path, *overrides: str, recipe: str = "finetune_ctc"
 ) -> subprocess.Popen[str]:
-    """Two processes on the CPU, as `accelerate launch` and `torchrun` start them."""
+    """The small configuration in two processes."""
     configure(folder, manifest)
+    words = (f"manifest={manifest}", f"exp={folder / 'exp'}", *SETTINGS, *overrides)
+    return start(folder / "conf.yaml", *words, recipe=recipe)
+
+
+def start(*words: object, recipe: str) -> subprocess.Popen[str]:
+    """Two processes on the CPU, as `accelerate launch` and `torchrun` start them."""
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
-        "-m", f"recipes.{recipe}", str(folder / "conf.yaml"), f"manifest={manifest}",
-        f"exp={folder / 'exp'}", *SETTINGS, *overrides,
+        "-m", f"recipes.{recipe}", *map(str, words),
     ]  # fmt: skip
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
@@ -184,6 +194,32 @@ def test_an_encoder_of_transformers_is_divided_beside_an_objective(apart: Folder
     assert_reached(shared / "exp", last_weights(alone / "exp"))
     row = json.loads((shared / "exp" / "history.jsonl").read_text().splitlines()[-1])
     assert row["objective"] == pytest.approx(best["objective"], rel=1e-3)
+
+
+@pytest.mark.parametrize("recipe", ["train_mt", "train_st", "pretrain_siamese"])
+def test_what_translates_is_evaluated_while_it_is_divided(
+    apart: Folders, tmp_path: Path, tone_corpus: Path, recipe: str
+) -> None:
+    rows = [replace(row, translation=row.text[::-1]) for row in read_manifest(tone_corpus)]
+    write_manifest(rows, tmp_path / "manifest.tsv")
+    alone, shared = apart
+    trainings: dict[str, tuple[Any, Any]] = {
+        "train_mt": (mt_config, train_mt.train),
+        "train_st": (st_config, train_st.train),
+        "pretrain_siamese": (siamese_config, pretrain),
+    }
+    configured, train = trainings[recipe]
+    config = configured(tmp_path / "manifest.tsv", alone / "exp", 2)
+    train(replace(config, trainer=replace(config.trainer, evaluate_every=1, accumulate=2)))
+    save_config(config, shared / "conf.yaml")
+    words = (f"exp={shared / 'exp'}", "trainer.evaluate_every=1", "trainer.shard=true")
+    finished(start(shared / "conf.yaml", *words, recipe=recipe))
+    one, two = (
+        json.loads((folder / "exp" / "history.jsonl").read_text().splitlines()[-1]) for folder in apart
+    )
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+    assert two["score"] == pytest.approx(one["score"], rel=1e-4)
+    assert own_folder(shared / "exp")
 
 
 def test_what_cannot_be_divided_says_so(tmp_path: Path, tone_corpus: Path) -> None:

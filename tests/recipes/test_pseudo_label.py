@@ -102,6 +102,37 @@ def test_the_gold_rows_are_not_written_twice(
     assert {row.extra["label"] for row in read_manifest(out, split="train")} == {"pseudo"}
 
 
+def test_pseudo_labels_of_an_earlier_round_stay_what_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def a_round(name: str, rows: list[Utterance], *words: str) -> list[Utterance]:
+        given, heard, out = (tmp_path / f"{name}{end}.tsv" for end in ("", "-heard", "-new"))
+        write_manifest(rows, given)
+        # A field of decode_ctc's alternatives may be longer than csv reads.
+        lines = [f"{row.id}\tdefghi\t0.9\t{'x' * 140_000}" for row in rows if row.split == "unlabelled"]
+        table = "\n".join(["id\ttext\tconfidence\talternatives", *lines])
+        heard.write_text(table + "\n", encoding="utf-8")
+        command = ["pseudo_label", str(given), "--hypothesis", str(heard), "--out", str(out), *words]
+        monkeypatch.setattr(sys, "argv", command)
+        assert main() == 0
+        return read_manifest(out)
+
+    first = a_round("one", [utterance("a", "abcdef"), utterance("b", split="unlabelled")])
+    assert [(row.id, row.extra["label"]) for row in first] == [("a", "gold"), ("b", "pseudo")]
+    capsys.readouterr()
+    given = [*first, utterance("c", split="unlabelled")]
+    second = a_round("two", given)
+    assert [(row.id, row.extra["label"]) for row in second] == [
+        ("a", "gold"),
+        ("b", "pseudo"),
+        ("c", "pseudo"),
+    ]
+    assert second[1] == first[1]
+    report = json.loads(capsys.readouterr().out)
+    assert (report["gold_hours"], report["earlier_pseudo_hours"]) == (0.001, 0.001)
+    assert [row.id for row in a_round("three", given, "--without-gold")] == ["b", "c"]
+
+
 def test_a_round_of_self_training(tmp_path: Path, tone_corpus: Path, trained: Path) -> None:
     rows = read_manifest(tone_corpus)
     split = [

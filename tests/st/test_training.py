@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from asr.audio import load
 from asr.batches import padded
 from asr.config import from_mapping
+from asr.fingerprint import differences
 from asr.manifest import read_manifest, write_manifest
 from asr.mixing import MixConfig
 from asr.model import CTCModel, load_model, save_model
@@ -157,6 +158,20 @@ def test_a_student_does_not_go_on_with_another_lesson(
     train_st.train(config)
     with pytest.raises(InputError, match="a training with other settings: teacher"):
         train_st.train(replace(config, distil=replace(config.distil, **change)))
+
+
+def test_a_student_goes_on_with_its_teacher_wherever_that_lies(
+    spoken_numbers: Path, mt: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(mt / "model", tmp_path / "a teacher")
+    config = st_config(spoken_numbers, tmp_path / "exp", 1, distil={"teacher": str(mt), "level": "sequence"})
+    train_st.train(config)
+    distil = replace(config.distil, teacher=str(tmp_path / "a teacher"))
+    assert train_st.train(replace(config, distil=distil))["update"] == 1
+    # An earlier version wrote where it lies before the digest.
+    new, old = {"teacher": ["0123", 0.5]}, {"teacher": ["exp/a mt 0123", 0.5]}
+    assert not differences(old, new)
+    assert differences(old, {"teacher": ["4567", 0.5]})
 
 
 def test_rows_without_translation_are_left_out_and_counted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree, rmtree
 
@@ -20,6 +21,7 @@ from asr.encoder import build_encoder
 from asr.encoder.conformer import ConformerConfig, ConformerEncoder
 from asr.frames import FrameGrid
 from asr.manifest import Utterance, read_manifest, write_manifest
+from asr.model import load_model
 from asr.segment import PdacConfig, build_segmenter
 from asr.segment.classified import classified_track
 from asr.segment.classifier import FrameClassifier, load_classifier, pack_classifier, save_classifier
@@ -90,6 +92,39 @@ def trained(talks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert best["recall"] > 0.95
     assert best["precision"] > 0.9
     return config.exp
+
+
+@pytest.mark.parametrize("other", ["dev", "test"])
+def test_a_recording_of_two_splits_is_refused(tmp_path: Path, talks: Path, other: str) -> None:
+    """What another split has of it would be taken for silence."""
+    rows = read_manifest(talks)
+    write_manifest([replace(rows[0], split=other), *rows[1:]], tmp_path / "manifest.tsv")
+    wanted = (
+        rf"0\.wav: its segments are in the splits {', '.join(sorted((other, 'train')))}, and .*--split-by"
+    )
+    with pytest.raises(InputError, match=wanted):
+        train_segmenter(recipe(tmp_path, tmp_path / "manifest.tsv"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("num_heads=0", "num_heads is 0. Give a number from 1"),
+        ("num_layers=-2", "num_layers is -2. Give a number from 0"),
+        ("layer=-1", "layer is -1. Give a number from 0"),
+        ("dropout=1.5", "dropout is 1.5. Give a probability below 1"),
+    ],
+)
+def test_settings_out_of_bounds_are_named(tmp_path: Path, talks: Path, change: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"classifier.{message}"):
+        recipe(tmp_path, talks, f"classifier.{change}")
+
+
+def test_a_segmenter_is_no_recogniser(trained: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"holds a segmenter, not a recogniser\. Give it as --segmenter-model"
+    ):
+        load_model(trained / "model")
 
 
 def test_targets_are_1_inside_segments_and_0_where_two_touch() -> None:
