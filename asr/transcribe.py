@@ -383,7 +383,13 @@ def parts_of(
         overrides["num_hypotheses"] = config.num_hypotheses
     tokenizer, device = opened.model.tokenizer, str(opened.model.head.weight.device)
     search = tuned_search(language_model, overrides)
-    decoder = build_decoder(tokenizer.surfaces, tokenizer.blank, *search, device=device)
+    try:
+        decoder = build_decoder(tokenizer.surfaces, tokenizer.blank, *search, device=device)
+    except InputError as error:
+        if lm or not beside:
+            raise
+        # Nobody asked for it: it came with the model.
+        raise InputError(f"{error} Or leave out the language model that came with it: --lm none.") from error
     details = {"model": opened.source, "language_model": str(beside) if beside else "none"}
     return opened.model, decoder, config, details, search[1]
 

@@ -22,7 +22,7 @@ from lm.spelling import spelling_model
 FORMAT = 1
 """Version of the folder; a reader refuses a later one."""
 
-MODEL_SUFFIXES = (".arpa", ".arpa.gz", ".bin", ".binary", ".klm")
+MODEL_SUFFIXES = (".arpa", ".arpa.gz", ".arpa.bz2", ".arpa.xz", ".bin", ".binary", ".klm")
 """Endings of bare model files in a folder without ``lm.json`` (as pyctcdecode writes them)."""
 
 MIN_BEGINNING = 0.1

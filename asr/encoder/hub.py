@@ -134,20 +134,29 @@ class ModelFiles:
             InputError: there are no weights, or a file of them cannot be read.
         """
         if self._weights is None:
-            self._weights = self._read_weights()
+            self._weights = {}
+            for path in self.weight_files():
+                self._weights |= read_tensors(path)
         return dict(self._weights)
 
-    def _read_weights(self) -> dict[str, Tensor]:
+    def weight_files(self) -> list[Path]:
+        """The file of the model's weights, or those that they are divided among.
+
+        Raises:
+            InputError: there are none, or their index does not name them.
+        """
         for stem, ending in (("model", "safetensors"), ("pytorch_model", "bin")):
             # Not `certain`: whichever of these files is at hand holds the same.
             if path := self.find(f"{stem}.{ending}"):
-                return read_tensors(path)
-            index = self.json(f"{stem}.{ending}.index.json", required=False)
-            if index:
-                state: dict[str, Tensor] = {}
-                for shard in sorted(set(index["weight_map"].values())):
-                    state.update(read_tensors(self.need(Path(shard).name)))
-                return state
+                return [path]
+            name = f"{stem}.{ending}.index.json"
+            if index := self.json(name, required=False):
+                shards = index.get("weight_map")
+                if not isinstance(shards, dict) or not all(
+                    isinstance(shard, str) for shard in shards.values()
+                ):
+                    raise InputError(f"model {self.source!r}: {name} has no weight_map. Fetch it again.")
+                return [self.need(Path(shard).name) for shard in sorted(set(shards.values()))]
         raise InputError(
             f"model {self.source!r}: no model.safetensors and no pytorch_model.bin: {self._reason}. {REMEDY}."
         )

@@ -19,6 +19,7 @@ from asr.encoder.transformers_encoder import (
     check_names,
     known_fields,
 )
+from asr.frames import SAMPLE_RATE
 from lm.errors import InputError
 
 SWITCHES = ("gradient_checkpointing", "narrowband")
@@ -167,6 +168,12 @@ def encoder_from_files(
     known = known_fields(kind)
     settings = {key: value for key, value in published.items() if key in known}
     preprocessor = _preprocessor(files)
+    rate = preprocessor.get("sampling_rate", SAMPLE_RATE)
+    if rate != SAMPLE_RATE:
+        raise InputError(
+            f"model {files.source!r} is for audio of {rate} samples a second, and encoders here read {SAMPLE_RATE}. "
+            "Use another model, or mend sampling_rate in its preprocessor_config.json."
+        )
     wanted = {key: preprocessor[key] for key in PREPROCESSORS[kind == "wav2vec2-bert"] if key in preprocessor}
     return TransformersEncoder(
         kind,

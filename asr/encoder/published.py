@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from asr.encoder.hub import ModelFiles
 from asr.encoder.pretrained import Opened, checkpoint_weights, encoder_from_files, open_published
 from asr.encoder.transformers_encoder import TransformersEncoder
 from lm.errors import InputError
+from lm.folder import MODEL_SUFFIXES
 
 FAIRSEQ_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 """First entries of every fairseq dictionary; its CTC blank is the first."""
@@ -90,12 +92,14 @@ def load_published(source: str | Path | Opened, *, language: str = "") -> Publis
     if isinstance(files, FairseqFile):
         return _from_fairseq(files, language)
     settings = files.json("tokenizer_config.json", required=False, certain=True)
-    vocabulary, language = _vocabulary(files, settings, language)
+    vocabulary, added, language = _vocabulary(files, settings, language)
     encoder = encoder_from_files(files)
     state = checkpoint_weights(files, encoder, _adapter(files, encoder, language))
     encoder.load_weights(state, files.source)
     head = _head(files.source, state, encoder.width)
 
+    # Added tokens past the end of the head are never written.
+    vocabulary |= {token: number for token, number in added.items() if number < head.out_features}
     labels = _labels(files.source, vocabulary, head.out_features, _special_tokens(files, settings))
     # Of old releases, which named the blank there alone.
     pad = _token(settings.get("pad_token")) or _token(
@@ -210,8 +214,10 @@ def _is_nested(vocabulary: dict[str, Any]) -> bool:
     return bool(vocabulary) and all(isinstance(value, dict) for value in vocabulary.values())
 
 
-def _vocabulary(files: ModelFiles, settings: dict[str, Any], language: str) -> tuple[dict[str, int], str]:
-    """Labels and their numbers, and the language they are of."""
+def _vocabulary(
+    files: ModelFiles, settings: dict[str, Any], language: str
+) -> tuple[dict[str, int], dict[str, int], str]:
+    """Labels and their numbers, those that were added to them, and the language they are of."""
     vocabulary = files.json("vocab.json")
     if _is_nested(vocabulary):
         if not language and len(vocabulary) == 1:
@@ -228,10 +234,10 @@ def _vocabulary(files: ModelFiles, settings: dict[str, Any], language: str) -> t
     for number, token in settings.get("added_tokens_decoder", {}).items():
         added.setdefault(_token(token) or "", int(number))
     numbers = set(vocabulary.values())
-    return {
-        **{token: number for token, number in added.items() if number not in numbers},
-        **vocabulary,
-    }, language
+    own = {
+        token: number for token, number in added.items() if number not in numbers and token not in vocabulary
+    }
+    return vocabulary, own, language
 
 
 def _adapter(files: ModelFiles, encoder: TransformersEncoder, language: str) -> str:
@@ -300,16 +306,29 @@ def _language_model(files: ModelFiles) -> PublishedLanguageModel | None:
     folder = files.find_folder("language_model", "attrs.json")
     if folder is None:
         return None
-    models = [
-        path for path in sorted(folder.iterdir()) if path.suffix in {".bin", ".binary", ".arpa", ".klm"}
+    there = [
+        path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix not in (".json", ".txt")
     ]
-    if not models:
+    named = [path for path in there if path.name.endswith(MODEL_SUFFIXES)]
+    models = named or [path for path in there if not path.name.startswith(".")]
+    if len(models) != 1:
+        print(
+            f"{files.source}: going on without its language model: {folder} has {len(models)} files of n-grams "
+            "instead of one; give one with --lm",
+            file=sys.stderr,
+        )
         return None
     attributes = files.json("language_model/attrs.json", required=False)
-    return PublishedLanguageModel(
-        model=models[0],
-        alpha=float(attributes.get("alpha", 0.5)),
-        beta=float(attributes.get("beta", 1.5)),
-        unk_score_offset=float(attributes.get("unk_score_offset", -10.0)),
-        score_boundary=bool(attributes.get("score_boundary", True)),
-    )
+    try:
+        return PublishedLanguageModel(
+            model=models[0],
+            alpha=float(attributes.get("alpha", 0.5)),
+            beta=float(attributes.get("beta", 1.5)),
+            unk_score_offset=float(attributes.get("unk_score_offset", -10.0)),
+            score_boundary=bool(attributes.get("score_boundary", True)),
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"model {files.source!r}: language_model/attrs.json: {error}. Give alpha, beta and unk_score_offset as "
+            "numbers."
+        ) from error

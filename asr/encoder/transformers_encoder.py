@@ -96,6 +96,16 @@ class TransformersEncoder(Encoder):
                 f"encoder {kind}: num_attention_heads must be at least 1; got {settings.num_attention_heads}. "
                 "Mend its `config`."
             )
+        for name in ("mask_time_length", "mask_feature_length"):
+            if getattr(settings, name, 1) < 1:
+                raise InputError(
+                    f"encoder {kind}: {name} is {getattr(settings, name)}. Give a number from 1."
+                )
+        for name in ("mask_time_prob", "mask_feature_prob", "layerdrop"):
+            if not 0 <= getattr(settings, name, 0.0) <= 1:
+                raise InputError(
+                    f"encoder {kind}: {name} is {getattr(settings, name)}. Give a number from 0 to 1."
+                )
         try:
             self.model: Any = getattr(transformers, f"{FAMILIES[kind]}Model")(settings)
         except KeyError as error:

@@ -1,9 +1,14 @@
 """Random spans stay inside their utterance and hide the share they should."""
 
+from __future__ import annotations
+
+import pytest
 import torch
 from hypothesis import given, settings, strategies
 
 from asr.encoder.masking import span_mask
+from lm.errors import InputError
+from tests.asr.encoder.tiny import tiny_encoder
 
 
 @settings(max_examples=60, deadline=None)
@@ -34,3 +39,12 @@ def test_the_expected_number_of_spans_is_drawn() -> None:
     assert abs(mask.float().mean().item() - 0.05) < 0.002
     torch.manual_seed(0)
     assert torch.equal(mask, span_mask([200] * 2000, 200, probability=0.05, span=1))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"mask_time_length": 0}, {"mask_time_prob": 2.0}, {"mask_feature_prob": -0.1}, {"layerdrop": 1.5}],
+)
+def test_settings_of_masks_out_of_bounds_are_refused(setting: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(setting))} is .*Give a number from"):
+        tiny_encoder("wav2vec2 base", **setting)

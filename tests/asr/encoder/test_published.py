@@ -18,7 +18,7 @@ from asr.encoder.pretrained import load_pretrained
 from asr.encoder.published import load_published
 from asr.encoder.transformers_encoder import FAMILIES
 from asr.model import published_model
-from asr.transcribe import open_model, tuned_search
+from asr.transcribe import Transcriber, open_model, tuned_search
 from lm.errors import InputError
 from lm.folder import LanguageModel
 from tests.asr.encoder.tiny import TINY, batch, tiny_encoder, waveforms
@@ -221,9 +221,31 @@ def test_the_language_model_folder_comes_along(tmp_path: Path) -> None:
     found = published.language_model
     assert found is not None
     assert found.model == folder / "5gram.bin"
+    for name in ("5gram.arpa.gz", "5gram"):
+        (folder / "5gram.bin").rename(folder / name)
+        renamed = load_published(tmp_path).language_model
+        assert renamed is not None
+        assert renamed.model == folder / name
+        (folder / name).rename(folder / "5gram.bin")
     assert (found.alpha, found.beta, found.unk_score_offset) == (0.7, 2.0, -5.0)
     assert not found.score_boundary
     assert published.alphabet == ("", " ", "a")
+
+
+def test_a_language_model_folder_without_its_model_or_with_two_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    published_folder(tmp_path)
+    folder = tmp_path / "language_model"
+    folder.mkdir()
+    write_json(folder, attrs={"alpha": None})
+    for number in (0, 1, 2):
+        assert number == 1 or load_published(tmp_path).language_model is None
+        assert number == 1 or f"{number} files of n-grams instead of one" in capsys.readouterr().err
+        if number == 1:
+            with pytest.raises(InputError, match=r"attrs\.json: .* Give alpha, beta"):
+                load_published(tmp_path)
+        (folder / f"{number}gram.arpa").touch()
 
 
 ARPA = """\\data\\
@@ -268,6 +290,16 @@ def test_what_came_with_a_language_model_weighs_as_in_pyctcdecode(tmp_path: Path
     search = tuned_search(LanguageModel.load(opened.language_model), decoding)
     decoder = build_decoder(opened.model.tokenizer.surfaces, 0, *search, device="cpu")
     assert decoder.decode(emissions)[0].text == "kaka aki"
+
+
+def test_a_language_model_that_came_along_and_does_not_fit_can_be_left_out(tmp_path: Path) -> None:
+    published_folder(tmp_path)
+    (tmp_path / "language_model").mkdir()
+    (tmp_path / "language_model" / "lm.arpa").write_text(ARPA.replace("kaka", "2019"))
+    write_json(tmp_path / "language_model", attrs={})
+    with pytest.raises(InputError, match=r"cannot be written.*leave out .*--lm none"):
+        Transcriber.load(tmp_path, device="cpu")
+    Transcriber.load(tmp_path, lm="none", device="cpu")
 
 
 def test_each_language_of_mms_has_its_adapter_head_and_vocabulary(tmp_path: Path) -> None:
@@ -358,6 +390,15 @@ def test_what_is_missing_or_wrong_is_named_in_one_line(tmp_path: Path) -> None:
     with_weights(whole)
     write_json(tmp_path, vocab={"a": 99, "<pad>": 0})
     refused("label 'a' is number 99")
+    write_json(tmp_path, vocab={"<pad>": 0, "a": 1}, added_tokens={"<lang>": 99}, preprocessor_config={})
+    assert "<lang>" not in load_published(tmp_path).labels
+    write_json(tmp_path, preprocessor_config={"sampling_rate": 8000})
+    refused("for audio of 8000 samples a second")
+    write_json(tmp_path, preprocessor_config={})
+    (tmp_path / "model.safetensors").rename(tmp_path / "away")
+    (tmp_path / "model.safetensors.index.json").write_text('{"metadata": {}}')
+    refused("index.json has no weight_map")
+    (tmp_path / "away").rename(tmp_path / "model.safetensors")
     write_json(tmp_path, vocab={"a": 1}, tokenizer_config={"pad_token": "_"})
     config = json.loads((tmp_path / "config.json").read_text())
     write_json(tmp_path, config={**config, "pad_token_id": None})
