@@ -12,7 +12,7 @@ no spaces, that is between letters; a translation of one word is left out, for n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -52,6 +52,7 @@ def recut(
     seed: int,
     longest_s: float = 30.0,
     alignments: Mapping[str, Pairs] | None = None,
+    words_of: Callable[[str], list[str]] = str.split,
 ) -> Iterator[Utterance]:
     """New utterances of the recordings of a manifest.
 
@@ -64,6 +65,7 @@ def recut(
         longest_s: where two halves and what is between them would be longer, each stands alone. A half that is
             longer still is cut again, and left out if it is one word.
         alignments: of source and translation, by id.
+        words_of: the words of a text; what is one word to it is never cut (see `asr.align.texts.words_of`).
     Yields:
         utterances in the order of their recordings and times.
     """
@@ -88,7 +90,7 @@ def recut(
                 ended = None
                 continue
             pairs = (alignments or {}).get(row.id)
-            first, *inner, last = _parts(row, spoken, generator, pairs, longest_s)
+            first, *inner, last = _parts(row, words_of(row.text), spoken, generator, pairs, longest_s)
             if ended and follows and first.end - ended[1].start <= longest_s:
                 yield from _joined([ended, (row, first)], longest_s)
             else:
@@ -126,6 +128,7 @@ def read_alignments(path: Path, rows: Sequence[Utterance]) -> dict[str, Pairs]:
 
 def _parts(
     row: Utterance,
+    tokens: Sequence[str],
     spoken: Sequence[Word],
     generator: np.random.Generator,
     pairs: Pairs | None,
@@ -135,7 +138,7 @@ def _parts(
 
     Of an utterance that cannot be cut, nothing and all.
     """
-    tokens, translation = row.text.split(), " ".join(row.translation.split())
+    translation = " ".join(row.translation.split())
     target = re.findall(r"\s*\S+", translation) if pairs else UNIT.findall(translation)
     times = _cut_times(tokens, spoken)
     cut = int(generator.choice(list(times))) if times else 0
@@ -169,7 +172,7 @@ def _cut_times(tokens: Sequence[str], spoken: Sequence[Word]) -> dict[int, float
     times: dict[int, float] = {}
     number = 0  # of the words before the token
     for place, token in enumerate(tokens):
-        # Punctuation that stands alone is no word: it stays with the word before it.
+        # Punctuation that stands alone, or an annotation, is no word: it stays with the word before it.
         if number == len(spoken) or token != spoken[number].text:
             continue
         # Between two words of which the model writes no letter nobody knows where one ends.

@@ -3,7 +3,7 @@
 A rate is of the corpus: all edits over all reference tokens, not a mean of the utterances' rates.
 The text policy is applied to both sides, and its description travels in the score's signature. A policy that writes
 phones turns only the references into phones: hypotheses must be in them, as its models write them, for the rules read
-phones as letters and would change them.
+phones as letters and would change them. Nor does it replace again in hypotheses that are said to be written by it.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Policy(Protocol):
     def describe(self) -> str: ...
 
     def of_phones(self) -> Policy: ...
+
+    def of_written(self, key: str) -> Policy: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,7 @@ def score_corpus(
     *,
     spaces: bool = True,
     ignore_unknown: bool = False,
+    written: str = "",
 ) -> CorpusScore:
     """Score hypotheses against references, joined by id.
 
@@ -157,6 +160,7 @@ def score_corpus(
         spaces: count the space between words as a character of the CER, as jiwer does and as
             CTC models write it; sclite does not.
         ignore_unknown: leave out, and report, hypotheses whose id no reference has.
+        written: key of the policy that wrote the hypotheses, where a model did: a rule is not applied twice.
     Raises:
         InputError: an unknown hypothesis id, or nothing to score.
     """
@@ -170,7 +174,7 @@ def score_corpus(
     scored = {name: text for name, text in references.items() if text.strip()}
     if not scored:
         raise InputError("the reference has no text to score against. Give one with transcripts.")
-    heard = policy.of_phones()
+    heard = policy.of_written(written).of_phones()
     return CorpusScore(
         utterances=tuple(
             _utterance_score(name, policy(text).split(), heard(hypotheses.get(name, "")).split(), spaces)

@@ -15,6 +15,7 @@ from asr.formats.files import read_text
 from asr.formats.tiernames import TIER_ENDINGS
 from asr.manifest import Utterance, read_manifest, recording_place
 from asr.names import composed, shown
+from asr.text import WRITTEN
 from lm.errors import InputError
 
 TRANSCRIPT_ENDINGS = (".json", ".eaf", ".textgrid", ".srt", ".vtt", ".ctm", ".stm")
@@ -192,7 +193,8 @@ def _named(paths: Sequence[str | Path], recordings: Collection[str]) -> Iterator
     known = {composed(name): name for name in recordings}
     for path in [file for given in paths for file in files_in(Path(given))]:
         place = [*path.absolute().parent.parts, path.stem]
-        ends = (composed("/".join(place[first:])) for first in range(len(place)))
+        # Manifests of earlier imports call a recording of a sub-folder day1_talk.
+        ends = (composed(mark.join(place[first:])) for first in range(len(place)) for mark in "/_")
         yield next((known[end] for end in ends if end in known), composed(path.stem)), path
 
 
@@ -223,6 +225,17 @@ def read_table(path: str | Path) -> dict[str, str]:
             raise InputError(f"{shown(path)}, line {number}: the id {name!r} occurs twice. Make ids unique.")
         texts[name] = text.strip()
     return texts
+
+
+def written_by(paths: Sequence[str | Path]) -> str:
+    """Key of the text policy that wrote a table of `recipes.decode_ctc`; empty where not all of it says one."""
+    if not is_one_table(paths) or not {"id", WRITTEN} <= set(columns_of(Path(paths[0]))):
+        return ""
+    lines = read_text(Path(paths[0])).split("\n")
+    header, *rows = [line.rstrip("\r").split("\t") for line in lines if line.strip()]
+    column = header.index(WRITTEN)
+    keys = {row[column] if column < len(row) else "" for row in rows}
+    return keys.pop() if len(keys) == 1 else ""
 
 
 def read_confidences(paths: Sequence[str | Path], recordings: Collection[str] = ()) -> dict[str, list[float]]:

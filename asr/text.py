@@ -68,6 +68,22 @@ _CHEROKEE_CAPITALS = {
     **{0xAB70 + place: 0x13A0 + place for place in range(80)},
     **{0x13F8 + place: 0x13F0 + place for place in range(6)},
 }
+_VOWEL_SIGNS: dict[int, int | str] = {
+    **str.maketrans(
+        "\u1b35\u1b36\u1b37\u1b38\u1b39\u1b3e\u1b3f\u1b40\u1b41\u1b42\u1b43"  # Balinese
+        "\ua9b4\ua9b5\ua9b6\ua9b7\ua9b8\ua9b9\ua9ba\ua9bb\ua9bc"  # Javanese
+        "\uabe3\uabe4\uabe5\uabe6\uabe7\uabe8\uabe9\uabea",  # Meetei Mayek
+        "\u093e\u093f\u0940\u0941\u0942\u0947\u0948\u094b\u094c\u0947\u0947"
+        "\u093e\u094b\u093f\u0940\u0941\u0942\u0947\u0948\u0947"
+        "\u094b\u093f\u093e\u0947\u094c\u0941\u0948\u0902",
+    ),
+    0xA9BD: "\u094d\u0930\u0947",
+    0xA9BE: "\u094d\u092f",
+    0xA9BF: "\u094d\u0930",
+}
+"""Signs that uroman writes by their names, as pepet, and those of Devanagari for the same sound, which it knows."""
+_OF_A_SOUND = re.compile("VOWEL|CONSONANT SIGN|LETTER|SARA")
+"""In names of marks that may be romanised to three letters; any other is a tone or another sign that is spelt out."""
 
 UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
@@ -92,9 +108,12 @@ class TextPolicy:
     written."""
     punctuation: Literal["remove", "keep"] = "remove"
     """`remove` takes away punctuation and symbols (Unicode categories P and S)."""
-    inside_words: str = "'\u2018\u2019`\u00b4\u2032-\u2010\u2011\u00b7\u05f3\u05f4\u201b\uff07"
+    inside_words: str = (
+        "'\u2018\u2019`\u00b4\u2032-\u2010\u2011\u058a\u05be\u1400\u1806\u00b7\u05f3\u05f4\u201b\uff07"
+    )
     """Punctuation that stays when it stands between two letters, as in g'oza, mama-papa or col·legi: whatever is
-    typed for an apostrophe or a hyphen, the middle dot, geresh and gershayim."""
+    typed for an apostrophe or a hyphen (of Armenian, Hebrew, Inuktitut and Mongolian too), the middle dot, geresh and
+    gershayim."""
     replace: dict[str, str] = field(default_factory=dict)
     """Strings replaced first, in order: look-alikes, markup, apostrophe variants. They are looked for in NFC,
     brought to it themselves: a letter with its marks is found however it was typed."""
@@ -126,17 +145,14 @@ class TextPolicy:
         if self.replace:
             named = "".join(self.replace)
             unseen = {code: to for code, to in _UNSEEN.items() if chr(code) not in named}
-        text = text.translate(unseen)
-        text = unicodedata.normalize("NFC", text)
-        for old, new in self.replace.items():
-            text = text.replace(unicodedata.normalize("NFC", old), new)
+        text = self.replaced(text.translate(unseen))
         if self.case != "keep":
             # Before phones are written: lower() would leave the dot of a Turkish \u0130 as a mark on the i.
             text = text.replace("\u0130", "i")
         if self.case == "lower-turkic":
             text = text.replace("I", "\u0131")
         if self.romanise:
-            text = _romaniser().romanize_string(text)
+            text = _romanised(text)
         if self.phonemise:
             text = _phonemiser(self.phonemise).transliterate(text)
         text = unicodedata.normalize(self.unicode_form, text)
@@ -154,6 +170,13 @@ class TextPolicy:
                 gap = None
             kept.append(char if gap is None else gap)
         return unicodedata.normalize(self.unicode_form, " ".join("".join(kept).split()))
+
+    def replaced(self, text: str) -> str:
+        """A text in NFC to which `replace` is done, and nothing else."""
+        text = unicodedata.normalize("NFC", text)
+        for old, new in self.replace.items():
+            text = text.replace(unicodedata.normalize("NFC", old), new)
+        return text
 
     def of_output(self) -> TextPolicy:
         """The policy for what a model of this policy wrote: replaced, romanised and phonemised it is already.
@@ -236,6 +259,20 @@ class TextPolicy:
 def tokenizer_file(path: Path) -> Path:
     """The ``tokenizer.json`` of a model or experiment folder; any other path is itself."""
     return next((file for file in (path / TOKENIZER, path / "model" / TOKENIZER) if file.is_file()), path)
+
+
+def _romanised(text: str) -> str:
+    """A text in Latin letters, without what uroman has no letters for and writes by name, as a tone of N'Ko "tone"."""
+    text = text.translate(_CHEROKEE_CAPITALS).translate(_VOWEL_SIGNS).replace("\u0947\u093e", "\u094b")
+    romanised: str = _romaniser().romanize_string("".join(char for char in text if not _is_spelt_out(char)))
+    return romanised
+
+
+@cache
+def _is_spelt_out(char: str) -> bool:
+    if unicodedata.category(char)[0] != "M" or _OF_A_SOUND.search(unicodedata.name(char, "")):
+        return False
+    return len(_romaniser().romanize_string(f"x{char}x")) > len("xxxx")
 
 
 @cache

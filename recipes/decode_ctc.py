@@ -1,7 +1,8 @@
 """Decode a split with a CTC model: ``python -m recipes.decode_ctc MODEL MANIFEST --split test --out hyp.tsv``.
 
-Writes one row per utterance: id, text, confidence, score, the words' confidences, and the further texts
-of the n-best list as JSON. ``loquela score`` reads it. Without ``--lm`` it decodes greedily.
+Writes one row per utterance: id, text, confidence, score, the words' confidences, the further texts
+of the n-best list as JSON, and the key of the text policy that wrote them. ``loquela score`` reads it.
+Without ``--lm`` it decodes greedily.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from asr.emissions import utterance_emissions
 from asr.formats.files import write_whole
 from asr.manifest import Utterance, read_manifest, total_hours
 from asr.names import given_path
-from asr.text import TextPolicy
+from asr.text import WRITTEN, TextPolicy
 from asr.transcribe import device_named, open_model, tuned_search
 from lm.errors import InputError
 from lm.evaluate import warn_of_training
@@ -73,7 +74,7 @@ def main() -> int:
 
     # Model and decoder.
     model = open_model(args.model, args.language, args.device).model
-    surfaces, blank = model.tokenizer.surfaces, model.tokenizer.blank
+    surfaces, blank, key = model.tokenizer.surfaces, model.tokenizer.blank, model.tokenizer.policy.key
     language_model = LanguageModel.load(args.lm) if args.lm else None
     if args.tuned and language_model is None:
         raise InputError("--tuned has no use without --lm. Give the language model that was tuned.")
@@ -107,6 +108,7 @@ def main() -> int:
                 f"{best.score:.4f}",
                 " ".join(f"{word.confidence:.4f}" for word in best.words),
                 json.dumps([h.text for h in hypotheses[1:]], ensure_ascii=False),
+                key,
             ]
         heard.clear()
 
@@ -122,7 +124,7 @@ def main() -> int:
     seconds = time.monotonic() - started
 
     # One table, in the manifest's order, whole or not at all.
-    lines = ["id\ttext\tconfidence\tscore\tword_confidences\talternatives"]
+    lines = [f"id\ttext\tconfidence\tscore\tword_confidences\talternatives\t{WRITTEN}"]
     lines += ["\t".join([each.id, *rows[each.id]]) for each in utterances if each.id in rows]
     write_whole(args.out, (f"{line}\n".encode() for line in lines), overwrite=True)
     print(

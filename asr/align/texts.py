@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.align.search import GAP
+from asr.audio.reader import tell_once
 from asr.formats import read_transcript
 from asr.formats.annotations import read_annotations
 from asr.formats.tiernames import TIER_ENDINGS, speaker_of
 from asr.names import shown
+from asr.text import TextPolicy
 from asr.tokenizer import UNKNOWN, Tokenizer, silent_labels
 from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
@@ -24,6 +27,8 @@ FIRST_LABEL = GAP + 1
 """Column of the first of the labels that are used."""
 LEAST = np.float32(-30.0)
 """Log-probability of a label that is out of the question."""
+REACH = 16
+"""Words that a rule of the text policy may be long."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class Line:
     labels: tuple[int, ...]
     """`UNKNOWN` for what the model cannot write: one, however many characters."""
     words: tuple[tuple[str, int, int], ...]
-    """Each word as the transcript has it, its first label's place and one past its last's."""
+    """Each word, or several that are one to the text policy (see `words_of`), as the transcript has it, its first
+    label's place and one past its last's."""
     written: tuple[bool, ...]
     """Of each word, whether the model writes any letter of it."""
 
@@ -63,13 +69,28 @@ def read_lines(path: Path, tiers: Sequence[str] = ()) -> Transcript:
     if path.suffix.lower() not in TIER_ENDINGS:
         if tiers:
             raise InputError(f"{shown(path)} has no tiers; --tier is for ELAN and Praat. Leave it out.")
-        return read_transcript(path)
+        transcript = read_transcript(path)
+        if path.suffix.lower() == ".txt":
+            _tell_column(path, transcript)
+        return transcript
     found = read_annotations(path, tiers)
     if not tiers and all(speaker_of(name) is not None for name in found):
         return read_transcript(path)  # with translations
     segments = sorted((each for tier in found.values() for each in tier), key=lambda each: each.start)
     duration = max((each.end for each in segments), default=0.0)
     return Transcript(recording=path.stem, audio=Path(path.stem), duration=duration, segments=tuple(segments))
+
+
+def _tell_column(path: Path, transcript: Transcript) -> None:
+    """Say on stderr what is taken for text where a .txt seems to have speakers or times before its tabs."""
+    texts = [each.text for each in transcript.segments if each.translation]
+    repeated = len(texts) >= 2 * len(set(texts))
+    wordless = sum(not any(map(str.isalpha, text)) for text in texts)
+    if len(texts) > 1 and (repeated or 2 * wordless > len(texts)):
+        tell_once(
+            f"{shown(path)}: what stands before the tab of a line is taken for its text, as {texts[0][:40]!r}, and "
+            "what follows for its translation. If these are speakers or times, remove that column."
+        )
 
 
 def lines_of(transcript: Transcript, tokenizer: Tokenizer) -> list[Line]:
@@ -86,16 +107,40 @@ def unknown_characters(lines: Iterable[Line], tokenizer: Tokenizer) -> Counter[s
     return tokenizer.unknown(tokenizer.nearest(line.segment.text) for line in lines)
 
 
+def words_of(text: str, policy: TextPolicy) -> list[str]:
+    """The words of a text, in one those that the policy has to see together: a rule may be of several words.
+
+    >>> words_of("ari [risa larga] mana", TextPolicy(replace={"[risa larga]": ""}))
+    ['ari', '[risa larga]', 'mana']
+    """
+    spans = [match.span() for match in re.finditer(r"\S+", text)]
+    if _joined(policy(text[start:end]) for start, end in spans) == policy(text):
+        return [text[start:end] for start, end in spans]
+    found: list[str] = []
+    first = 0
+    for last in range(len(spans)):
+        # A word ends a unit where the text to its end and what follows are the same apart as together.
+        begin, end, stop = spans[first][0], spans[last][1], spans[min(last + REACH, len(spans) - 1)][1]
+        if _joined(map(policy, (text[begin:end], text[end:stop]))) == policy(text[begin:stop]):
+            found.append(text[begin:end])
+            first = last + 1
+    return found
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return " ".join(text for text in texts if text)
+
+
 def line_of(segment: TranscriptSegment, tokenizer: Tokenizer, number: int = 1) -> Line:
     """A line that says anything, word by word as a model spells it."""
     labels: list[int] = []
     words, written = [], []
-    for word in segment.text.split():
+    for word in words_of(segment.text, tokenizer.policy):
         spelled: list[int] = []
         for label in tokenizer.spell(word):
             if label != UNKNOWN or spelled[-1:] != [UNKNOWN]:
                 spelled.append(label)
-        if not spelled:  # punctuation that stands alone
+        if not spelled:  # punctuation that stands alone, or what the policy replaces with nothing
             continue
         if labels:
             labels += tokenizer.between

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -16,10 +17,12 @@ from asr.lookalikes import APOSTROPHES, INVISIBLE, JOINERS, LETTERS, base, scrip
 from asr.manifest import Utterance
 from asr.text import OVER_LETTERS, WITHOUT_SPACES, TextPolicy
 
-_MARKUP = re.compile(r"\[[^\]]*\]|<[^<>]*>|\{[^}]*\}|&#?\w+;")
+_MARKUP = re.compile(r"\[[^\]]*\]|<[^<>]*>|\{[^}]*\}|\([^()]*\)|&#?\w+;|&[-=~*+]\w+")
 _QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 _SIGN = re.compile(r"[^\w\s]|_")
 _NO_SPACES = re.compile(WITHOUT_SPACES)
+_DASHES = "\u2012\u2013\u2014\u2015\u2e3a\u2e3b"
+"""The other signs of Unicode's category of dashes are the hyphens of some writing."""
 _USUAL_BEFORE = frozenset('"\u00a1\u00bf') | frozenset(APOSTROPHES)
 """What stands before words beside brackets and dashes: quotation marks, Spanish marks."""
 
@@ -33,6 +36,12 @@ def check_characters(utterances: Sequence[Utterance], config: CheckConfig) -> It
     """Findings about the texts as they were typed, and about what the policy takes from them."""
     found = [each for each in utterances if each.text]
     yield from _normal_forms(found)
+    yield from _quoted(found)
+    policy = config.policy
+    with_punctuation = replace(policy, punctuation="keep")
+    texts = [(each.id, _MARKUP.sub(" ", with_punctuation(each.text))) for each in found]
+    if policy.replace:  # what a rule has mended is not found again
+        found = [replace(each, text=policy.replaced(each.text)) for each in found]
     by_language: dict[str, list[Utterance]] = defaultdict(list)
     for each in found:
         by_language[each.language].append(each)
@@ -44,15 +53,12 @@ def check_characters(utterances: Sequence[Utterance], config: CheckConfig) -> It
             own = [each for each in members if home in map(script, each.text)]
             yield from _lookalikes(own, config)
             yield from _mixed_scripts(own, home)
-        yield from _dotless(members, config.policy)
+        yield from _dotless(members, policy)
     yield from _apostrophes(found)
-    with_punctuation = replace(config.policy, punctuation="keep")
-    texts = [(each.id, _MARKUP.sub(" ", with_punctuation(each.text))) for each in found]
-    yield from _lost_apostrophes(texts, config.policy)
-    yield from _split_words(texts, config.policy)
+    yield from _lost_apostrophes(texts, policy)
+    yield from _split_words(texts, policy)
     yield from _unseeable(found)
     yield from _markup(found)
-    yield from _quoted(found)
 
 
 def _normal_forms(utterances: Sequence[Utterance]) -> Iterator[Finding]:
@@ -126,7 +132,7 @@ def _lookalikes(utterances: Sequence[Utterance], config: CheckConfig) -> Iterato
     for group in LETTERS:
         usual, *others = sorted(group, key=lambda char: -letters[char])
         for char in others:
-            if letters[char]:
+            if letters[char] and char.lower() != usual.lower():
                 slip = letters[char] < config.rare_share * letters[usual]
                 # Two Latin letters in regular use are two letters of the spelling: a and U+0251.
                 meant = not slip and script(char) == script(usual)
@@ -277,7 +283,8 @@ def _split_words(texts: Sequence[tuple[str, str]], policy: TextPolicy) -> Iterat
             if _parts_phrases(text, place):
                 continue
             inside[char] += left and right
-            before[char] += right and not left and char not in _USUAL_BEFORE
+            is_usual = char in _USUAL_BEFORE or unicodedata.category(char) == "Pd"
+            before[char] += right and not left and not is_usual
             if right:
                 places[char].append((name, text, place))
     for char, count in uses.most_common():
@@ -298,8 +305,9 @@ def _split_words(texts: Sequence[tuple[str, str]], policy: TextPolicy) -> Iterat
             message=f"the text policy takes {code_point(char)} from {words.total()} places within or before words "
             f"and writes {examples}",
             remedy="If it is a letter or joins the parts of a word, map it in the text policy's `replace` to what "
-            "stays (U+A789 for a colon, U+01C0 to U+01C3 for clicks) or, within words, add it to `inside_words`; "
-            "if it parts words, nothing is to be done.",
+            "stays (U+A789 for a colon, U+01C0 to U+01C3 for clicks) or, within words, keep it by "
+            f"`policy: {{inside_words: {json.dumps(policy.inside_words + char, ensure_ascii=False)}}}` in the "
+            "configuration; if it parts words, nothing is to be done.",
             utterance_ids=tuple(dict.fromkeys(name for name, _ in found)),
             where=code_point(char),
         )
@@ -309,8 +317,8 @@ def _parts_phrases(text: str, place: int) -> bool:
     """Whether a sign is a bracket, a quotation mark, a dash or an ellipsis, or stands in a writing without spaces."""
     char = text[place]
     return (
-        unicodedata.category(char) in ("Pd", "Ps", "Pe", "Pi", "Pf")
-        or char in "/\u2026"
+        unicodedata.category(char) in ("Ps", "Pe", "Pi", "Pf")
+        or char in "/\u2026" + _DASHES
         or "WORDSPACE" in unicodedata.name(char, "")
         or bool(_NO_SPACES.search(text[max(0, place - 2) : place + 2]))
     )
@@ -390,7 +398,7 @@ def _markup(utterances: Sequence[Utterance]) -> Iterator[Finding]:
             severity="warning",
             message=f"{len(ids)} texts hold what looks like markup: {shown}{more}",
             remedy="Without its brackets it would be learnt as words. Map it to nothing in the text policy's "
-            "`replace`, or leave the utterances out.",
+            "`replace`, or leave the utterances out. Parentheses round what is said need nothing.",
             utterance_ids=tuple(ids),
         )
 

@@ -16,6 +16,7 @@ from lm.errors import InputError
 if TYPE_CHECKING:
     from asr.check import Finding
     from asr.manifest import Utterance
+    from asr.text import TextPolicy
 
 HELP = "import, align, curate, join, recut, check, count and export a corpus"
 
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     check = actions.add_parser("check", help="find what is wrong with a corpus, with the remedy")
     _add_manifest(check)
+    _add_policy(check)
     check.add_argument(
         "--frames-per-second", type=float, default=25.0, help="of the encoder to be trained (default 25)"
     )
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--json", action="store_true", help="one JSON object per finding on stdout")
     stats = actions.add_parser("stats", help="count hours, speakers, words and letters")
     _add_manifest(stats)
+    _add_policy(stats)
     stats.add_argument("--json", action="store_true", help="JSON instead of a table")
     export = actions.add_parser("export", help="write a manifest in another toolkit's form")
     _add_manifest(export)
@@ -93,6 +96,16 @@ def _add_manifest(parser: argparse.ArgumentParser) -> None:
         help="where relative audio paths start (default: beside the manifest)",
     )
     parser.add_argument("--split", default="", metavar="NAME", help="only this split")
+
+
+def _add_policy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--policy",
+        type=given_path,
+        metavar="PATH",
+        help="how training normalises texts: a model folder, its tokenizer.json, or a text policy's own JSON (default "
+        "policy if none)",
+    )
 
 
 def _add_overwrite(parser: argparse.ArgumentParser) -> None:
@@ -281,13 +294,53 @@ def _join(args: argparse.Namespace) -> int:
             f"the name {twice[0]!r} is given to two manifests, and ids begin with it. Give each its own."
         )
     check_manifest_out(args.out, args.overwrite, [Path(path) for _, _, path in parts])
-    joined = []
-    for name, _, path in parts:
-        for each in read_manifest(path):
-            joined.append(replace(each, id=f"{name}_{each.id}", extra={**each.extra, "corpus": name}))
+    corpora = _with_recordings_apart({name: read_manifest(path) for name, _, path in parts})
+    joined = [
+        replace(each, id=f"{name}_{each.id}", extra={**each.extra, "corpus": name})
+        for name, utterances in corpora.items()
+        for each in utterances
+    ]
     write_manifest(joined, args.out)
     print(f"{args.out}: {len(joined)} utterances, {total_hours(joined):.2f} hours")
     return 0
+
+
+def _with_recordings_apart(corpora: dict[str, list[Utterance]]) -> dict[str, list[Utterance]]:
+    """The same, where corpora have different recordings of one name with these called ``corpus/recording``.
+
+    What lies in one folder under one name is one recording, though several corpora have parts of it.
+    """
+    import sys
+    from dataclasses import replace
+    from functools import cache
+
+    from asr.manifest import recording_place
+
+    real = cache(Path.resolve)
+    owners: dict[str, dict[Path, str]] = {}  # recording -> folder -> the first corpus that has it there
+    for corpus, utterances in corpora.items():
+        for each in utterances:
+            if each.extra.get("recording"):
+                known = owners.setdefault(recording_place(each)[0], {})
+                known.setdefault(real(each.audio.parent), corpus)
+    shared = {name: known for name, known in owners.items() if len(set(known.values())) > 1}
+    if not shared:
+        return corpora
+
+    def apart(each: Utterance) -> Utterance:
+        known = shared.get(recording_place(each)[0]) if each.extra.get("recording") else None
+        if known is None:
+            return each
+        name = f"{known[real(each.audio.parent)]}/{each.extra['recording']}"
+        return replace(each, extra={**each.extra, "recording": name})
+
+    name, known = next(iter(shared.items()))
+    names = ", ".join(f"{corpus}/{name}" for corpus in dict.fromkeys(known.values()))
+    print(
+        f"note: {len(shared)} name(s) of recordings are in several corpora, and stand after the corpus's, as {names}.",
+        file=sys.stderr,
+    )
+    return {corpus: [apart(each) for each in utterances] for corpus, utterances in corpora.items()}
 
 
 def _shares(text: str) -> dict[str, float]:
@@ -313,7 +366,7 @@ def _check(args: argparse.Namespace) -> int:
         )
     hop = round(SAMPLE_RATE / args.frames_per_second)
     utterances = _read(args)
-    config = CheckConfig(grid=FrameGrid(hop_samples=hop, window_samples=hop))
+    config = CheckConfig(policy=_policy(args), grid=FrameGrid(hop_samples=hop, window_samples=hop))
     with _Progress("heard") as progress:
         findings = check_manifest(
             utterances, config, listen=not args.no_audio, jobs=max(1, args.jobs), progress=progress
@@ -353,7 +406,7 @@ def _stats(args: argparse.Namespace) -> int:
 
     from asr.stats import corpus_stats, format_stats
 
-    stats = corpus_stats(_read(args))
+    stats = corpus_stats(_read(args), policy=_policy(args))
     print(json.dumps(stats.to_dict(), ensure_ascii=False) if args.json else format_stats(stats))
     return 0
 
@@ -366,6 +419,12 @@ def _export(args: argparse.Namespace) -> int:
     ):
         print(path)
     return 0
+
+
+def _policy(args: argparse.Namespace) -> TextPolicy:
+    from asr.text import TextPolicy
+
+    return TextPolicy.read(args.policy) if args.policy else TextPolicy()
 
 
 def _read(args: argparse.Namespace) -> list[Utterance]:

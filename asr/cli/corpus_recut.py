@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from asr.cli.jobs import check_manifest_out, report
 from asr.names import given_path
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Align, cut, write; 1 when an utterance had to be passed over."""
+    from asr.align.texts import words_of
     from asr.align.words import words_in_time
     from asr.manifest import read_manifest, total_hours, write_manifest
     from asr.names import shown
@@ -56,7 +58,14 @@ def run(args: argparse.Namespace) -> int:
     # The other splits' rows have no words here, so that nothing reaches across them; behind ours, they leave
     # the draws as they are.
     made = list(
-        recut([*rows, *others], words, seed=args.seed, longest_s=args.max_duration, alignments=alignments)
+        recut(
+            [*rows, *others],
+            words,
+            seed=args.seed,
+            longest_s=args.max_duration,
+            alignments=alignments,
+            words_of=partial(words_of, policy=model.tokenizer.policy),
+        )
     )
     if not made:
         raise InputError(

@@ -191,9 +191,19 @@ def _scored(
             raise InputError("--tier is given without --recording-level. Add it, or leave out the tier.")
         references = score_files.read_references(args.reference, split=args.split)
         hypotheses = score_files.read_hypotheses(paths)
-        return score_corpus(
-            references.texts, hypotheses, policy, spaces=spaces, ignore_unknown=ignore
-        ), references
+        written = score_files.written_by(paths)
+        if written and written != policy.key:
+            print(
+                f"{system_name(paths)}: its model writes by another text policy than it is scored by, and what they do "
+                "otherwise counts as errors. Give its folder as --policy, without other options of the policy.",
+                file=sys.stderr,
+            )
+        score = score_corpus(
+            references.texts, hypotheses, policy, spaces=spaces, ignore_unknown=ignore, written=written
+        )
+        if written != policy.key:
+            _warn_of_twice(score, policy, paths)
+        return score, references
     if score_files.means_manifest(args.reference) and not args.tier:
         rows = read_manifest(args.reference, split=args.split)
         recordings, references = score_files.recordings_of(rows), score_files.references_of(rows)
@@ -204,12 +214,27 @@ def _scored(
     hypotheses = score_files.read_transcripts(paths, recordings=recordings)
     if len(recordings) == len(hypotheses) == 1:  # one against one, whatever the file is called
         hypotheses = dict(zip(recordings, hypotheses.values(), strict=True))
-    return score_recordings(recordings, hypotheses, policy, spaces=spaces, ignore_unknown=ignore), references
+    score = score_recordings(recordings, hypotheses, policy, spaces=spaces, ignore_unknown=ignore)
+    _warn_of_twice(score, policy, paths)
+    return score, references
 
 
 def system_name(paths: list[Path]) -> str:
     """A system as it is spoken of: its first file, and how many more."""
     return str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+
+
+def _warn_of_twice(score: CorpusScore, policy: TextPolicy, paths: list[Path]) -> None:
+    """Say on stderr where the policy's rules would change what its own model wrote, if that is what is scored."""
+    again = policy.of_phones()
+    twice = [
+        each.id for each in score.utterances if policy.replace and again(each.reference) != each.reference
+    ]
+    say_ids(
+        system_name(paths), twice,
+        "references that the policy's `replace` changes a second time; if its own model wrote the hypotheses, it "
+        "changes them so, too, which counts as errors (of tables of recipes.decode_ctc it is known)",
+    )  # fmt: skip
 
 
 def _warn(score: CorpusScore, paths: list[Path]) -> None:

@@ -16,7 +16,7 @@ MAX_SHOWN = 5
 """Hotwords quoted in an error."""
 LOOK_ALIKES = (
     APOSTROPHES,
-    "-\u2010\u2011\u2012\u2013\u2014\u2212",  # hyphens
+    "-\u2010\u2011\u058a\u05be\u1400\u1806\u2012\u2013\u2014\u2212",  # hyphens
     '"\u00ab\u00bb\u201c\u201d\u201e',  # quotation marks
 )
 """Characters that two texts may use for the same thing."""

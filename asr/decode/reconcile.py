@@ -35,6 +35,8 @@ file's pieces that it may not have. Such words are never heard; more of them is 
 language."""
 MAX_SHOWN = 12
 """Characters listed in a line."""
+TURKIC = frozenset("\u0131\u015f")
+"""Where both are heard, I is the capital of \u0131: an alphabet of a Turkic language, no slip of the training texts."""
 
 
 def reconcile(
@@ -162,7 +164,9 @@ class Spelling:
 
     def _twin(self, char: str) -> tuple[str, str]:
         """What the acoustic model has for a character that it lacks, and why; empty where it has nothing."""
-        cases = (char.lower(), char.upper(), char.casefold())
+        dotless = self._heard >= TURKIC or "i" not in self._heard
+        own = {"I": "\u0131"} if dotless else {}
+        cases = (({"\u0130": "i"} | own).get(char, char), char.lower(), char.upper(), char.casefold())
         for other in cases:
             if self._heard.issuperset(other):
                 return other, "case"

@@ -256,6 +256,23 @@ def test_pieces_have_a_star_for_a_run_of_unknown_characters() -> None:
     assert line.labels[0] == tokenizer.encode("wawki")[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Ab [risa larga] ba.", ["Ab", "ba."]),
+        ("ab  [risa larga]. a la a", ["ab", "a la", "a"]),
+        ("(a b) a b ba", ["a", "b", "ba"]),
+        ("ab\u200bba", ["ab\u200bba"]),
+    ],
+)
+def test_rules_of_several_words_are_applied_as_in_training(text: str, words: list[str]) -> None:
+    policy = TextPolicy(replace={"[risa larga]": "", "a la": "ala", "(a b)": ""})
+    tokenizer = character_tokenizer(["ab la risa larga"], policy)
+    (line,) = lines_of(transcript(text), tokenizer)
+    assert [word for word, _, _ in line.words] == words
+    assert list(line.labels) == tokenizer.encode(text)
+
+
 @pytest.mark.parametrize("pieces", [False, True])
 def test_of_numbers_alone_there_is_nothing_to_find(pieces: bool) -> None:
     texts = ["kayman shamuy wawki", "wawki shamun kayman", "mana kayman"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import replace
 from itertools import groupby, product
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from numpy.typing import NDArray
@@ -314,6 +316,7 @@ def test_quotation_marks_are_no_lost_letters(text: str) -> None:
         (("Kahnawà:ke", "kaniatarowá:nen"), "U+003A COLON", "kahnawà:ke as kahnawà ke"),
         (('בצה"ל', "שלום"), "U+0022 QUOTATION MARK", 'בצה"ל as בצה ל'),
         (("!Xóõ taa", "!nan !xam"), "U+0021 EXCLAMATION MARK", "!xóõ as xóõ"),
+        (("a\u2e17ki", "mana"), "U+2E17 DOUBLE OBLIQUE HYPHEN", "a\u2e17ki as a ki"),
         (("ni=ki", "a=ki"), "U+003D EQUALS SIGN", "ni=ki as ni ki"),
     ],
 )
@@ -323,6 +326,8 @@ def test_signs_that_the_policy_takes_from_words_are_found(
     (finding,) = check_manifest(_written(*texts), listen=False)
     assert (finding.kind, finding.severity, finding.where) == ("split-words", "warning", sign)
     assert example in finding.message
+    proposed = yaml.safe_load(re.findall("`(policy: .*)` in the", finding.remedy)[0])["policy"]
+    assert set(proposed["inside_words"]) > set(TextPolicy().inside_words)
     kept = CheckConfig(policy=TextPolicy(punctuation="keep"))
     assert check_manifest(_written(*texts), kept, listen=False) == []
 
@@ -379,6 +384,20 @@ def test_characters_that_cannot_be_seen_are_found(char: str) -> None:
 def test_markup_is_found() -> None:
     (finding,) = check_manifest(_written("sumak [UNK]", "mana <laugh> ari", "it&apos;s"), listen=False)
     assert (finding.kind, finding.utterance_ids) == ("markup", ("u0", "u1", "u2"))
+    (finding,) = check_manifest(_written("sumak (unclear)", "mana &=laughs"), listen=False)
+    assert (finding.kind, finding.utterance_ids) == ("markup", ("u0", "u1"))
+
+
+def test_letters_of_one_shape_within_latin_are_told() -> None:
+    findings = check_manifest(
+        _written("\u0261a\u0261a \u0110e wa\u0294a", "gaga \u0189e wa\u0242a"), listen=False
+    )
+    assert {each.where[:6] for each in findings if each.kind == "look-alikes"} == {
+        "U+0261",
+        "U+0189",
+        "U+0242",
+    }
+    assert check_manifest(_written("\u0241a\u0242a \u0242e"), listen=False) == []  # a letter's two cases
 
 
 def test_what_a_spreadsheet_quoted_is_found() -> None:

@@ -210,6 +210,15 @@ def test_a_file_whose_name_is_not_utf_8_is_reported(tmp_path: Path, talk: NDArra
     assert "ni\\xf1o.wav': its name is not UTF-8. Rename it." in problems[0]
 
 
+def test_a_link_to_nowhere_is_named_and_the_others_go_on(tmp_path: Path, talk: NDArray[np.float32]) -> None:
+    (tmp_path / "raw").mkdir()
+    soundfile.write(tmp_path / "raw" / "talk.wav", talk, 16_000)
+    (tmp_path / "raw" / "absent.wav").symlink_to(tmp_path / "nowhere.wav")
+    kept, problems = curate(tmp_path / "raw", tmp_path / "out", CurateConfig())
+    assert {each.audio.name for each in kept} == {"talk.wav"}
+    assert ["absent.wav: a link to a file" in each for each in problems] == [True]
+
+
 def test_the_command(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = main(["corpus", "curate", str(recordings), "--out", str(tmp_path / "o"), "--language", "qu"])
     assert status == 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -143,6 +145,16 @@ def test_punctuation_that_stands_alone_stays_with_the_word_before_it() -> None:
     words = {"u": spoken("A", "b/c", "d")}
     cuts = {tuple(each.text for each in recut([row], words, seed=seed)) for seed in range(12)}
     assert cuts == {("- A -", "b/c d ."), ("- A - b/c", "d .")}
+
+
+def test_there_is_no_cut_within_what_is_one_word() -> None:
+    text = "one [two two] two three"
+    row = Utterance(id="a", audio=Path("a.wav"), duration_s=4.0, text=text)
+    words = {"a": spoken("one", "two", "three")}
+    apart = partial(re.findall, r"\[.*?\]|\S+")
+    cuts = {tuple(each.text for each in recut([row], words, seed=seed, words_of=apart)) for seed in range(12)}
+    assert {"one [two two]", "two three"} in map(set, cuts)
+    assert not any(part.endswith("[two") or part.startswith("two]") for parts in cuts for part in parts)
 
 
 def test_there_is_no_cut_between_two_words_without_a_letter() -> None:

@@ -148,6 +148,15 @@ def test_the_rate_is_the_corpus_rate_and_not_the_mean() -> None:
     assert scored.counts("wer").rate == pytest.approx(1 / 5)
 
 
+def test_what_the_policy_wrote_is_not_replaced_again() -> None:
+    policy = TextPolicy(replace={"k": "q", "c": "k"})
+    texts = {"a": "Cusi kaka"}
+    heard = {"a": policy("Cusi kaka")}
+    assert score_corpus(texts, heard, policy, written=policy.key).counts("cer").errors == 0
+    assert score_corpus(texts, heard, policy).counts("cer").errors == 1
+    assert score_corpus(texts, texts, policy).counts("cer").errors == 0  # another system's
+
+
 def test_the_policy_is_applied_to_both_sides_and_printed() -> None:
     phones = TextPolicy(phonemise="spa-Latn")
     texts = {"0": "hielo y joven, llave", "1": "gente guerra cena"}

@@ -40,6 +40,7 @@ from lm.errors import InputError
             "ג\u05f3\u05d5רג col·laborar bɜ˞d e˔ hawai\u201bi k\uff07o",
         ),
         ("a · b, c: d", "a b c d"),
+        ("a\u05bea a\u1400a a\u058aa a\u1806a a \u05be a", "a\u05bea a\u1400a a\u058aa a\u1806a a a"),
         ("\u202bשל\u05d5ם\u202c \u200fמה?", "שלום מה"),
         ("ខ្ញុំ\u200bទៅ su\u00admak", "ខ្ញុំ ទៅ sumak"),
         ("ᏣᎳᎩ \uab70\u13f8", "ᏣᎳᎩ \u13a0\u13f0"),
@@ -205,6 +206,24 @@ def test_scripts_meet_in_latin_letters() -> None:
     assert policy("Привет, мир") == "privet mir"
     assert policy.describe().endswith("|romanised")
     assert TextPolicy.from_dict(policy.to_dict()) == policy
+
+
+@pytest.mark.parametrize(
+    ("text", "romanised"),
+    [
+        ("ᏣᎳᎩ ꮳꮃꭹ Ꮳꮃꭹ", "tsalagi tsalagi tsalagi"),
+        ("ߛߓߍ߲߫", "sbe"),
+        ("ၽႃႇသႃႇ", "phaasaa"),
+        ("ꦏꦺꦴꦧꦶꦱ", "kobis"),
+        ("ᬓᬸᬢ", "kut"),
+        ("ꯃꯤꯇꯩ", "mitai"),
+        ("قُلۡ هُوَۖ", "qul huwa"),
+        ("คือ हिन्दी", "khuee hindii"),
+    ],
+)
+def test_marks_are_not_romanised_to_their_names(text: str, romanised: str) -> None:
+    policy = TextPolicy(romanise=True)
+    assert policy(text) == romanised == policy(romanised)
 
 
 def test_romanising_without_uroman_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

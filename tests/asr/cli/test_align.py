@@ -19,7 +19,7 @@ import soundfile
 
 from asr.align import AlignConfig, AlignedLine, Aligner, Alignment, SearchConfig
 from asr.align.corpus import find_pairs
-from asr.align.texts import Line
+from asr.align.texts import Line, read_lines
 from asr.audio import load
 from asr.cli import main
 from asr.formats import FORMAT_NAMES, read_transcript, write_transcript
@@ -585,3 +585,29 @@ def test_a_name_that_a_manifest_cannot_hold_is_left_out_alone(
     (tmp_path / "file").touch()
     assert main([*words, str(tmp_path / "file" / "out")]) == 1
     assert "that can be written" in one_line(capsys.readouterr().err)
+
+
+def test_a_transcript_may_keep_the_ending_of_its_recording(tmp_path: Path) -> None:
+    for name in ("talk.wav", "a.wav", "a.wav.wav"):
+        cut(tmp_path / name, 0, 1)
+    for name in ("talk.wav.txt", "a.wav.txt"):
+        write(tmp_path / name, "he kaiako")
+    pairs, problems = find_pairs(tmp_path, tmp_path)
+    assert [(each.recording.name, each.transcript.name) for each in pairs] == [
+        ("a.wav.wav", "a.wav.txt"),
+        ("talk.wav", "talk.wav.txt"),
+    ]
+    assert [str(each).split(":")[0] for each in problems] == [str(tmp_path / "a.wav")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [(("A:", "B:"), True), (("00:12", "00:15"), True), (("he kaiako", "tama"), False)],
+)
+def test_a_column_of_speakers_or_times_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], columns: tuple[str, ...], told: bool
+) -> None:
+    cells = columns * 2 if told else columns
+    path = write(tmp_path / "tab.txt", *(f"{cell}\tkei te haere" for cell in cells))
+    read_lines(path)
+    assert ("tab.txt: what stands before the tab" in capsys.readouterr().err) == told

@@ -13,6 +13,7 @@ from asr.cli import main
 from asr.cli.corpus import FORMS
 from asr.importers import IMPORTERS
 from asr.manifest import read_manifest
+from asr.text import TextPolicy
 
 
 @pytest.fixture
@@ -97,6 +98,24 @@ def test_check_fails_on_errors_and_prints_json_lines(
     assert "and 3 more (--all shows them)" in shown
 
 
+def test_texts_are_checked_and_counted_as_a_policy_has_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, policy = tmp_path / "manifest.tsv", tmp_path / "policy.json"
+    rows = [f"u{number}\tu{number}.wav\t2\tni=ki wa\u2019si [risa larga] wa'si\n" for number in range(2)]
+    manifest.write_text("id\taudio\tduration_s\ttext\n" + "".join(rows), encoding="utf-8")
+    policy.write_text(json.dumps({"replace": {"[risa larga]": "", "=": "", "\u2019": "'"}}))
+    command = ["corpus", "check", str(manifest), "--no-audio", "--json"]
+    assert main(command) == 0
+    kinds = {json.loads(line)["kind"] for line in capsys.readouterr().out.splitlines()}
+    assert kinds == {"apostrophe-variants", "markup", "split-words"}
+    assert main([*command, "--policy", str(policy)]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["corpus", "stats", str(manifest), "--json", "--policy", str(policy)]) == 0
+    stats = json.loads(capsys.readouterr().out)
+    assert (stats["splits"]["all"]["words"], stats["policy"]) == (6, TextPolicy.read(policy).describe())
+
+
 def test_export_writes_a_kaldi_directory_per_split(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,6 +178,27 @@ def test_manifests_to_join_have_names_of_their_own(
     assert main(["corpus", "join", f"a={manifest}", f"a={manifest}", "--out", str(joined)]) == 1
     assert "the name 'a' is given to two manifests" in capsys.readouterr().err
     assert not joined.exists()
+
+
+def test_recordings_of_one_name_in_two_corpora_stay_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for day in ("day1", "day2"):
+        (tmp_path / day).mkdir()
+        names = ("talk", f"of_{day}")
+        for name in names:
+            soundfile.write(tmp_path / day / f"{name}.wav", np.zeros(16_000), 16_000)
+        rows = [f"{name}.wav\t{name}@1.5-2\tari\n" for name in names]
+        (tmp_path / f"{day}.tsv").write_text("audio\trecording\ttext\n" + "".join(rows))
+        source = ["corpus", "import", str(tmp_path / f"{day}.tsv"), "--audio", str(tmp_path / day)]
+        assert main([*source, "--out", str(tmp_path / f"{day}_m.tsv")]) == 0
+    joined = tmp_path / "joined.tsv"
+    parts = [f"a={tmp_path / 'day1_m.tsv'}", f"b={tmp_path / 'day2_m.tsv'}", f"c={tmp_path / 'day1_m.tsv'}"]
+    assert main(["corpus", "join", *parts, "--out", str(joined)]) == 0
+    names = [each.extra["recording"].removesuffix("@1.5-2") for each in read_manifest(joined)]
+    # What lies in one folder is one recording, in whichever corpus.
+    assert names == ["a/talk", "of_day1", "b/talk", "of_day2", "a/talk", "of_day1"]
+    assert "1 name(s) of recordings are in several corpora" in capsys.readouterr().err
 
 
 def test_a_manifest_is_replaced_only_when_it_may_be(

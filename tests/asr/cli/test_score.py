@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from asr.cli import score
+from asr.text import TextPolicy
 from lm.errors import InputError
 
 Capture = pytest.CaptureFixture[str]
@@ -99,6 +100,22 @@ def test_policy_options_change_the_score_and_the_signature(files: Path, capsys: 
     assert from_model["all"]["wer"] == kept["all"]["wer"]
 
 
+def test_a_table_that_says_who_wrote_it_is_not_replaced_again(files: Path, capsys: Capture) -> None:
+    policy = TextPolicy(replace={"n": "m", "i": "n"})
+    (files / "policy.json").write_text(json.dumps(policy.to_dict()))
+    options = ("--hypothesis", str(files / "own.tsv"), "--policy", str(files / "policy.json"))
+    for key, errors in ((policy.key, 0), ("", 20)):
+        rows = [f"{name}\t{policy(text)}\t{key}" for name, text in TEXTS.items()]
+        (files / "own.tsv").write_text("id\ttext\twritten\n" + "\n".join(rows) + "\n")
+        assert run(files, *options, "--json") == 0
+        told = capsys.readouterr()
+        assert json.loads(told.out)["all"]["cer"]["substitutions"] == errors
+        assert ("20 references that the policy's `replace` changes a second time" in told.err) == (not key)
+    (files / "own.tsv").write_text(f"id\ttext\twritten\nu0\tarn kam\t{policy.key}\n")
+    assert run(files, *options[:2]) == 0
+    assert "its model writes by another text policy than it is scored by" in capsys.readouterr().err
+
+
 def test_a_file_without_a_policy_is_an_error(files: Path) -> None:
     for text in ("[]", "{", '{"policy": 3}', '{"kase": "lower"}'):
         (files / "p.json").write_text(text, encoding="utf-8")
@@ -164,6 +181,17 @@ def test_recordings_of_one_name_in_two_folders_are_two(files: Path, capsys: Capt
         InputError, match=r"no reference for recording 'talk'; there is one for \['day1/talk', "
     ):
         run(files, *options)
+
+
+@pytest.mark.parametrize("mark", ["/", "_"])
+def test_recordings_of_sub_folders_are_found_as_imports_name_them(
+    files: Path, capsys: Capture, mark: str
+) -> None:
+    options = two_days(files)
+    header, *rows = (files / "days.tsv").read_text().splitlines()
+    named = [f"{row}\tday{number}{mark}talk" for number, row in enumerate(rows, start=1)]
+    (files / "days.tsv").write_text("\n".join([f"{header}\trecording", *named]) + "\n")
+    assert report_of(files, capsys, *options)["all"]["wer"]["score"] == 0
 
 
 def test_what_was_heard_where_a_recording_has_no_reference_is_said_to_be_inserted(

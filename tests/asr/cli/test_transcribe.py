@@ -783,6 +783,16 @@ def test_in_a_folder_hidden_files_are_passed_over_and_unknown_endings_told(
     assert captured.out
 
 
+def test_a_link_to_a_recording_that_is_not_there_is_told_and_the_others_go_on(
+    model: Path, talk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (talk.parent / "absent.wav").symlink_to(talk.parent / "nowhere.wav")
+    assert transcribe(model, talk.parent) == 1
+    captured = capsys.readouterr()
+    assert "absent.wav: No such file" in one_line(captured.err)
+    assert captured.out
+
+
 def test_an_elan_file_and_its_recording_may_write_letters_otherwise(
     model: Path, talk: Path, tmp_path: Path
 ) -> None:

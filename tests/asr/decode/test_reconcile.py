@@ -44,6 +44,10 @@ def arpa(path: Path, words: dict[str, float]) -> LanguageModel:
         ("abñ'", "a\u2019b", "a'b", "\u2019 U+2019 as ' U+0027 (apostrophe"),
         ("ab\u02bc", "a'b", "a\u02bcb", "' U+0027 as \u02bc U+02BC (apostrophe"),
         ("ab-", "a\u2011b", "a-b", "(look-alike"),
+        ("\u0131i\u015f", "I\u015e\u0130", "\u0131\u015fi", "I U+0049 as \u0131 U+0131 (case"),
+        ("\u0131i\u015f", "I\u0307I", "i\u0131", "I U+0049 + ◌̇ U+0307 as i U+0069 (case"),
+        ("\u0131ib", "IB", "ib", "I U+0049 as i U+0069 (case"),  # a slip, not an alphabet
+        ("\u0131b", "IB", "\u0131b", "I U+0049 as \u0131 U+0131 (case"),
         ("abc", "\u0410b", "ab", "\u0410 U+0410 as a U+0061 (look-alike"),  # Cyrillic, and upper case
     ],
 )
