@@ -374,11 +374,6 @@ class Trainer:
                 "model was out of bounds (see the warnings). Begin anew in another exp, as these advise or with less "
                 "trainer.lr."
             )
-        if own_folder(self.exp / "model") is None:
-            raise InputError(
-                f"{self.exp / 'model'} is not there, and training is at its end. Copy it again, or raise "
-                "trainer.updates."
-            )
         return next(row for row in self.history if row["update"] == self.best_update)
 
     def _catch_signals(self) -> dict[signal.Signals, Any]:
@@ -705,6 +700,11 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         if self.update < self.config.updates:
             self._begin_anew(changed)
+        elif self.best_update and own_folder(self.exp / "model") is None:
+            raise InputError(
+                f"{self.exp / 'model'} is not there, and training is at its end. Copy it again, or raise "
+                "trainer.updates."
+            )
 
     def _begin_anew(self, changed: Mapping[str, Any]) -> None:
         """Let the next model be the best, where the scores so far are none to compare it with."""
