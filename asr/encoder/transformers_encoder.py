@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from asr.dropout import replace_dropout
+from asr.encoder.attention import quicken_attention
 from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames, check_layers
 from asr.encoder.convolution import convolve, quicken_long_convolutions
 from asr.encoder.grids import convolution_grid, count_frames, first_convolution, strided, strided_length
@@ -129,6 +130,7 @@ class TransformersEncoder(Encoder):
                 layer.self_attn = RelativeKeyAttention(layer.self_attn)
         replace_dropout(self.model)
         quicken_long_convolutions(self.model)
+        quicken_attention(self.model)
         for module in self.model.modules():
             if hasattr(module, "cached_sequence_length"):
                 module.register_forward_pre_hook(forget_positions)
