@@ -109,20 +109,22 @@ def words_of_labels(labels: Sequence[int], surfaces: Sequence[str]) -> list[tupl
     [('ab', 0, 2), ('a', 3, 4)]
     """
     words: list[tuple[str, int, int]] = []
-    is_open = False
+    letters: list[str] = []
+    first = last = 0
     for place, label in enumerate(labels):
         surface = surfaces[label]
-        if surface.startswith(" "):
-            is_open = False
-        letters = surface.removeprefix(" ")
-        if not letters:
-            continue
-        if is_open:
-            text, first, _ = words[-1]
-            words[-1] = (text + letters, first, place + 1)
-        else:
-            words.append((letters, place, place + 1))
-            is_open = True
+        if surface[:1] == " ":
+            surface = surface[1:]
+            if letters:
+                words.append(("".join(letters), first, last))
+                letters = []
+        if surface:
+            if not letters:
+                first = place
+            letters.append(surface)
+            last = place + 1
+    if letters:
+        words.append(("".join(letters), first, last))
     return words
 
 
@@ -138,7 +140,8 @@ def word_frames(
         words: from `words_of_labels`.
         frames: from `align_labels`, (L, 2).
     """
-    inner = [(int(frames[first, 0]), int(frames[last - 1, 1])) for _, first, last in words]
+    places = frames.tolist()
+    inner = [(places[first][0], places[last - 1][1]) for _, first, last in words]
     spans = []
     for place, (start, end) in enumerate(inner):
         before = (start - inner[place - 1][1]) // 2 if place else start
