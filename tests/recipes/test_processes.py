@@ -26,11 +26,11 @@ from asr.model import load_model
 from asr.recipe import save_config
 from asr.sharding import shard
 from lm.errors import InputError
-from recipes import train_mt, train_st
+from recipes import train_st
 from recipes.finetune_ctc import finetune
 from recipes.pretrain_siamese import PretrainConfig, pretrain
 from tests.conftest import configure
-from tests.st.conftest import mt_config, siamese_config, st_config
+from tests.st.conftest import siamese_config, st_config
 
 ROOT = Path(__file__).parents[2]
 # Dropout, masks and speeds stay on: what is drawn for a batch follows from its number.
@@ -196,7 +196,7 @@ def test_an_encoder_of_transformers_is_divided_beside_an_objective(apart: Folder
     assert row["objective"] == pytest.approx(best["objective"], rel=1e-3)
 
 
-@pytest.mark.parametrize("recipe", ["train_mt", "train_st", "pretrain_siamese"])
+@pytest.mark.parametrize("recipe", ["train_st", "pretrain_siamese"])
 def test_what_translates_is_evaluated_while_it_is_divided(
     apart: Folders, tmp_path: Path, tone_corpus: Path, recipe: str
 ) -> None:
@@ -204,7 +204,6 @@ def test_what_translates_is_evaluated_while_it_is_divided(
     write_manifest(rows, tmp_path / "manifest.tsv")
     alone, shared = apart
     trainings: dict[str, tuple[Any, Any]] = {
-        "train_mt": (mt_config, train_mt.train),
         "train_st": (st_config, train_st.train),
         "pretrain_siamese": (siamese_config, pretrain),
     }
