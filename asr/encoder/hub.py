@@ -134,9 +134,10 @@ class ModelFiles:
             InputError: there are no weights, or a file of them cannot be read.
         """
         if self._weights is None:
-            self._weights = {}
+            state: dict[str, Tensor] = {}
             for path in self.weight_files():
-                self._weights |= read_tensors(path)
+                state.update(read_tensors(path))
+            self._weights = state
         return dict(self._weights)
 
     def weight_files(self) -> list[Path]:

@@ -410,6 +410,10 @@ def test_what_is_missing_or_wrong_is_named_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\0" * 50)
     write_json(tmp_path, config=config, vocab={"<pad>": 0})
     refused("model.safetensors.*Fetch the file again")
+    files = ModelFiles(tmp_path)
+    for _ in range(2):  # what could not be read is not taken for a model without weights when asked again
+        with pytest.raises(InputError, match="Fetch the file again"):
+            files.weights()
 
 
 def test_a_pickle_that_could_run_code_is_refused(tmp_path: Path) -> None:
