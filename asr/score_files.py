@@ -231,11 +231,26 @@ def written_by(paths: Sequence[str | Path]) -> str:
     """Key of the text policy that wrote a table of `recipes.decode_ctc`; empty where not all of it says one."""
     if not is_one_table(paths) or not {"id", WRITTEN} <= set(columns_of(Path(paths[0]))):
         return ""
-    lines = read_text(Path(paths[0])).split("\n")
-    header, *rows = [line.rstrip("\r").split("\t") for line in lines if line.strip()]
-    column = header.index(WRITTEN)
-    keys = {row[column] if column < len(row) else "" for row in rows}
+    keys = {key for (key,) in decoded_rows(Path(paths[0]), WRITTEN)}
     return keys.pop() if len(keys) == 1 else ""
+
+
+def decoded_rows(path: Path, *names: str) -> list[tuple[str, ...]]:
+    """The cells of these columns in each row of a table that `recipes.decode_ctc` wrote; a short row's are blank.
+
+    Raises:
+        InputError: unreadable, or without one of the columns.
+    """
+    # Not by csv, to which a long list of alternatives is an error.
+    header, *rows = [
+        line.rstrip("\r").split("\t") for line in read_text(path).split("\n") if line.strip()
+    ] or [[]]
+    if missing := [name for name in names if name not in header]:
+        raise InputError(
+            f"{shown(path)} has no column {missing[0]}. Give the table that recipes.decode_ctc wrote."
+        )
+    columns = [header.index(name) for name in names]
+    return [tuple(row[column] if column < len(row) else "" for column in columns) for row in rows]
 
 
 def read_confidences(paths: Sequence[str | Path], recordings: Collection[str] = ()) -> dict[str, list[float]]:
@@ -254,16 +269,10 @@ def read_confidences(paths: Sequence[str | Path], recordings: Collection[str] = 
             segments = read_transcript(path).segments
             found[called] = [word.confidence for segment in segments for word in segment.words]
             continue
-        header, *rows = [line.split("\t") for line in read_text(path).splitlines()] or [[""]]
-        if not {"id", "word_confidences"} <= set(header):
-            raise InputError(
-                f"{shown(path)} has no column word_confidences. Decode with recipes.decode_ctc, or give .json "
-                "transcripts."
-            )
-        name, column = header.index("id"), header.index("word_confidences")
+        rows = decoded_rows(path, "id", "word_confidences")
         try:
-            found |= {composed(row[name]): [float(value) for value in row[column].split()] for row in rows}
-        except (ValueError, IndexError) as error:
+            found |= {composed(name): [float(value) for value in values.split()] for name, values in rows}
+        except ValueError as error:
             raise InputError(f"{shown(path)}: {error} in word_confidences. Decode again.") from error
     if not any(found.values()):
         raise InputError(f"{shown(paths[0])} has no confidences of words. Give .json transcripts, or .ctm.")

@@ -236,12 +236,14 @@ class TextPolicy:
         return from_mapping(cls, values, "policy.")
 
     @classmethod
-    def read(cls, path: Path) -> TextPolicy:
-        """The policy of a model folder, of a ``tokenizer.json``, or in a JSON file of its own.
+    def read(cls, path: Path | None) -> TextPolicy:
+        """The policy of a model folder, of a ``tokenizer.json``, or in a JSON file of its own; the default for None.
 
         Raises:
             InputError: it cannot be read, or holds none.
         """
+        if path is None:
+            return cls()
         path = tokenizer_file(path)
         try:
             values = json.loads(path.read_text(encoding="utf-8-sig"))

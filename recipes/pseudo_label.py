@@ -20,8 +20,9 @@ from pathlib import Path
 from asr.cli import guarded
 from asr.cli.jobs import check_manifest_out
 from asr.manifest import read_manifest, total_hours, write_manifest
-from asr.names import composed, given_path
+from asr.names import composed, given_path, shown
 from asr.pseudo import Heard, SiftConfig, sift
+from asr.score_files import decoded_rows
 from asr.text import TextPolicy
 from lm.errors import InputError
 
@@ -63,7 +64,7 @@ def main() -> int:
     if not unlabelled:
         raise InputError(f"manifest {args.manifest} has no row with split {args.split!r}. Give --split.")
     config = SiftConfig(keep_share=args.keep, min_confidence=args.min_confidence)
-    policy = TextPolicy.read(args.policy) if args.policy else TextPolicy()
+    policy = TextPolicy.read(args.policy)
     sifted = sift(gold, unlabelled, read_heard(args.hypothesis), config, policy)
     if not sifted.utterances:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sifted.left_out.items())
@@ -95,16 +96,11 @@ def read_heard(path: Path) -> dict[str, Heard]:
     Raises:
         InputError: it is none.
     """
+    rows = decoded_rows(path, "id", "text", "confidence")
     try:
-        # Not by csv, to which a long list of alternatives is an error.
-        with path.open(encoding="utf-8") as stream:
-            names, *rows = (line.rstrip("\n").split("\t") for line in stream if line != "\n")
-        table = [dict(zip(names, row, strict=True)) for row in rows]
-        return {composed(row["id"]): Heard(row["text"], float(row["confidence"])) for row in table}
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(
-            f"--hypothesis {path} cannot be read ({error}). Give the table that recipes.decode_ctc wrote."
-        ) from error
+        return {composed(name): Heard(text, float(confidence)) for name, text, confidence in rows}
+    except ValueError as error:
+        raise InputError(f"--hypothesis {shown(path)}: {error} in confidence. Decode again.") from error
 
 
 if __name__ == "__main__":

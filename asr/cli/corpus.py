@@ -424,7 +424,7 @@ def _export(args: argparse.Namespace) -> int:
 def _policy(args: argparse.Namespace) -> TextPolicy:
     from asr.text import TextPolicy
 
-    return TextPolicy.read(args.policy) if args.policy else TextPolicy()
+    return TextPolicy.read(args.policy)
 
 
 def _read(args: argparse.Namespace) -> list[Utterance]:

@@ -76,7 +76,7 @@ def build(args: argparse.Namespace) -> int:
     from lm.errors import InputError
     from lm.kneser_ney import FALLBACK_DISCOUNTS
 
-    policy = TextPolicy.read(args.policy) if args.policy else TextPolicy()
+    policy = TextPolicy.read(args.policy)
     if args.piece_order and not args.policy:
         raise InputError(
             "--piece-order splits the texts into a recogniser's pieces. "
@@ -166,7 +166,7 @@ def evaluate(args: argparse.Namespace) -> int:
     if model.policy is None:
         used = "the tokenizer's" if args.tokenizer else "the default"
         print(f"{args.lm} does not say its text policy; {used} is used", file=sys.stderr)
-        policy = TextPolicy.read(args.tokenizer) if args.tokenizer else TextPolicy()
+        policy = TextPolicy.read(args.tokenizer)
     else:
         policy = TextPolicy.from_dict(model.policy)
     if model.piece and not args.tokenizer:

@@ -171,7 +171,7 @@ def _resamples(value: str) -> int:
 def _policy(args: argparse.Namespace) -> TextPolicy:
     from asr.text import TextPolicy
 
-    values = TextPolicy.read(args.policy).to_dict() if args.policy else {}
+    values = TextPolicy.read(args.policy).to_dict()
     for name in ("unicode_form", "case", "punctuation"):
         if getattr(args, name):
             values[name] = getattr(args, name)
