@@ -195,6 +195,11 @@ def with_text(utterances: Iterable[Utterance]) -> list[Utterance]:
     return [utterance for utterance in utterances if utterance.text.strip()]
 
 
+def languages_of(utterances: Iterable[Utterance]) -> tuple[str, ...]:
+    """The languages that are named, sorted."""
+    return tuple(sorted({utterance.language for utterance in utterances} - {""}))
+
+
 def _utterance(row: dict[str, str], root: Path, where: str) -> Utterance:
     values = dict(row)
     numbers = {}

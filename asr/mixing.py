@@ -127,12 +127,12 @@ class GroupLosses:
 def warn_of_lost_groups(
     before: Sequence[Utterance], after: Sequence[Utterance], levels: Sequence[str]
 ) -> None:
-    """Name, on standard error, each group of which no training utterance is left."""
+    """Name, on standard error, each group of which no training utterance is left, where others are."""
     kept = {group_of(utterance, levels) for utterance in after}
     lost: dict[Group, float] = {}
     for utterance in before:
         group = group_of(utterance, levels)
-        if group not in kept:
+        if kept and group not in kept:
             lost[group] = lost.get(group, 0.0) + utterance.duration_s
     for group, seconds in sorted(lost.items()):
         print(
@@ -263,11 +263,11 @@ class Mixture:
         """Follow the losses of an evaluation on dev, where Skill-it is on; the epoch is over then (`stale`).
 
         Returns:
-            for the history, each group's loss where there are several, and the shares where Skill-it moves them.
+            for the history, each group's loss where there are groups, and the shares where Skill-it moves them.
         Raises:
             InputError: Skill-it is on and a loss is no finite number, which no share can follow.
         """
-        row = {f"loss/{'/'.join(group)}": loss for group, loss in losses.items()} if len(losses) > 1 else {}
+        row = {f"loss/{'/'.join(group)}": loss for group, loss in losses.items() if group}
         if not self.config.skill_eta:
             return row
         for group, loss in losses.items():

@@ -63,6 +63,8 @@ class CTCModel(nn.Module):
         self.grid = encoder.grid.split(per_frame)
         self.encoder = encoder
         self.tokenizer = tokenizer
+        self.languages: tuple[str, ...] = ()
+        """Of the texts that it was trained on; empty where that is not known."""
         self.dropout = Dropout(dropout)
         self.head = nn.Linear(encoder.width, per_frame * len(tokenizer))
 
@@ -145,6 +147,7 @@ def save_model(
             encoder=model.encoder.config(),
             emissions_per_frame=model.per_frame,
             frames_per_second=model.grid.frames_per_second,
+            languages=list(model.languages),
             facts=facts or {},
             language_model=lm is not None,
         )
@@ -220,6 +223,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> CTCMod
         Tokenizer.load(folder / TOKENIZER),
         per_frame=card.get("emissions_per_frame", 1),
     )
+    model.languages = tuple(card.get("languages", ()))
     tensors = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
     try:
         model.load_state_dict(tensors)

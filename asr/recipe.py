@@ -63,7 +63,7 @@ class CorpusConfig(SplitsConfig):
     """Which rows of a manifest are learned from."""
 
     languages: tuple[str, ...] = ()
-    """Train on these alone; empty takes all. Dev keeps every language."""
+    """Train and select on these alone; empty takes all."""
     max_duration_s: float = 30.0
     """Longer training utterances are left out."""
 
@@ -122,15 +122,15 @@ def transcribed_rows(config: CorpusConfig) -> tuple[list[Utterance], list[Uttera
         InputError: there are none of one of the two, or none that is short enough.
     """
     short, asked = training_rows(config)
-    train, dev_rows = with_text(short), config.rows(config.dev_split)
-    dev = with_text(dev_rows)
+    train, selected = with_text(short), dev_rows(config)
+    dev = with_text(selected)
     if (long := with_text(asked)) and not train:
         raise InputError(
             f"manifest {config.manifest}: all {len(long)} training rows with text are longer than "
             f"max_duration_s={config.max_duration_s:g}. Cut them (`loquela align`, `loquela segment`), or raise it."
         )
     say_left_out(config.train_split, short, train, "without text")
-    say_left_out(config.dev_split, dev_rows, dev, "without text")
+    say_left_out(config.dev_split, selected, dev, "without text")
     if not train or not dev:
         raise InputError(
             f"manifest {config.manifest}: {len(train)} training and {len(dev)} dev rows with text. Both are needed."
@@ -157,6 +157,22 @@ def training_rows(config: CorpusConfig) -> tuple[list[Utterance], list[Utterance
     short = [row for row in asked if row.duration_s <= config.max_duration_s]
     say_left_out(config.train_split, asked, short, f"longer than {config.max_duration_s:g} s")
     return short, asked
+
+
+def dev_rows(config: CorpusConfig) -> list[Utterance]:
+    """Dev rows of the languages that the configuration asks for: others would choose weights for what is not trained.
+
+    Raises:
+        InputError: there are rows, and none of these languages.
+    """
+    rows = config.rows(config.dev_split)
+    asked = [row for row in rows if not config.languages or row.language in config.languages]
+    if rows and not asked:
+        raise InputError(
+            f"the split {config.dev_split!r} of {config.manifest} has no row of {', '.join(config.languages)}, to "
+            "select on. Give it some of each language, as a few minutes taken from the training split."
+        )
+    return asked
 
 
 def say_left_out(split: str, rows: Sequence[Utterance], kept: Sequence[Utterance], why: str) -> None:

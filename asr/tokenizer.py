@@ -121,13 +121,15 @@ class Tokenizer:
         """Text of collapsed labels (no blanks, no repeats)."""
         return "".join(self.surfaces[label] for label in labels).strip()
 
-    def unknown(self, texts: Iterable[str]) -> Counter[str]:
-        """Characters of normalised texts that no label can write, with their counts."""
+    def unknown(self, texts: Iterable[str], *, written: str = "") -> Counter[str]:
+        """Characters of normalised texts that no label can write, with their counts.
+
+        Args:
+            written: as for `encode`.
+        """
+        policy = self.policy.of_written(written)
         return Counter(
-            char
-            for text in texts
-            for char in self.policy(text)
-            if char not in self._characters and char != " "
+            char for text in texts for char in policy(text) if char not in self._characters and char != " "
         )
 
     def save(self, path: str | Path) -> None:

@@ -12,16 +12,21 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from asr.batches import in_rows
 from asr.cli import guarded
 from asr.cli.jobs import check_table_out
 from asr.cli.score import say_ids
+from asr.ctc import encoded
 from asr.emissions import encoded_utterances
 from asr.formats.files import write_whole
-from asr.manifest import read_manifest, total_hours
+from asr.manifest import Utterance, read_manifest, total_hours
 from asr.names import given_path
-from asr.score_files import read_hypotheses
+from asr.score_files import read_hypotheses, written_by
+from asr.text import WRITTEN
 from asr.transcribe import device_named
 from lm.errors import InputError
 from st.languages import refuse_other_languages
@@ -85,8 +90,8 @@ def main() -> int:
             found.update(zip(memories, together, strict=True))
     else:
         refuse_ctc_score(args.model, config)
-        texts = read_hypotheses([args.texts]) if args.texts else {row.id: row.text for row in utterances}
-        labels = [model.source.encode(texts.get(row.id, ""), row.language) for row in utterances]
+        read_from = _with_heard(utterances, args.texts) if args.texts else utterances
+        labels = [encoded(model.source, row) for row in read_from]
         silent = [row.id for row, read in zip(utterances, labels, strict=True) if not read]
         source = str(args.texts or args.manifest)
         if len(silent) == len(utterances):
@@ -94,10 +99,12 @@ def main() -> int:
                 f"{source}: none of the {len(utterances)} utterances has a text in it that {args.model} can read. "
                 "Give the transcripts of this split with --texts."
             )
-        legibility = Legibility(OwnTranslator(model), args.model)
+        keys = {row.extra.get(WRITTEN, "") for row in read_from}
+        written = keys.pop() if len(keys) == 1 else ""
+        legibility = Legibility(OwnTranslator(model, written=written), args.model)
         unread = []
-        for row, read in zip(utterances, labels, strict=True):
-            if not legibility.reads(texts.get(row.id, "")) and read:
+        for row, read in zip(read_from, labels, strict=True):
+            if not legibility.reads(row.text) and read:
                 unread.append(row.id)
                 read.clear()
         legibility.check(source)
@@ -126,6 +133,14 @@ def main() -> int:
         file=sys.stderr,
     )
     return int(failed)
+
+
+def _with_heard(utterances: Sequence[Utterance], table: Path) -> list[Utterance]:
+    """The utterances with the texts of a table that a recogniser wrote; one that it lacks has none."""
+    texts, written = read_hypotheses([table]), written_by([table])
+    return [
+        replace(row, text=texts.get(row.id, ""), extra={**row.extra, WRITTEN: written}) for row in utterances
+    ]
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from asr.batches import padded
 from asr.cli import guarded
+from asr.ctc import encoded
 from asr.emissions import encoded_utterances
 from asr.manifest import read_manifest, with_text
 from asr.names import given_path
@@ -53,7 +54,7 @@ def main() -> int:
 
     speech, texts, written = [], [], []
     for row, states in encoded_utterances(encode, model.recogniser, rows):
-        labels = tokenizer.encode(row.text, row.language)
+        labels = encoded(tokenizer, row)
         if isinstance(states, InputError) or not labels:
             print(
                 f"left out {row.id}: {states if isinstance(states, InputError) else 'no text'}",

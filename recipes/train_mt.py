@@ -16,6 +16,7 @@ import torch
 
 from asr.card import model_folder
 from asr.cli import guarded
+from asr.ctc import encoded
 from asr.model import load_model
 from asr.recipe import (
     CorpusConfig,
@@ -69,7 +70,7 @@ def train(config: TrainConfig) -> dict[str, float]:
     translations = [[row.translation for row in part] for part in (rows, dev)]
     target = build_tokenizer(config.target_tokenizer, config.target_policy, *translations)
     parts = {config.train_split: rows, config.dev_split: dev}
-    rows, dev = ([row for row in part if source.encode(row.text, row.language)] for part in (rows, dev))
+    rows, dev = ([row for row in part if encoded(source, row)] for part in (rows, dev))
     for (name, part), left in zip(parts.items(), (rows, dev), strict=True):
         say_left_out(name, part, left, "whose text no label writes")
     if not rows or not dev:

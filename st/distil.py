@@ -20,6 +20,7 @@ from torch import Tensor
 
 from asr.batches import in_rows, padded
 from asr.card import model_folder, read_card
+from asr.ctc import encoded
 from asr.formats.files import read_text, write_whole
 from asr.manifest import Utterance
 from asr.tokenizer import Tokenizer
@@ -157,7 +158,7 @@ def teach(
     refuse_other_languages(name, model, rows)
     check_written(name, model.source, *([each.text for each in part] for part in (rows, dev)))
     files = read_card(model_folder(config.teacher))["sha256"]
-    sources = {each.id: model.source.encode(each.text, each.language) for each in (*rows, *dev)}
+    sources = {each.id: encoded(model.source, each) for each in (*rows, *dev)}
     rows = list(rows)
 
     # An answer is kept under a digest of all that it depends on, so that no other is taken for it.

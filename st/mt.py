@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from asr.batches import epoch_batches, padded
 from asr.config import to_mapping
+from asr.ctc import encoded
 from asr.fingerprint import DEV, rows_checksum
 from asr.manifest import Utterance
 from asr.trainer import StepOutput
@@ -194,8 +195,9 @@ class TextTranslationTask:
         save_translator(model, folder, facts=facts)
 
     def _pair(self, utterance: Utterance) -> tuple[list[int], list[int]]:
-        source = self.translator.source.encode(utterance.text, utterance.language)
-        return source, self.translator.tokenizer.encode(utterance.translation)
+        return encoded(self.translator.source, utterance), self.translator.tokenizer.encode(
+            utterance.translation
+        )
 
 
 def _collate(names: list[str], pairs: Sequence[tuple[list[int], list[int]]]) -> TextBatch:

@@ -8,8 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from asr.manifest import Utterance, read_manifest
-from asr.recipe import UNWRITABLE, CorpusConfig, TokenizerConfig, say_left_out, training_rows, unwritable
+from asr.manifest import Utterance
+from asr.recipe import (
+    UNWRITABLE,
+    CorpusConfig,
+    TokenizerConfig,
+    dev_rows,
+    say_left_out,
+    training_rows,
+    unwritable,
+)
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer
 from lm.errors import InputError
@@ -51,7 +59,7 @@ def translated_rows(
     train, _ = training_rows(config)
     for name, rows in (
         (config.train_split, train),
-        (config.dev_split, read_manifest(config.manifest, split=config.dev_split, corpus=config.corpus)),
+        (config.dev_split, dev_rows(config)),
     ):
         if target == "text":
             rows = [replace(row, translation=row.text, translation_language=row.language) for row in rows]

@@ -7,12 +7,10 @@ from their sum to the score of the corpus. So a group of utterances, and each dr
 
 from __future__ import annotations
 
-import importlib
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +23,7 @@ from sacrebleu.metrics.ter import TER
 from asr.bootstrap import BOOTSTRAP, Bootstrap, Comparison, Interval, compared, draws, percentiles
 from asr.text import WITHOUT_SPACES
 from lm.errors import InputError
+from st.comet import comet_scores
 
 __all__ = [
     "CHARACTER_TOKENIZERS",
@@ -171,7 +170,7 @@ def score_translations(
         sources: id -> text in the source language, which COMET reads.
     Raises:
         InputError: an unknown hypothesis id, no id in common, nothing to score, a tokeniser that is
-            not installed, or COMET without its package or without sources.
+            not installed, or COMET without its command or without sources.
     """
     unknown = tuple(name for name in hypotheses if name not in references)
     scored = {name: one_line(text) for name, text in references.items() if text.strip()}
@@ -295,7 +294,7 @@ def _comet_metric(
     """COMET (Rei et al. 2020), times 100: the mean of the utterances' scores.
 
     Raises:
-        InputError: the package is missing, or an utterance has no source text.
+        InputError: COMET cannot be run, or an utterance has no source text.
     """
     without = [utterance for utterance in references if not sources.get(utterance, "").strip()]
     if without:
@@ -303,26 +302,8 @@ def _comet_metric(
             f"--comet reads the source text, and {len(without)} of {len(references)} utterances have none, such "
             f"as {without[0]!r}. Give a manifest whose column `text` is filled."
         )
-    try:
-        comet = importlib.import_module("comet")
-    except ImportError as error:
-        raise InputError("--comet needs unbabel-comet. Install it: pip install 'loquela[comet]'.") from error
-    import torch
-
-    try:
-        model = comet.load_from_checkpoint(name if Path(name).is_file() else comet.download_model(name))
-    except (KeyError, ValueError, OSError) as error:  # no such name; no network
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(
-            f"--comet {name} cannot be had: {reason}. Give a checkpoint, or a name such as "
-            "Unbabel/wmt22-comet-da and a network."
-        ) from error
-    rows = [
-        {"src": one_line(sources[utterance]), "mt": hypothesis, "ref": reference}
-        for (utterance, reference), hypothesis in zip(references.items(), hypotheses, strict=True)
-    ]
-    found = model.predict(rows, batch_size=16, gpus=int(torch.cuda.is_available()), progress_bar=False)
-    scores = np.array(found.scores, dtype=np.float64)
+    texts = [one_line(sources[utterance]) for utterance in references]
+    scores = np.array(comet_scores(name, texts, hypotheses, list(references.values())), dtype=np.float64)
     return Metric(
         name="COMET",
         signature=f"COMET|model:{name}|nrefs:1|scale:100",

@@ -96,15 +96,22 @@ class OwnTranslator:
     """A text translator of ours."""
 
     def __init__(
-        self, model: TextTranslator, config: TranslationSearchConfig | None = None, language: str = ""
+        self,
+        model: TextTranslator,
+        config: TranslationSearchConfig | None = None,
+        *,
+        language: str = "",
+        written: str = "",
     ) -> None:
         """
         Args:
             language: of the texts, for a model that tells several apart.
+            written: key of the text policy that wrote them, where a recogniser did.
         """
         self.model = model
         self.config = config or TranslationSearchConfig()
         self.language = language
+        self.written = written
 
     @property
     def languages(self) -> tuple[str, str]:
@@ -114,11 +121,12 @@ class OwnTranslator:
     def unknown(self, text: str) -> tuple[int, int]:
         """Characters that have no label, and all."""
         source = self.model.source
-        return source.unknown([text]).total(), len(source.policy(text).replace(" ", ""))
+        letters = source.policy.of_written(self.written)(text).replace(" ", "")
+        return source.unknown([text], written=self.written).total(), len(letters)
 
     def translate(self, texts: Sequence[str]) -> list[Scored]:
         """The best translation of each."""
-        labels = [self.model.source.encode(text, self.language) for text in texts]
+        labels = [self.model.source.encode(text, self.language, written=self.written) for text in texts]
         found = []
         for best, *_ in translate_labels(self.model, labels, self.config):
             # The search compares texts under a length penalty; the closing label is one of them.
@@ -163,6 +171,7 @@ def open_text_translator(
     source_language: str = "",
     target_language: str = "",
     language: str = "",
+    written: str = "",
     device: str = "cpu",
     search: TranslationSearchConfig | None = None,
 ) -> TextToText:
@@ -170,6 +179,7 @@ def open_text_translator(
 
     Args:
         language: of the texts as others call it; taken where ``source_language`` is not given and the model knows it.
+        written: key of the text policy that wrote the texts, where a recogniser did.
     Raises:
         InputError: there is none, it translates speech or other languages, or a CTC score is asked for.
     """
@@ -187,17 +197,19 @@ def open_text_translator(
             )
         codes = (source_language, language, model.languages[0])
         known = [code for code in codes if code in model.source.languages]
-        translator = OwnTranslator(model, search, known[0] if known else "")
+        translator = OwnTranslator(model, search, language=known[0] if known else "", written=written)
         reads = list(model.source.languages) or [model.languages[0]]
     else:
         from st.hub import HubTranslator
 
-        translator = HubTranslator(str(name), source_language, target_language, device, search)
+        translator = HubTranslator(
+            str(name), source_language, target_language, device, search, language=language
+        )
         reads = [translator.languages[0]]
     if language and not source_language and all(differ(language, code) for code in reads):
         raise InputError(
-            f"MT model {name} reads {', '.join(sorted(reads))}; --language is {language}. Give a model that reads it, "
-            "or where this is one, its own code as --source-language."
+            f"MT model {name} reads {', '.join(sorted(reads))}; the transcripts are in {language}. Give a model that "
+            "reads it, or where this is one, its own code as --source-language."
         )
     for argument, asked, has in zip(
         ("--source-language", "--target-language"),

@@ -121,7 +121,8 @@ class Translator:
                 cascade,
                 source_language=source_language,
                 target_language=target_language,
-                language=language,
+                language=language or (plain.model.languages[0] if len(plain.model.languages) == 1 else ""),
+                written=plain.model.tokenizer.policy.key,
                 device=device,
                 search=config.search,
             )

@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, write, compare, print the difference; what the layout has no place for is told on stderr."""
     from asr.encoder.convert import convert
+    from asr.encoder.published import are_pieces
 
     encoder, head, left = read_parts(
         args.source, encoder_only=args.encoder, language=args.language, to=args.to
@@ -40,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     found = convert(encoder, head, args.out, args.to)
     for what in left:
         print(f"left behind: {what}", file=sys.stderr)
+    if args.to == "fairseq" and head and are_pieces(head.surfaces):
+        print("its labels are pieces: decode in fairseq with post_process=sentencepiece", file=sys.stderr)
     of = "CTC layer's outputs" if head else "encoder's outputs"
     print(f"{args.out}: largest difference of the {of} on fixed audio {found:.2g}")
     return 0

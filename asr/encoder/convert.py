@@ -14,8 +14,9 @@ from asr.encoder.export import NEVER, CtcHead, export_transformers
 from asr.encoder.fairseq import load_fairseq, usual_heads
 from asr.encoder.layouts import FAIRSEQ, FAIRSEQ2, Table, inverse, renamed
 from asr.encoder.pretrained import open_published, published_encoder
-from asr.encoder.published import FAIRSEQ_SPECIALS, load_published
+from asr.encoder.published import FAIRSEQ_SPECIALS, are_pieces, load_published
 from asr.encoder.transformers_encoder import TransformersEncoder, old_weight_norm_name
+from asr.tokenizer import PIECE_SPACE
 from lm.errors import InputError
 
 Layout = Literal["transformers", "fairseq", "fairseq2"]
@@ -52,7 +53,8 @@ def convert(encoder: Encoder, head: CtcHead | None, out: Path, layout: Layout) -
     """Write an encoder, and its CTC layer, in a layout; read it back and compare.
 
     Args:
-        head: for fairseq its labels go to ``dict.ltr.txt`` beside ``out``; fairseq2's files have none.
+        head: for fairseq its labels go to ``dict.ltr.txt`` beside ``out``, pieces as sentencepiece writes them
+            (``post_process=sentencepiece`` there); fairseq2's files have none.
         out: a folder for transformers, a ``.pt`` file for the others.
     Returns:
         the largest difference of the outputs on fixed audio, of the CTC layer's where there is one.
@@ -95,9 +97,9 @@ def convert(encoder: Encoder, head: CtcHead | None, out: Path, layout: Layout) -
                 "nothing was kept. Report the model's name."
             )
         if dictionary and head:
-            written = [
-                "|" if surface == " " else surface for surface in head.surfaces[len(FAIRSEQ_SPECIALS) :]
-            ]
+            # Spaces within a line of a dictionary would be lost: fairseq joins labels by them.
+            space = PIECE_SPACE if are_pieces(head.surfaces) else "|"
+            written = [surface.replace(" ", space) for surface in head.surfaces[len(FAIRSEQ_SPECIALS) :]]
             fill = (f"madeupword{number:04d}" for number in range(len(written)))
             lines = [f"{symbol or next(fill)} 1\n" for symbol in written]
             dictionary.write_text("".join(lines), encoding="utf-8")
@@ -149,10 +151,11 @@ def in_fairseq_order(head: CtcHead) -> CtcHead:
     Specials that the head lacks get rows that are never the likeliest.
 
     Raises:
-        InputError: a label writes "|", which is fairseq's word boundary.
+        InputError: a label writes "|", which is fairseq's word boundary, or "▁", which begins pieces.
     """
-    if "|" in head.surfaces:
-        raise InputError("a label writes '|', which is fairseq's word boundary. Write another layout.")
+    taken = PIECE_SPACE if are_pieces(head.surfaces) else "|"
+    if any(taken in surface for surface in head.surfaces):
+        raise InputError(f"a label writes {taken!r}, which is fairseq's word boundary. Write another layout.")
     numbers = [number for number in range(len(head.surfaces)) if number != head.blank]
     silent = [number for number in numbers if not head.surfaces[number]]
     few = len(FAIRSEQ_SPECIALS) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from asr.encoder.fairseq import FairseqFile, load_fairseq
 from asr.encoder.hub import ModelFiles
 from asr.encoder.pretrained import Opened, checkpoint_weights, encoder_from_files, open_published
 from asr.encoder.transformers_encoder import TransformersEncoder
+from asr.tokenizer import PIECE_SPACE
 from lm.errors import InputError
 from lm.folder import MODEL_SUFFIXES
 
@@ -161,13 +163,15 @@ def _from_fairseq(file: FairseqFile, language: str) -> PublishedCTC:
             f"{checkpoint.head.out_features}. Use the dictionary it was trained with."
         )
     specials = {*FAIRSEQ_SPECIALS, *(symbol for symbol in symbols if symbol.startswith("madeupword"))}
+    delimiter = PIECE_SPACE if are_pieces(symbol.replace(PIECE_SPACE, " ") for symbol in symbols) else "|"
+    surfaces = ("" if label in specials else label.replace(delimiter, " ") for label in labels)
     return PublishedCTC(
         encoder=checkpoint.encoder,
         head=checkpoint.head,
         labels=labels,
-        surfaces=tuple(_surface(label, "|", specials, False) for label in labels),
+        surfaces=tuple(surfaces),
         blank=0,
-        word_delimiter="|",
+        word_delimiter=delimiter,
         language=language,
     )
 
@@ -201,11 +205,11 @@ def _with_pieces(
         head=head,
         labels=labels,
         surfaces=tuple(
-            "" if mute else label.replace("\N{LOWER ONE EIGHTH BLOCK}", " ")
+            "" if mute else label.replace(PIECE_SPACE, " ")
             for label, mute in zip(labels, silent, strict=True)
         ),
         blank=0,
-        word_delimiter="\N{LOWER ONE EIGHTH BLOCK}",
+        word_delimiter=PIECE_SPACE,
     )
 
 
@@ -279,6 +283,11 @@ def _special_tokens(files: ModelFiles, settings: dict[str, Any]) -> set[str]:
 def _token(value: Any) -> str | None:
     """A token's text, written plainly or as an object."""
     return value.get("content") if isinstance(value, dict) else value
+
+
+def are_pieces(surfaces: Iterable[str]) -> bool:
+    """Whether labels write words' beginnings, as sentencepiece's do, and not a space by itself."""
+    return any(len(surface) > 1 and surface.startswith(" ") for surface in surfaces)
 
 
 def _surface(label: str, delimiter: str, specials: set[str], lowered: bool) -> str:

@@ -126,7 +126,7 @@ class Importer:
 
 
 def find_files(folder: Path, *endings: str) -> list[Path]:
-    """Files below ``folder`` with one of the endings (any case), sorted; hidden ones left out.
+    """Files below ``folder`` with one of the endings (any case), sorted; hidden ones and hidden folders left out.
 
     Links to folders are followed, each real folder once: by its own name where it has one below ``folder``. A link to
     a file that is not there is among them, and its reader says so: of what was not fetched nothing is passed over.
@@ -139,6 +139,8 @@ def find_files(folder: Path, *endings: str) -> list[Path]:
             continue
         for place, inside, names in os.walk(top):
             seen.add(os.path.realpath(place))
+            # What was thrown away (.Trash-1000) or is an older version (.stversions) is no second recording.
+            inside[:] = [name for name in inside if not name.startswith(".")]
             tops += sorted(path for name in inside if os.path.islink(path := os.path.join(place, name)))
             inside[:] = sorted(n for n in inside if os.path.realpath(os.path.join(place, n)) not in seen)
             found += [Path(place, name) for name in names]

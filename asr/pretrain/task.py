@@ -80,7 +80,7 @@ class PretrainTask(Mixed):
     ) -> None:
         """
         Raises:
-            InputError: no utterance is long enough to be masked.
+            InputError: no utterance is long enough to be masked, or all of dev is silence.
         """
         self.model = model
         self.config = config
@@ -98,6 +98,11 @@ class PretrainTask(Mixed):
                 "Lower objective.mask_span_s, raise data.crop_s, or join short stretches when importing."
             )
         self.dev = readable(dev, self.cache)
+        if not any(np.ptp(self.cache.load(each)) for each in self.dev):
+            raise InputError(
+                f"the audio of all {len(self.dev)} dev utterances is silence: every sample is the same. Look at the "
+                "recordings (`loquela corpus check`, or `loquela corpus curate`, which leaves silence out)."
+            )
         self.mixture = Mixture(self.train, config.mix, seed, longest_s=config.crop_s)
         self.mixture.check_dev(self.dev)
         model.objective.prepare(model.encoder, first_audio(self))

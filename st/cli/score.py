@@ -58,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--comet", default="", metavar="MODEL",
-        help="score by this COMET model too, by name or checkpoint; reads the manifest's `text`",
+        help="score by this COMET model too, by name or checkpoint; reads the manifest's `text` and needs the command "
+        "comet-score (pipx install unbabel-comet)",
     )  # fmt: skip
 
 

@@ -272,6 +272,11 @@ def read_hub_decoder(settings: HubDecoderSource, texts: Sequence[str], policy: T
         start = files.json("generation_config.json", required=False, certain=True).get(
             "decoder_start_token_id"
         )
+    if start in codes.values():
+        raise InputError(
+            f"hub_decoder.source {name}: its texts begin with their language alone, as those of a model for one pair. "
+            f"Give {' or '.join(MULTILINGUAL.values())}."
+        )
     opening = [tokenizer.eos_token_id if start is None else start, codes[settings.language]]
     config = HubDecoderConfig(
         kind=published.model_type,

@@ -27,11 +27,14 @@ class HubTranslator:
         target_language: str,
         device: str,
         search: TranslationSearchConfig | None = None,
+        *,
+        language: str = "",
     ) -> None:
         """
         Args:
             name: on the hub, or a folder of transformers'.
             source_language: by the model's own code, as ``quy_Latn``; Marian models need none.
+            language: of the texts as others call it; taken for the source where that is not given and this is its code.
             target_language: the same; Marian models of several targets have codes as ``fra``.
         Raises:
             InputError: it cannot be had, or does not know a language.
@@ -44,6 +47,7 @@ class HubTranslator:
         # Several targets of a Marian model are told apart by what stands before the source: ">>fra<<".
         marked = getattr(self.tokenizer, "supported_language_codes", None) or []
         if codes := language_codes(self.tokenizer):
+            source_language = source_language or (language if language in codes else "")
             check_language(name, source_language, codes, "--source-language")
             check_language(name, target_language, codes, "--target-language")
             self.tokenizer.src_lang = source_language
@@ -51,6 +55,12 @@ class HubTranslator:
         elif marked:
             check_language(name, target_language, [code.strip("<>") for code in marked], "--target-language")
             self.prefix = f">>{target_language}<< "
+        elif (source_language or target_language) and not any(self.languages):
+            print(
+                f"MT model {name} names no languages: it translates as it was trained to, whatever --source-language "
+                "and --target-language say",
+                file=sys.stderr,
+            )
         self.limit = min(
             getattr(config, "max_position_embeddings", None) or 512, self.tokenizer.model_max_length
         )
@@ -65,6 +75,9 @@ class HubTranslator:
         except Exception as error:  # transformers', the hub's, safetensors': none is ours to name
             raise unreadable(name, error) from error
         self.model: Any = model.to(device).eval()
+        self.start: int | None = self.model.generation_config.decoder_start_token_id
+        if self.start in codes.values():  # an mBART of one pair, whose texts begin with their language
+            self.start, self.forced = self.forced, None
 
     @property
     def languages(self) -> tuple[str, str]:
@@ -119,6 +132,7 @@ class HubTranslator:
             num_beams=beam,
             # The one text of a greedy search is not compared with others; transformers warns of any other value.
             length_penalty=self.search.length_penalty if beam > 1 else 1.0,
+            decoder_start_token_id=self.start,
             forced_bos_token_id=self.forced,
             # One more than is ever written: what closes texts there would do so at no cost, and for some alone.
             max_new_tokens=int(limits.max()) + 1,

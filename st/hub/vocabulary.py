@@ -78,6 +78,10 @@ def check_language(name: str, code: str, codes: Collection[str], argument: str) 
     Raises:
         InputError: it does not; those with codes like it are named.
     """
+    if not code:
+        raise InputError(
+            f"MT model {name} needs {argument}: a code such as {', '.join(list(codes)[:3])}. Give that of the language."
+        )
     if code not in codes:
         near = difflib.get_close_matches(code, codes, n=3, cutoff=0.4)
         hint = (

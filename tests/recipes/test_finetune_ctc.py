@@ -656,6 +656,22 @@ def test_languages_share_an_alphabet_and_are_mixed(tmp_path: Path, tone_corpus: 
     assert tokenizer.decode(tokenizer.encode("ab c", "a")) == "ab c"
 
 
+def test_a_language_that_is_trained_alone_is_selected_on_alone(tmp_path: Path, tone_corpus: Path) -> None:
+    rows = [
+        replace(row, language="b" if number % 4 == 0 else "a")
+        for number, row in enumerate(read_manifest(tone_corpus))
+    ]
+    write_manifest(rows, tmp_path / "two.tsv")
+    config = configure(tmp_path, tmp_path / "two.tsv", "languages=[b]", "ctc.mix.levels=[language]")
+    train, dev = transcribed_rows(config)
+    assert {row.language for row in train} == {row.language for row in dev} == {"b"}
+    best = finetune(config)
+    assert best["loss/b"] == pytest.approx(best["loss"])  # by its name, for recipes.skill_graph
+    write_manifest([row for row in rows if row.split == "train" or row.language == "a"], tmp_path / "two.tsv")
+    with pytest.raises(InputError, match=r"the split 'dev' of .* has no row of b, to select on"):
+        transcribed_rows(config)
+
+
 def test_skill_it_resumes_in_fine_tuning(tmp_path: Path, tone_corpus: Path) -> None:
     rows = [
         replace(row, language="b" if number % 4 == 0 else "a")

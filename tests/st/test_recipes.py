@@ -7,6 +7,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from st.decoder import DecoderConfig
 from st.model import END, TextTranslator, load_translator, save_translator
 from st.retrieval import SHARED, Retrieval
 from st.retrieval import retrieve as compare
+from st.search import TranslationHypothesis
 from st.text_encoder import TextEncoderConfig
 from st.transport import sinkhorn_divergence
 from tests.st.conftest import st_config
@@ -80,6 +82,30 @@ def test_a_cascade_reads_the_table_of_a_recogniser(
     assert heard[-1].split("\t")[1] == ""  # nothing heard, nothing translated
     said = f"heard.tsv: 1 without a text to translate, left empty: {rows[-1].id}\n"
     assert capsys.readouterr().err.count(said) == 1
+
+
+def test_a_table_of_the_policy_that_the_translator_reads_by_is_normalised_once(
+    spoken_numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = TextPolicy(replace={"hu": "w", "j": "h"})
+    source = character_tokenizer(["jua huasi"], policy)
+    sizes = {"width": 16, "layers": 1, "heads": 2, "inner": 16}
+    model = TextTranslator(source, source, TextEncoderConfig(**sizes), DecoderConfig(**sizes))  # type: ignore[arg-type]
+    save_translator(model, tmp_path / "mt")
+    rows = read_manifest(spoken_numbers, split="dev")
+    read: list[list[int]] = []
+
+    def reading(_: TextTranslator, labels: Any, __: Any) -> list[list[TranslationHypothesis]]:
+        read.append(labels[0])
+        return [[TranslationHypothesis((), 0.0)] for _ in labels]
+
+    monkeypatch.setattr(decode_st, "translate_labels", reading)
+    for text, key in ((policy("jua huasi"), policy.key), ("jua huasi", "")):
+        table = tmp_path / "heard.tsv"
+        table.write_text("id\ttext\twritten\n" + "".join(f"{row.id}\t{text}\t{key}\n" for row in rows))
+        words = (spoken_numbers, "--split", "dev", "--texts", table, "--out", tmp_path / "out.tsv")
+        assert run(monkeypatch, decode_st, tmp_path / "mt", *words) == 0
+    assert read == [source.encode("jua huasi")] * 2
 
 
 @pytest.mark.parametrize("out", ["m.tsv", "texts.tsv"])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import unicodedata
-from types import SimpleNamespace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -256,56 +255,73 @@ def test_a_tokeniser_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPa
     assert "\n" not in str(raised.value)
 
 
-class StubModel:
-    """In place of a COMET model: the share of the reference's words that the hypothesis has."""
+COMET_SCORE = """#!{python}
+# In place of unbabel-comet's command: the share of the reference's words that the hypothesis has.
+import argparse, json, os, sys
+parser = argparse.ArgumentParser()
+for name in ("sources", "translations", "references", "model", "gpus", "to_json"):
+    parser.add_argument("--" + name)
+for name in ("quiet", "only_system"):
+    parser.add_argument("--" + name, action="store_true")
+asked = parser.parse_args()
+if asked.model == "nothing":
+    print("Traceback", "KeyError: Model 'nothing' not supported by COMET.", sep="\\n", file=sys.stderr)
+    sys.exit(1)
+assert "PYTHONPATH" not in os.environ
+sides = (open(path, encoding="utf-8") for path in (asked.sources, asked.translations, asked.references))
+rows = []
+for source, text, reference in zip(*sides, strict=True):
+    words = set(reference.split())
+    rows.append(dict(src=source.strip(), mt=text.strip(), COMET=len(words & set(text.split())) / len(words)))
+assert asked.model == "short" or rows[1]["src"] == "upyanchik"
+with open(asked.to_json, "w") as out:
+    json.dump({{asked.translations: rows[: 1 if asked.model == "short" else None]}}, out)
+"""
 
-    def __init__(self) -> None:
-        self.rows: list[dict[str, str]] = []
 
-    def predict(self, rows: list[dict[str, str]], **_: Any) -> SimpleNamespace:
-        self.rows = rows
-        scores = [
-            len({*row["mt"].split()} & {*row["ref"].split()}) / len({*row["ref"].split()}) for row in rows
-        ]
-        return SimpleNamespace(scores=scores, system_score=sum(scores) / len(scores))
+@pytest.fixture
+def comet_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = tmp_path / "comet-score"
+    command.write_text(COMET_SCORE.format(python=sys.executable))
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", "ours")
 
 
-def test_comet_reads_source_hypothesis_and_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = StubModel()
-    asked: list[str] = []
-
-    def download_model(name: str) -> str:
-        asked.append(name)
-        return f"/models/{name}"
-
-    stub = SimpleNamespace(download_model=download_model, load_from_checkpoint=lambda path: model)
-    monkeypatch.setitem(sys.modules, "comet", stub)
+@pytest.mark.usefixtures("comet_score")
+def test_comet_reads_source_hypothesis_and_reference() -> None:
     references = {"a": "the child", "b": "we drink"}
-    sources = {"a": "wawa", "b": "upyanchik"}
+    sources = {"a": "wawa", "b": " upyanchik\n"}
     hypotheses = {"a": "the child", "b": "you drink"}
     score = score_translations(references, hypotheses, comet="Unbabel/some", sources=sources)
-    assert asked == ["Unbabel/some"]
-    assert model.rows[1] == {"src": "upyanchik", "mt": "you drink", "ref": "we drink"}
     assert score.score("comet") == pytest.approx(75)
     assert score.metrics["comet"].signature == "COMET|model:Unbabel/some|nrefs:1|scale:100"
     assert "COMET" in format_translation_report(translation_report(score, against=score))
 
 
-def test_comet_without_its_package_or_sources_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "comet", None)
+def test_comet_without_its_command_or_sources_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     references, hypotheses = corpus(3)
-    with pytest.raises(InputError, match=r"loquela\[comet\]"):
+    with pytest.raises(InputError, match="pipx install unbabel-comet"):
         score_translations(references, hypotheses, comet="m", sources=dict.fromkeys(references, "x"))
     with pytest.raises(InputError, match="1 of 3 utterances have none, such as 'u2'"):
         score_translations(references, hypotheses, comet="m", sources={"u0": "x", "u1": "y"})
 
 
-def test_a_comet_model_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def download_model(name: str) -> str:
-        raise KeyError(f"Model '{name}' not supported by COMET.")
-
-    stub = SimpleNamespace(download_model=download_model, load_from_checkpoint=lambda path: StubModel())
-    monkeypatch.setitem(sys.modules, "comet", stub)
+@pytest.mark.usefixtures("comet_score")
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            "nothing",
+            r"--comet nothing: .* no scores: KeyError: Model 'nothing' not supported by COMET\. Give",
+        ),
+        ("short", r"gave 1 scores of 3\. Update"),
+    ],
+)
+def test_a_comet_that_does_not_score_is_named(model: str, message: str) -> None:
     references, hypotheses = corpus(3)
-    with pytest.raises(InputError, match=r"--comet nothing cannot be had: .*not supported"):
-        score_translations(references, hypotheses, comet="nothing", sources=references)
+    with pytest.raises(InputError, match=message):
+        score_translations(references, hypotheses, comet=model, sources=references)

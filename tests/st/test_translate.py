@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 import soundfile
 import torch
 
+from asr.card import model_folder
 from asr.decode import Hypothesis, build_decoder
 from asr.formats import read_transcript
-from asr.model import CTCModel
+from asr.model import CTCModel, load_model, save_model
 from asr.segment import Segment
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
@@ -223,10 +225,12 @@ def test_another_pair_of_languages_is_refused(siamese: Path, mt: Path, st: Path)
 
 def test_a_language_that_the_text_translator_does_not_read_is_refused(tmp_path: Path) -> None:
     of_two_languages(tmp_path / "two", "")
-    with pytest.raises(InputError, match=r"reads grn, quy; --language is aym\. .* --source-language"):
+    with pytest.raises(
+        InputError, match=r"reads grn, quy; the transcripts are in aym\. .* --source-language"
+    ):
         open_text_translator(tmp_path / "two", language="aym")
     of_two_languages(tmp_path / "one", "grn", several=False)
-    with pytest.raises(InputError, match=r"reads grn; --language is quy\."):
+    with pytest.raises(InputError, match=r"reads grn; the transcripts are in quy\."):
         open_text_translator(tmp_path / "one", language="quy")
     for language in ("", "grn_Latn", "gn", "Guarani"):
         open_text_translator(tmp_path / "one", language=language)
@@ -363,6 +367,57 @@ def test_texts_open_with_the_label_of_their_language(
     open_text_translator(tmp_path / "mt", **options).translate(["ab"])  # type: ignore[arg-type]
     first = [model.source.languages[opening]] if opening else []
     assert read == [[*first, *model.tokenizer.encode("ab")]]
+
+
+def with_rules(text: str) -> TextPolicy:
+    """A policy whose rules would change their own output; ``hu`` stands for ``w``, ``j`` for ``h``."""
+    policy = TextPolicy(replace={"hu": "w", "j": "h"})
+    assert policy(policy(text)) != policy(text)
+    return policy
+
+
+def test_what_a_recogniser_wrote_is_normalised_once(
+    tmp_path: Path, siamese: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = with_rules("jua huasi")
+    source = character_tokenizer(["jua huasi"], policy)
+    model = TextTranslator(
+        source, source, TextEncoderConfig(width=16, layers=1, heads=2, inner=16),
+        DecoderConfig(width=16, layers=1, heads=2, inner=16),
+    )  # fmt: skip
+    save_translator(model, tmp_path / "mt")
+    read: list[list[int]] = []
+
+    def reading(_: TextTranslator, labels: Any, __: Any) -> list[list[TranslationHypothesis]]:
+        read.extend(labels)
+        return [[TranslationHypothesis((), 0.0)]]
+
+    monkeypatch.setattr("st.texts.translate_labels", reading)
+    recogniser = load_model(model_folder(siamese))
+    recogniser.tokenizer = replace(recogniser.tokenizer, policy=policy)
+    save_model(recogniser, tmp_path / "asr")
+    cascade = Translator.load(tmp_path / "asr", cascade=tmp_path / "mt").transcriber
+    assert isinstance(cascade, Cascade)
+    cascade.texts.translate([policy("jua huasi")])
+    open_text_translator(tmp_path / "mt").translate(["jua huasi"])  # as a person writes it
+    assert read == [source.encode("jua huasi")] * 2
+    # x is no letter of either text; it counts once.
+    assert cascade.texts.unknown("hua x") == (1, 4)
+
+
+def test_a_recogniser_of_another_language_is_refused(tmp_path: Path, siamese: Path) -> None:
+    of_two_languages(tmp_path / "mt", "grn", several=False)
+    recogniser = load_model(model_folder(siamese))
+    assert recogniser.languages == ("tone",)  # of the rows that it was trained on
+    for languages in (("grn_Latn",), ("grn", "quy"), ()):
+        recogniser.languages = languages
+        save_model(recogniser, tmp_path / "asr")
+        Translator.load(tmp_path / "asr", cascade=tmp_path / "mt")
+    recogniser.languages = ("quy",)
+    save_model(recogniser, tmp_path / "asr")
+    with pytest.raises(InputError, match=r"mt reads grn; the transcripts are in quy\."):
+        Translator.load(tmp_path / "asr", cascade=tmp_path / "mt")
+    Translator.load(tmp_path / "asr", cascade=tmp_path / "mt", source_language="grn")
 
 
 def test_a_language_that_our_own_text_translator_does_not_know_is_refused(tmp_path: Path) -> None:

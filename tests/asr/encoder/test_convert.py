@@ -208,6 +208,24 @@ def test_a_recogniser_goes_from_transformers_to_fairseq_and_back_with_its_labels
     assert difference(encoder, load_pretrained(tmp_path / "bare")) < 1e-5
 
 
+def test_pieces_go_to_fairseq_as_sentencepiece_writes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder, head = tiny_encoder("wav2vec2 large", num_attention_heads=1), torch.nn.Linear(32, 6)
+    surfaces = ("", " mana", " ", "n", "|", " ñu")
+    export_transformers(encoder, CtcHead(head, surfaces, 0), tmp_path / "theirs")
+    assert main(["convert", str(tmp_path / "theirs"), str(tmp_path / "own.pt"), "--to", "fairseq"]) == 0
+    assert "post_process=sentencepiece" in capsys.readouterr().err
+    symbols = [line.split(" ")[0] for line in (tmp_path / "dict.ltr.txt").read_text("utf-8").splitlines()]
+    assert symbols == ["▁mana", "▁", "n", "|", "▁ñu"]
+    # fairseq's own: labels joined by spaces, all spaces taken out, "▁" made one.
+    said = " ".join(symbols[number] for number in (4, 0, 2, 1, 2))
+    assert said.replace(" ", "").replace("▁", " ").strip() == "ñu manan n"
+    assert set(load_published(tmp_path / "own.pt").surfaces) == set(surfaces)
+    export_transformers(encoder, CtcHead(head, ("", " a", "▁", "n", "|", "b"), 0), tmp_path / "taken")
+    assert main(["convert", str(tmp_path / "taken"), str(tmp_path / "no.pt"), "--to", "fairseq"]) == 1
+
+
 @pytest.mark.parametrize(
     ("layout", "option"),
     [

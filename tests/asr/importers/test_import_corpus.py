@@ -248,7 +248,8 @@ def test_a_name_that_a_manifest_cannot_hold_is_left_out_alone(tmp_path: Path, ma
 
 def test_links_to_folders_are_followed_and_each_real_folder_once(tmp_path: Path) -> None:
     folder, disk = tmp_path / "raw", tmp_path / "disk"
-    for path in (folder / "b" / "one.wav", disk / "deep" / "two.wav", disk / "notes.txt"):
+    thrown_away = folder / ".Trash-1000" / "files" / "one.wav"
+    for path in (folder / "b" / "one.wav", disk / "deep" / "two.wav", disk / "notes.txt", thrown_away):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
     (folder / "linked").symlink_to(disk)
@@ -262,4 +263,5 @@ def test_links_to_folders_are_followed_and_each_real_folder_once(tmp_path: Path)
     assert found == ["b/one.wav", "linked/deep/two.wav"]
     (folder / "absent.wav").symlink_to(tmp_path / "nowhere.wav")  # as git-annex has what was not fetched
     assert find_files(folder, ".wav")[0] == folder / "absent.wav"
+    assert find_files(thrown_away.parents[1], ".wav") == [thrown_away]  # asked for by name
     assert find_files(folder / "linked", ".txt") == [folder / "linked" / "notes.txt"]

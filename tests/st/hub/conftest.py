@@ -105,6 +105,9 @@ def _make(family: str, folder: Path, spare: Path) -> None:
         MarianMTModel,
         MBartConfig,
         MBartForConditionalGeneration,
+        T5Config,
+        T5ForConditionalGeneration,
+        T5Tokenizer,
     )
 
     torch.manual_seed(0)
@@ -114,10 +117,27 @@ def _make(family: str, folder: Path, spare: Path) -> None:
         # M2M-100 has rows for its languages, and some for nothing, behind those of its pieces.
         size = len(tokenizer) if family == "nllb" else len(tokenizer) + 108
         model = M2M100ForConditionalGeneration(M2M100Config(vocab_size=size, **SIZES))
-    elif family == "mbart":
+    elif family.startswith("mbart"):
         tokenizer = mbart_tokenizer(spare)
-        model = MBartForConditionalGeneration(MBartConfig(vocab_size=len(tokenizer), **SIZES))
+        sizes = dict(SIZES)
+        if family == "mbart_pair":  # as mbart-large-en-ro, whose texts begin with their language
+            sizes["decoder_start_token_id"] = tokenizer.lang_code_to_id["ro_RO"]
+        model = MBartForConditionalGeneration(MBartConfig(vocab_size=len(tokenizer), **sizes))
         model.final_logits_bias.normal_()
+    elif family == "t5":
+        letters = [(letter, -3.0) for letter in "▁abcdefghijklmnopqrstuvwxyz"]
+        tokenizer = T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *letters], extra_ids=0)
+        model = T5ForConditionalGeneration(
+            T5Config(
+                vocab_size=len(tokenizer),
+                d_model=16,
+                d_kv=8,
+                d_ff=32,
+                num_layers=1,
+                num_heads=2,
+                decoder_start_token_id=0,
+            )
+        )
     else:
         tokenizer = marian_tokenizer(spare, *([">>fra<<", ">>spa<<"] if family == "marian_several" else []))
         pad = tokenizer.pad_token_id

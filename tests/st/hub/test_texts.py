@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from asr.text import TextPolicy
 from lm.errors import InputError
 from st.hub import HubTranslator
+from st.hub.decoder import HubDecoderSource, read_hub_decoder
 from st.hub.texts import _closing
 from st.search import TranslationSearchConfig
 from st.texts import open_text_translator
@@ -92,7 +94,7 @@ def test_the_score_is_the_mean_log_probability_of_what_was_free(published: Publi
         ("nllb", ("quy_Latn", "fr"), r"no language 'fr' \(--target-language\). Near it: .*fra_Latn"),
         ("m2m", ("en", "fra_Latn"), r"no language 'fra_Latn' \(--target-language\). Near it: .*fr"),
         ("mbart", ("en_XX", "fr"), r"no language 'fr' \(--target-language\). Near it: .*fr_XX"),
-        ("mbart", ("", "fr_XX"), r"no language '' \(--source-language\). It has, for example, ar_AR"),
+        ("mbart", ("", "fr_XX"), r"needs --source-language: a code such as ar_AR"),
         ("marian_several", ("", "fre"), r"no language 'fre' \(--target-language\). Near it: fra"),
     ],
 )  # fmt: skip
@@ -112,6 +114,41 @@ def test_a_marian_model_of_several_targets_reads_the_one_that_is_asked_for(
     seen = watched(translator, monkeypatch)
     translator.translate(["a dog"])
     assert translator.tokenizer.convert_ids_to_tokens(int(seen[0][0][0, 0])) == ">>spa<<"
+
+
+def test_texts_that_begin_with_their_language_do_so_once(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TranslationSearchConfig(beam=1, max_labels=8)
+    translator = HubTranslator(str(published("mbart_pair")), "en_XX", "ro_RO", "cpu", config)
+    seen = watched(translator, monkeypatch)
+    (found,) = translator.translate([LINES[0]])
+    inputs = translator.tokenizer(LINES[0], return_tensors="pt")
+    theirs = translator.model.generate(**inputs, max_new_tokens=8)
+    names = translator.tokenizer.convert_ids_to_tokens(seen[0][1][0])
+    assert names[0] == "ro_RO"
+    assert names.count("ro_RO") == 1
+    assert seen[0][1][0, :8].tolist() == theirs[0, :8].tolist()
+    assert "ro_RO" not in found.text
+    source = HubDecoderSource(source=str(published("mbart_pair")), language="ro_RO")
+    with pytest.raises(InputError, match="begin with their language alone"):
+        read_hub_decoder(source, LINES, TextPolicy())
+
+
+def test_the_language_of_the_recogniser_is_taken_where_it_is_the_models_code(published: Published) -> None:
+    name = published("nllb")
+    translator = open_text_translator(name, language="quy_Latn", target_language="fra_Latn")
+    assert isinstance(translator, HubTranslator)
+    assert translator.tokenizer.src_lang == "quy_Latn"
+    with pytest.raises(InputError, match="needs --source-language"):
+        open_text_translator(name, language="quy", target_language="fra_Latn")
+
+
+def test_a_model_that_names_no_languages_says_so(
+    published: Published, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_text_translator(published("t5"), target_language="klingon")
+    assert "names no languages: it translates as it was trained to" in capsys.readouterr().err
 
 
 def test_a_marian_model_of_one_pair_refuses_another(published: Published) -> None:
