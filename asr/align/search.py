@@ -17,8 +17,10 @@ What is best. The path with the greatest sum, over frames, of
 
 less `SearchConfig.pass_cost` for every label of each line that is passed over.
 
-A text of up to `SearchConfig.window_labels` is aligned exactly. Of a longer one a window of so many labels is looked
-at, which moves with the best path so far, so that time grows with the recording and not with its square.
+A text is aligned exactly as long as frames times labels are at most `SearchConfig.whole_cells`. Of longer ones a window
+of labels is looked at, which moves with the best path so far, so that time grows with the recording and not with its
+square. It does not get across a stretch of half its length that nobody says; where that much is passed over, the search
+is made again with a window four times as long.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.align.spool import Spool
-from asr.best_path import advance, pass_over, trace
+from asr.best_path import Columns, advance, pass_over, trace
 from lm.errors import InputError
 
 FloatArray = NDArray[np.float32]
@@ -57,7 +59,9 @@ class SearchConfig:
     With noise on the emissions, so that 67 % of the characters heard are wrong, 5 passes over none of the lines that
     are said, 3 over 15 %; foreign lines are all passed over; at 6 some are not."""
     window_labels: int = 16_384
-    """Looked at at once: about twenty minutes of speech."""
+    """Looked at at once, at least: about twenty minutes of speech."""
+    whole_cells: int = 20_000_000_000
+    """Frames times labels that are looked at in any case, which takes a minute: all of an hour and a half or two."""
     block_frames: int = 2_048
     """Frames after which the window may move, and whose way back is computed at once."""
 
@@ -66,10 +70,10 @@ class SearchConfig:
             raise InputError(f"`star_cost` must be at least 0; got {self.star_cost}.")
         if not 0 < self.pass_cost < math.inf:
             raise InputError(f"`pass_cost` must be a number above 0; got {self.pass_cost}.")
-        if min(self.window_labels, self.block_frames) < 1:
+        if min(self.window_labels, self.block_frames) < 1 or self.whole_cells < 0:
             raise InputError(
-                "`window_labels` and `block_frames` must be at least 1; "
-                f"got {self.window_labels} and {self.block_frames}."
+                "`window_labels` and `block_frames` must be at least 1, `whole_cells` at least 0; "
+                f"got {self.window_labels}, {self.block_frames} and {self.whole_cells}."
             )
 
 
@@ -113,7 +117,17 @@ def best_path(emissions: Rows, lines: Sequence[IntArray], config: SearchConfig) 
         lines: columns of the labels of each; none is empty.
     """
     lengths = np.array([len(line) for line in lines])
-    return _search(emissions, lines, (config.pass_cost * lengths).astype(np.float32), config)
+    costs = (config.pass_cost * lengths).astype(np.float32)
+    width = max(config.window_labels, config.whole_cells // max(1, len(emissions)))
+    while True:
+        found = _search(emissions, lines, costs, config, width)
+        passed_over = sum(
+            len(line) for line, frames in zip(lines, found.frames, strict=True) if frames is None
+        )
+        # From a stretch that nobody says the window does not get beyond its own end.
+        if width >= lengths.sum() or passed_over < width // 2:
+            return found
+        width *= 4
 
 
 def forced_path(emissions: FloatArray, line: IntArray) -> NDArray[np.int64] | None:
@@ -124,15 +138,14 @@ def forced_path(emissions: FloatArray, line: IntArray) -> NDArray[np.int64] | No
         line: columns of its labels, (L,).
     """
     never = np.array([np.inf], dtype=np.float32)
-    return _search(InMemory(emissions), [line], never, SearchConfig()).frames[0]
+    return _search(InMemory(emissions), [line], never, SearchConfig(), len(line)).frames[0]
 
 
 @dataclass(frozen=True)
 class _Chain:
     """All lines one after the other."""
 
-    columns: IntArray
-    rests: IntArray
+    columns: Columns
     direct: FloatArray
     bounds: IntArray
     """Rest where each line begins; and where the last one ends."""
@@ -143,16 +156,15 @@ class _Chain:
         begin, end = np.searchsorted(self.bounds, first), np.searchsorted(self.bounds, last, side="right")
         return _Chain(
             self.columns[first:last],
-            self.rests[first : last + 1],
             self.direct[first:last],
             self.bounds[begin:end] - np.int32(first),
             self.costs[begin : max(begin, end - 1)],
         )
 
     @property
-    def arrays(self) -> tuple[IntArray, IntArray, FloatArray, IntArray, FloatArray]:
+    def arrays(self) -> tuple[Columns, int, int, FloatArray, IntArray, FloatArray]:
         """What the compiled steps take."""
-        return self.columns, self.rests, self.direct, self.bounds, self.costs
+        return self.columns, BLANK, GAP, self.direct, self.bounds, self.costs
 
 
 @dataclass(frozen=True)
@@ -166,20 +178,21 @@ class _Block:
 
 
 def _chain(lines: Sequence[IntArray], costs: FloatArray) -> _Chain:
-    columns = np.concatenate(lines).astype(np.int32)
+    columns = np.concatenate(lines).astype(np.uint32)
     bounds = np.cumsum([0, *(len(line) for line in lines)]).astype(np.int32)
-    rests = np.full(len(columns) + 1, BLANK, dtype=np.int32)
-    rests[bounds] = GAP
     direct = np.zeros(len(columns), dtype=np.float32)
     direct[0] = -np.inf
     direct[1:][columns[1:] == columns[:-1]] = -np.inf
-    return _Chain(columns, rests, direct, bounds, costs)
+    return _Chain(columns, direct, bounds, costs)
 
 
-def _search(emissions: Rows, lines: Sequence[IntArray], costs: FloatArray, config: SearchConfig) -> Path:
+def _search(
+    emissions: Rows, lines: Sequence[IntArray], costs: FloatArray, config: SearchConfig, width: int
+) -> Path:
+    """The best path, looking at ``width`` labels at once."""
     chain = _chain(lines, costs)
     num_labels = len(chain.columns)
-    width = min(config.window_labels, num_labels)
+    width = min(width, num_labels)
     frames = np.zeros((num_labels, 2), dtype=np.int64)
     at_rest = np.full(width + 1, -np.inf, dtype=np.float32)
     at_label = at_rest.copy()  # behind a place that is never reached

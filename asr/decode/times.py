@@ -42,12 +42,12 @@ def align_labels(emissions: FloatArray, labels: Sequence[int], blank: int) -> np
             f"`emissions` has {len(emissions)} frames; {num_labels} labels with their repeats need {needed}."
         )
     # Of another layout, or read-only, they would have it compiled anew.
-    return _align(np.require(emissions, np.float32, ["C", "A", "W"]), np.array(labels, np.int32), blank)
+    return _align(np.require(emissions, np.float32, ["C", "A", "W"]), np.array(labels, np.uint32), blank)
 
 
 @njit(nogil=True, cache=True)
 def _align(
-    emissions: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], blank: int
+    emissions: npt.NDArray[np.float32], labels: npt.NDArray[np.uint32], blank: int
 ) -> npt.NDArray[np.int64]:
     """See `align_labels`."""
     num_frames, num_labels = len(emissions), len(labels)
@@ -63,7 +63,6 @@ def _align(
             top = max(top, emissions[t, label])
         for label in range(emissions.shape[1]):
             relative[t, label] = max(emissions[t, label] - top, np.float32(IMPOSSIBLE))
-    rests = np.full(num_labels + 1, blank, np.int32)
     direct = np.zeros(num_labels, np.float32)
     for place in range(1, num_labels):
         if labels[place] == labels[place - 1]:
@@ -89,7 +88,7 @@ def _align(
             at_label[first] = -np.inf
             last = min(last + stop - t, num_labels)
             advance(
-                relative[t:stop], labels[first:last], rests[first : last + 1], direct[first:last], no_lines, no_costs,
+                relative[t:stop], labels[first:last], blank, blank, direct[first:last], no_lines, no_costs,
                 at_rest[first : last + 1], at_label[first : last + 1],
                 from_rest[t:stop, first : last + 1], from_label[t:stop, first:last],
             )  # fmt: skip

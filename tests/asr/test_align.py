@@ -172,7 +172,9 @@ def test_lines_are_found_among_omitted_and_foreign_ones() -> None:
 def test_a_window_that_moves_finds_what_the_whole_does() -> None:
     emissions, lines, _ = recording(300, 1)
     whole = best_path(InMemory(emissions), lines, SearchConfig())
-    moving = best_path(InMemory(emissions), lines, SearchConfig(window_labels=800, block_frames=256))
+    moving = best_path(
+        InMemory(emissions), lines, SearchConfig(window_labels=800, whole_cells=0, block_frames=256)
+    )
     assert moving.score == pytest.approx(whole.score, abs=0.05)
     assert str(moving.frames) == str(whole.frames)
 
@@ -180,13 +182,24 @@ def test_a_window_that_moves_finds_what_the_whole_does() -> None:
 def test_the_window_waits_where_the_transcript_leaves_much_out() -> None:
     emissions, lines, begins = recording(300, 2, omitted=0, foreign=0)
     kept = [*range(40), *range(200, 300)]
-    config = SearchConfig(window_labels=800, block_frames=256)
+    config = SearchConfig(window_labels=800, whole_cells=0, block_frames=256)
     found = best_path(InMemory(emissions), [lines[place] for place in kept], config)
     assert max(errors([begins[place] for place in kept], found.frames)) <= 6
 
 
+@pytest.mark.parametrize("place", [0, 40])
+@pytest.mark.parametrize("cells", [0, SearchConfig.whole_cells])
+def test_lines_behind_many_that_nobody_says_are_found(place: int, cells: int) -> None:
+    emissions, lines, begins = recording(100, 4, omitted=0, foreign=0)
+    unsaid = recording(60, 5, omitted=0, foreign=0)[1]  # half as many labels again as the window
+    config = SearchConfig(window_labels=800, whole_cells=cells, block_frames=256)
+    found = best_path(InMemory(emissions), [*lines[:place], *unsaid, *lines[place:]], config)
+    expected = [*begins[:place], *[-1] * len(unsaid), *begins[place:]]
+    assert max(errors(expected, found.frames)) <= 6
+
+
 def test_memory_does_not_grow_with_the_recording() -> None:
-    config = SearchConfig(window_labels=400, block_frames=256)
+    config = SearchConfig(window_labels=400, whole_cells=0, block_frames=256)
     peaks = []
     for copies in (1, 4):
         emissions, lines, _ = recording(200, 3)
