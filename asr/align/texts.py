@@ -15,6 +15,7 @@ from asr.align.search import GAP
 from asr.audio.reader import tell_once
 from asr.formats import read_transcript
 from asr.formats.annotations import read_annotations
+from asr.formats.plain import read_txt
 from asr.formats.tiernames import TIER_ENDINGS, speaker_of
 from asr.names import shown
 from asr.text import TextPolicy
@@ -36,7 +37,7 @@ class Line:
     """One line of a transcript, and how a model spells it."""
 
     number: int
-    """Among the transcript's lines, from 1."""
+    """Among the transcript's segments, from 1; of a .txt that `read_lines` read, that of the file's line."""
     segment: TranscriptSegment
     """As it was read; its times are not used."""
     labels: tuple[int, ...]
@@ -61,6 +62,8 @@ class Line:
 def read_lines(path: Path, tiers: Sequence[str] = ()) -> Transcript:
     """The transcript whose segments are the lines: of a format of ours, or the annotations of others' tiers.
 
+    Empty lines of a .txt are segments without text, so that the numbers of the others are those an editor shows.
+
     Args:
         tiers: names or shell patterns, for ELAN and Praat; not needed where only one can be meant.
     Raises:
@@ -69,9 +72,10 @@ def read_lines(path: Path, tiers: Sequence[str] = ()) -> Transcript:
     if path.suffix.lower() not in TIER_ENDINGS:
         if tiers:
             raise InputError(f"{shown(path)} has no tiers; --tier is for ELAN and Praat. Leave it out.")
-        transcript = read_transcript(path)
-        if path.suffix.lower() == ".txt":
-            _tell_column(path, transcript)
+        if path.suffix.lower() != ".txt":
+            return read_transcript(path)
+        transcript = read_txt(path, keep_empty=True)
+        _tell_column(path, transcript)
         return transcript
     found = read_annotations(path, tiers)
     if not tiers and all(speaker_of(name) is not None for name in found):

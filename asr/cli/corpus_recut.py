@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 
 from asr.cli.jobs import check_manifest_out, report
@@ -30,6 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-duration", type=float, default=30.0, metavar="S", help="longest new utterance (default: 30)"
     )
+    parser.add_argument(
+        "--max-pause",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="longest pause between two utterances that are joined: in a longer one something may be said that has "
+        "no text; how many are kept apart for it is told (default: 1)",
+    )
     parser.add_argument("--out", required=True, type=given_path, metavar="TSV", help="manifest to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a manifest of an earlier run")
 
@@ -38,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Align, cut, write; 1 when an utterance had to be passed over."""
     from asr.align.texts import words_of
     from asr.align.words import words_in_time
-    from asr.manifest import read_manifest, total_hours, write_manifest
+    from asr.manifest import Utterance, read_manifest, total_hours, write_manifest
     from asr.names import shown
     from asr.recut import read_alignments, recut
     from asr.transcribe import open_model
@@ -55,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
             failed |= report(found)
         else:
             words[row.id] = found
+    apart: list[tuple[Utterance, Utterance]] = []
     # The other splits' rows have no words here, so that nothing reaches across them; behind ours, they leave
     # the draws as they are.
     made = list(
@@ -63,8 +73,10 @@ def run(args: argparse.Namespace) -> int:
             words,
             seed=args.seed,
             longest_s=args.max_duration,
+            max_pause_s=args.max_pause,
             alignments=alignments,
             words_of=partial(words_of, policy=model.tokenizer.policy),
+            apart=lambda one, other: apart.append((one, other)),
         )
     )
     if not made:
@@ -72,6 +84,13 @@ def run(args: argparse.Namespace) -> int:
             f"{shown(args.manifest)}: nothing to cut. Give rows with texts of more than one word."
         )
     write_manifest(made, args.out)
+    if apart:
+        print(
+            f"note: {len(apart)} time(s) two utterances were not joined, as the pause between them is longer than "
+            f"{args.max_pause:g} s, the first of them {apart[0][0].id} and {apart[0][1].id}. If nothing is said in "
+            "such pauses, give a longer --max-pause.",
+            file=sys.stderr,
+        )
     print(
         f"{shown(args.out)}: {len(made)} utterances, {total_hours(made):.2f} hours, of {len(rows)} of "
         f"{total_hours(rows):.2f}"

@@ -32,11 +32,14 @@ def write_txt(transcript: Transcript) -> Iterator[str]:
             )
 
 
-def read_txt(path: Path) -> Transcript:
+def read_txt(path: Path, *, keep_empty: bool = False) -> Transcript:
     """Each line with text as a segment. The form carries no times, so all are zero.
 
     What follows the only tab of a line is its translation. Translations without any transcript
     cannot be told from one and are read as text.
+
+    Args:
+        keep_empty: lines without text are segments, too, for a caller that counts lines.
     """
     segments = []
     for line in read_text(path).split("\n"):
@@ -44,7 +47,7 @@ def read_txt(path: Path) -> Transcript:
         if line.count("\t") == 1:  # more tabs are another's: they are spaces in the text
             text, _, translation = line.partition("\t")
         text, translation = one_line(text), one_line(translation)
-        if text.strip() or translation.strip():
+        if keep_empty or text.strip() or translation.strip():
             segments.append(TranscriptSegment(start=0.0, end=0.0, text=text, translation=translation))
     return Transcript(recording=path.stem, audio=Path(path.stem), duration=0.0, segments=tuple(segments))
 

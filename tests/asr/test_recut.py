@@ -14,12 +14,14 @@ import pytest
 import soundfile
 from hypothesis import given, strategies
 
+from asr.align.texts import words_of
 from asr.align.words import words_in_time
 from asr.audio import load
 from asr.cli import main
 from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.model import load_model
 from asr.recut import Pairs, read_alignments, recut
+from asr.text import TextPolicy
 from asr.transcript import Word
 from lm.errors import InputError
 
@@ -118,6 +120,23 @@ def test_nothing_reaches_across_what_is_not_known_or_spoken_at_once() -> None:
     assert len(made) == 4
 
 
+def test_utterances_stay_apart_where_the_pause_may_hold_what_has_no_text() -> None:
+    rows, words = talk([4, 4, 4])
+    whole = list(recut(rows, words, seed=1))
+    missed: list[tuple[Utterance, Utterance]] = []
+    made = list(
+        recut([rows[0], rows[2]], words, seed=1, apart=lambda one, other: missed.append((one, other)))
+    )
+    assert missed == [(rows[0], rows[2])]
+    assert all(
+        row.offset_s + row.duration_s <= rows[1].offset_s or row.offset_s >= rows[2].offset_s for row in made
+    )
+    assert list(recut(rows, words, seed=1, max_pause_s=0.4)) != whole
+    # Not for the pause alone.
+    list(recut([rows[0], rows[2]], words, seed=1, longest_s=2.0, apart=lambda *_: pytest.fail("told")))
+    assert len(list(recut([rows[0], rows[2]], words, seed=1, max_pause_s=4.0))) == len(made) - 1
+
+
 def test_no_utterance_is_of_two_splits() -> None:
     rows, words = talk([4, 4, 4])
     rows[1] = replace(rows[1], split="dev")
@@ -194,6 +213,26 @@ def test_a_translation_follows_its_alignment(pairs: Pairs, expected: dict[int, s
     assert seen.items() >= expected.items()
 
 
+def test_an_alignment_counts_the_words_of_what_is_one_word_to_a_policy() -> None:
+    text = "[risa larga] a b c d e f"
+    row = Utterance(id="u", audio=Path("a.wav"), duration_s=4.0, text=text, translation="L L A B C D E F")
+    policy = TextPolicy(replace={"[risa larga]": ""})
+    words = {"u": spoken(*"abcdef")}
+    for seed in range(8):
+        made = list(
+            recut(
+                [row],
+                words,
+                seed=seed,
+                alignments={"u": [(k, k) for k in range(8)]},
+                words_of=partial(words_of, policy=policy),
+            )
+        )
+        assert [each.translation.lower() for each in made] == [
+            each.text.replace("[risa larga]", "l l") for each in made
+        ]
+
+
 def test_a_translation_without_spaces_is_cut_between_letters() -> None:
     rows, words = talk([8])
     whole = "老师跑到房子里去了。"
@@ -226,6 +265,12 @@ def test_alignments_must_be_of_the_rows(tmp_path: Path) -> None:
     path.write_text("0-0\n0_0\n")
     with pytest.raises(InputError, match="line 2: '0_0' is not of the form"):
         read_alignments(path, rows)
+    for line in ("2-0", "0-2"):
+        path.write_text(f"{line}\n0-0 2-2\n")
+        with pytest.raises(
+            InputError, match=f"line 1: {line}, counted from 0, is beyond talk.wav-0, which has 2"
+        ):
+            read_alignments(path, rows)
 
 
 def test_words_without_a_letter_leave_the_others_where_they_are() -> None:
@@ -280,18 +325,42 @@ def test_the_command_cuts_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "exists and is kept" in capsys.readouterr().err
 
 
-def test_a_cut_of_one_split_has_nothing_of_another(tmp_path: Path) -> None:
-    waveform, times, place = [], [], 0.0
-    few = read_manifest(mini_rows(tmp_path))[:3]
-    for row in few:
+def three_in_one(tmp_path: Path) -> list[Utterance]:
+    """Three rows of the mini corpus, one after the other in one recording."""
+    waveform, rows, place = [], [], 0.0
+    for row in read_manifest(mini_rows(tmp_path))[:3]:
         waveform.append(load(row.audio, offset_s=row.offset_s, duration_s=row.duration_s))
-        times.append(place)
+        rows.append(replace(row, audio=tmp_path / "talk.wav", offset_s=place))
         place += row.duration_s
     soundfile.write(tmp_path / "talk.wav", np.concatenate(waveform), 16_000)
+    return rows
+
+
+def test_the_command_tells_how_many_a_pause_keeps_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, _, other = three_in_one(tmp_path)
+    write_manifest([one, other], tmp_path / "talk.tsv")
+    command = ["corpus", "recut", str(tmp_path / "talk.tsv"), "--model", str(MINI / "model"), "--out"]
+    assert main([*command, str(tmp_path / "cut.tsv")]) == 0
+    told = capsys.readouterr().err
+    assert "note: 1 time(s) two utterances were not joined" in told
+    assert f"longer than 1 s, the first of them {one.id} and {other.id}." in told
+    made = read_manifest(tmp_path / "cut.tsv")
+    assert all(
+        row.offset_s + row.duration_s < other.offset_s or row.offset_s >= other.offset_s for row in made
+    )
+    assert main([*command, str(tmp_path / "joined.tsv"), "--max-pause", "20"]) == 0
+    assert "not joined" not in capsys.readouterr().err
+    assert len(read_manifest(tmp_path / "joined.tsv")) == len(made) - 1
+
+
+def test_a_cut_of_one_split_has_nothing_of_another(tmp_path: Path) -> None:
     rows = [
-        replace(row, audio=tmp_path / "talk.wav", offset_s=start, split=split)
-        for row, start, split in zip(few, times, ("train", "dev", "train"), strict=True)
+        replace(row, split=split)
+        for row, split in zip(three_in_one(tmp_path), ("train", "dev", "train"), strict=True)
     ]
+    times = [row.offset_s for row in rows]
     write_manifest(rows, tmp_path / "talk.tsv")
     command = ["corpus", "recut", str(tmp_path / "talk.tsv"), "--model", str(MINI / "model"), "--split"]
     assert main([*command, "train", "--out", str(tmp_path / "cut.tsv")]) == 0

@@ -122,7 +122,7 @@ def test_a_loose_transcript_gets_its_times_in_every_format(
         assert read_transcript(out / f"talk.{name}").segments
     err = capsys.readouterr().err
     assert "4 of 6 lines are heard" in err
-    assert f"line 2, at {whole.segments[0].end:.1f} s: {FOREIGN}" in err
+    assert f"line 3, at {whole.segments[0].end:.1f} s: {FOREIGN}" in err
     assert "no character that the model writes, and left out of the output: 1 line(s)" in err
     assert "ж (U+0436" in err
 
@@ -598,6 +598,17 @@ def test_a_transcript_may_keep_the_ending_of_its_recording(tmp_path: Path) -> No
         ("talk.wav", "talk.wav.txt"),
     ]
     assert [str(each).split(":")[0] for each in problems] == [str(tmp_path / "a.wav")]
+
+
+def test_a_line_has_the_number_it_has_in_its_file(
+    talk: tuple[Path, list[Utterance]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, lines = talk
+    texts = [line.text for line in lines]
+    given = write(tmp_path / "talk.txt", "", *texts[:2], "", "  ", *texts[2:], "")
+    assert align(path, given) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["line"]: row["text"] for row in rows} == dict(zip((2, 3, 6, 7, 8), texts, strict=True))
 
 
 @pytest.mark.parametrize(
