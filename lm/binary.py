@@ -27,6 +27,8 @@ from lm.kneser_ney import UNK, BackoffModel, NGramTable
 
 MAGIC = b"mmap lm http://kheafield.com/code format version 5\n\0"
 """First bytes of every such file."""
+ANY_MAGIC = MAGIC[: MAGIC.index(b" format")]
+"""First bytes of those of any version, and of unfinished ones."""
 
 _PROBING_MULTIPLIER = np.float32(1.5)
 """Hash buckets per entry; build_binary's default."""
@@ -194,9 +196,15 @@ def check_binary(path: str | Path) -> None:
     """
     path = Path(path)
     size = path.stat().st_size
+    versioned = MAGIC[: MAGIC.index(b"5")]
     damaged = InputError(f"language model {path}: damaged or cut short. Copy or build it again.")
     with path.open("rb") as file:
         head = file.read(len(_SANITY) + _FIXED.size + 8 * 16)
+        if head.startswith(versioned) and not MAGIC.startswith(head[: len(MAGIC)]):
+            raise InputError(
+                f"language model {path} is a kenlm binary of another version than 5. Give the ARPA file it was made "
+                "from, or make it again with `build_binary probing` of today's kenlm."
+            )
         try:
             order, multiplier, kind, _, _ = _FIXED.unpack_from(head, len(_SANITY))
             counts = struct.unpack_from(f"<{min(order, 16)}Q", head, len(_SANITY) + _FIXED.size)

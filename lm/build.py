@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from lm.kneser_ney import FALLBACK_DISCOUNTS, check_options, estimate
 _FILES = {
     "lm.json",
     "training.hashes",
+    "counts.json",
     *(f"{unit}.{kind}" for unit in UNITS for kind in ("arpa", "bin")),
 }
 """What an LM folder holds."""
@@ -119,6 +123,7 @@ def build_language_model(
             check_options(order, prune, fallback)
     description: dict[str, Any] = {}
     ngrams: dict[str, list[int]] = {}
+    counts: dict[str, list[int]] = {}
     with _new_files(out, overwrite) as new:
         for unit, (order, prune, tokens, interpolate) in plans.items():
             if not order:
@@ -129,12 +134,16 @@ def build_language_model(
                 tokens(), arpa, order=order, prune=prune, fallback=fallback, interpolate_unigrams=interpolate
             )
             ngrams[unit] = read_counts(arpa)
+            if unit != "piece":
+                seen = Counter(chain.from_iterable(tokens()))
+                counts[unit] = [seen[token] for token in read_unigrams(arpa)]
             if binary:
                 arpa_to_binary(arpa, arpa.with_suffix(".bin"))
                 arpa.unlink()
             description[unit] = {"file": f"{unit}.bin" if binary else arpa.name, "order": order}
             if unit == "piece" and splitter:
                 description[unit]["pieces"] = list(splitter.pieces)
+        (new / "counts.json").write_text(json.dumps(counts, separators=(",", ":")) + "\n", encoding="utf-8")
         (new / "training.hashes").write_bytes(SentenceSet.of(texts).to_bytes())
         description |= {
             "training": {
@@ -142,6 +151,7 @@ def build_language_model(
                 "sentences": len(texts),
                 "words": sum(len(text.split()) for text in texts),
             },
+            "counts": {"file": "counts.json"},
             "alphabet": alphabet_of(texts),
             "policy": dict(policy) if policy is not None else None,
             "decoding": None,

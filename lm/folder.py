@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from lm.corpus import SPACE, SPECIALS, SentenceSet
 from lm.errors import InputError
 from lm.ngram import NgramModel, State
@@ -33,6 +35,9 @@ Unit = Literal["word", "character", "piece"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 Units = Literal["both", "word", "character", "piece"]
 """Which n-grams of a language model are used; ``both``: all that it has."""
+
+PARTS = (*UNITS, "training", "counts")
+"""What ``lm.json`` names files of, each of which may be missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +157,7 @@ class LanguageModel:
 
 def write_description(folder: Path, description: Mapping[str, Any]) -> None:
     """Write ``lm.json`` with the checksums of the files it names, whole or not at all."""
-    files = [description[unit]["file"] for unit in (*UNITS, "training") if description.get(unit)]
+    files = [description[unit]["file"] for unit in PARTS if description.get(unit)]
     whole = {"format": FORMAT, **description, "sha256": {name: _sha256(folder / name) for name in files}}
     partial = folder / "lm.json.partial"
     partial.write_text(json.dumps(whole, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
@@ -182,6 +187,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         "character": (dict, type(None)),
         "piece": (dict, type(None)),
         "training": (dict, type(None)),
+        "counts": (dict, type(None)),
         "policy": (dict, type(None)),
         "decoding": (dict, type(None)),
     }
@@ -221,7 +227,7 @@ def _load_folder(folder: Path) -> LanguageModel:
     description = read_description(folder)
     sums = description["sha256"]
     files: dict[str, Path] = {}
-    for unit in (*UNITS, "training"):
+    for unit in PARTS:
         if not description.get(unit):
             continue
         name = description[unit].get("file")
@@ -241,12 +247,15 @@ def _load_folder(folder: Path) -> LanguageModel:
         raise InputError(
             f"{folder / 'lm.json'}: pieces is {str(pieces)[:40]!r}, not a list of texts. Copy or build it again."
         )
-    word = NgramModel.load(files["word"]) if "word" in files else None
+    models = {unit: NgramModel.load(files[unit]) for unit in UNITS if unit in files}
+    if "counts" in files:
+        _set_counts(models, files["counts"])
+    word = models.get("word")
     return LanguageModel(
         word=word,
         vocabulary=_words(word.vocabulary) if word else (),
-        character=NgramModel.load(files["character"]) if "character" in files else None,
-        piece=NgramModel.load(files["piece"]) if "piece" in files else None,
+        character=models.get("character"),
+        piece=models.get("piece"),
         pieces=tuple(pieces),
         alphabet=description["alphabet"],
         policy=description["policy"],
@@ -254,6 +263,19 @@ def _load_folder(folder: Path) -> LanguageModel:
         training=SentenceSet.from_bytes(files["training"].read_bytes()) if "training" in files else None,
         path=folder,
     )
+
+
+def _set_counts(models: Mapping[Unit, NgramModel], path: Path) -> None:
+    """Give models how often each of their tokens stands in the training text: a list for each unit, by number."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    for unit in models.keys() & found.keys():
+        tokens = models[unit].vocabulary
+        if len(found[unit]) != len(tokens):
+            raise InputError(
+                f"language model {path.parent}: {path.name} has {len(found[unit])} counts for {len(tokens)} {unit}s. "
+                "Copy or build it again."
+            )
+        models[unit].counts = np.array(found[unit], np.int64)
 
 
 def _load_file(path: Path, unit: Unit | None) -> LanguageModel:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lm.errors import InputError
 from lm.kneser_ney import BackoffModel
@@ -33,6 +34,8 @@ class NgramModel:
         """
         self.tables = tables, words
         self.path = path
+        self.counts: NDArray[np.int64] | None = None
+        """How often each token, by number, stands in the text it was made from; None where unknown."""
 
     @classmethod
     def load(cls, path: str | Path) -> NgramModel:

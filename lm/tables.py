@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from lm.arpa import read_arpa
-from lm.binary import COMBINE, MAGIC, SALT, ProbingModel, check_binary, find, parse_binary, to_probing
+from lm.binary import ANY_MAGIC, COMBINE, SALT, ProbingModel, check_binary, find, parse_binary, to_probing
 from lm.kneser_ney import BackoffModel
 
 LN10 = math.log(10)
@@ -58,11 +58,11 @@ def load_tables(path: str | Path) -> tuple[NgramTables, list[str]]:
     """Tables and words, by number, of an ARPA file or a kenlm binary.
 
     Raises:
-        InputError: it cannot be read, or the binary is of another kind than probing, or without its words.
+        InputError: it cannot be read, or the binary is of another version or kind than probing, or without its words.
     """
     path = Path(path)
     with path.open("rb") as file:
-        is_binary = file.read(len(MAGIC)) == MAGIC
+        is_binary = file.read(len(ANY_MAGIC)) == ANY_MAGIC
     if is_binary:
         check_binary(path)
         with path.open("rb") as file:

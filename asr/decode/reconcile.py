@@ -24,19 +24,22 @@ from asr.decode.fusion import BOUNDARY, RESERVED, LanguageModel, Ngram
 from asr.lookalikes import APOSTROPHES, LETTERS
 from lm.corpus import piece_of
 from lm.errors import InputError
+from lm.ngram import NgramModel
+from lm.shares import Shares, counted_shares, unigram_shares, walked_shares
 from lm.spelling import spelling_model
 from lm.tables import NgramTables
 
 Key = TypeVar("Key")
 
 MAX_UNWRITTEN = 0.001
-"""Share of a language model's words, or characters, that the acoustic model may have no letters for, and of a bare
-file's pieces that it may not have. Such words are never heard; more of them is a sign of another text policy or another
-language."""
+"""Share of the words, or characters, of a language model's text that the acoustic model may have no letters for, and of
+a bare file's pieces that it may not have. Such words are never heard; more of them is a sign of another text policy or
+another language."""
 MAX_SHOWN = 12
 """Characters listed in a line."""
-TURKIC = frozenset("\u0131\u015f")
-"""Where both are heard, I is the capital of \u0131: an alphabet of a Turkic language, no slip of the training texts."""
+TURKIC = frozenset("\u0131\u015f"), frozenset("\u0130\u015e")
+"""Where both of a set are heard, I is the capital of \u0131 and \u0130 that of i: an alphabet of a Turkic language, in
+small letters or capitals, no slip of the training texts."""
 
 
 def reconcile(
@@ -55,8 +58,8 @@ def reconcile(
         report: receives a line for each kind of difference.
         with_pieces: its n-grams of pieces will be used; otherwise they may be of any tokenizer.
     Raises:
-        InputError: more than `MAX_UNWRITTEN` of the words or characters, counted by their probability, cannot be
-            written; names each character with its code point. Or the pieces are not the acoustic model's.
+        InputError: more than `MAX_UNWRITTEN` of its text's words or characters (see `_shares`) cannot be written; names
+            each character with its code point. Or the pieces are not the acoustic model's.
     """
     heard = frozenset("".join(surfaces)) - {" "}
     is_done = isinstance(language_model, Reconciled) and language_model.heard == heard
@@ -99,7 +102,7 @@ def _check_pieces(
         return
     foreign = ", ".join(sorted(known - own or own - known)[:MAX_SHOWN])
     if not language_model.pieces:
-        shares = _shares(tables, tokens, RESERVED)
+        shares = unigram_shares(tables, tokens, RESERVED)
         share = sum(float(shares[n]) for n, token in enumerate(tokens) if token in known - own)
         if share <= MAX_UNWRITTEN:
             report(f"language model: {share:.2%} of its pieces are none of the acoustic model's: {foreign}")
@@ -164,9 +167,13 @@ class Spelling:
 
     def _twin(self, char: str) -> tuple[str, str]:
         """What the acoustic model has for a character that it lacks, and why; empty where it has nothing."""
-        dotless = self._heard >= TURKIC or "i" not in self._heard
-        own = {"I": "\u0131"} if dotless else {}
-        cases = (({"\u0130": "i"} | own).get(char, char), char.lower(), char.upper(), char.casefold())
+        small, capital = TURKIC
+        own = {"\u0130": "i"}
+        if self._heard >= small or "i" not in self._heard:
+            own["I"] = "\u0131"
+        if self._heard >= capital or "I" not in self._heard:
+            own["i"] = "\u0130"
+        cases = (own.get(char, char), char.lower(), char.upper(), char.casefold())
         for other in cases:
             if self._heard.issuperset(other):
                 return other, "case"
@@ -224,6 +231,11 @@ class RenamedNgram:
     def __contains__(self, token: str) -> bool:
         return token in self._token or (token not in self._called and token in self._model)
 
+    @property
+    def counts(self) -> NDArray[np.int64] | None:
+        """See `NgramModel.counts`."""
+        return _counts(self._model)
+
     @cached_property
     def tables(self) -> tuple[NgramTables, list[str]]:
         """See `Ngram.tables`."""
@@ -232,9 +244,9 @@ class RenamedNgram:
 
 
 def _respelled(model: Ngram, spelling: Spelling, unit: str, report: Callable[[str], None]) -> Ngram:
-    tables, tokens = model.tables
+    tokens = model.tables[1]
     silent = RESERVED | {BOUNDARY}
-    shares = _shares(tables, tokens, silent)
+    shares, estimated = _shares(model, unit, silent)
     changed: dict[int, str] = {}
     steps: dict[tuple[str, str, str], float] = defaultdict(float)
     missing: dict[str, float] = defaultdict(float)
@@ -256,6 +268,7 @@ def _respelled(model: Ngram, spelling: Spelling, unit: str, report: Callable[[st
                 if found and done:
                     steps[letter, found, done] += share
     lacking = _listed([f"{name_of_letter(each)} ({share:.2%})" for each, share in _commonest(missing)])
+    lacking += estimated
     if unwritten > MAX_UNWRITTEN:
         raise InputError(
             f"{unwritten:.2%} of the language model's {unit} cannot be written with the acoustic model's letters, and "
@@ -279,13 +292,24 @@ def _respelled(model: Ngram, spelling: Spelling, unit: str, report: Callable[[st
     return RenamedNgram(model, called) if called else model
 
 
-def _shares(tables: NgramTables, tokens: Sequence[str], silent: frozenset[str]) -> NDArray[np.float64]:
-    """What part of the unigrams' probability each token has; 0 of the ``silent``, which do not count."""
-    is_text = np.array([token not in silent for token in tokens])
-    chances = np.where(is_text, 10.0 ** -np.abs(tables.prob.astype(np.float64)), 0.0)
-    if not chances.any():  # it says of none that it is likely
-        chances = is_text.astype(np.float64)
-    return np.asarray(chances / (chances.sum() or 1.0))
+def _shares(model: Ngram, unit: str, silent: frozenset[str]) -> tuple[Shares, str]:
+    """What part of the text each token is, 0 of the ``silent``, which do not count; and where that is an estimate, how.
+
+    Counts where the model has them, as `lm.build` writes them; otherwise letters are followed through the n-grams, and
+    words, whose histories are too many for that, are taken by their unigrams.
+    """
+    (tables, tokens), counts = model.tables, _counts(model)
+    shares = counted_shares(counts, tokens, silent) if counts is not None else None
+    if shares is not None:
+        return shares, ""
+    shares = walked_shares(tables, tokens, silent) if unit == "characters" else None
+    if shares is not None:
+        return shares, " (estimated from its n-grams)"
+    return unigram_shares(tables, tokens, silent), " (estimated from its unigrams)"
+
+
+def _counts(model: Ngram) -> NDArray[np.int64] | None:
+    return model.counts if isinstance(model, NgramModel | RenamedNgram) else None
 
 
 def _names(

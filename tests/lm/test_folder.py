@@ -16,7 +16,7 @@ from lm.arpa import write_arpa
 from lm.build import build_language_model
 from lm.corpus import Splitter
 from lm.errors import InputError
-from lm.folder import LanguageModel, set_decoding
+from lm.folder import LanguageModel, set_decoding, write_description
 from lm.kneser_ney import estimate
 from tests.lm.plain import read_plain
 
@@ -49,7 +49,7 @@ def test_what_was_built_is_read(folder: Path) -> None:
 def test_the_same_text_gives_the_same_folder(folder: Path, tmp_path: Path) -> None:
     build_language_model(SENTENCES, tmp_path / "again", character_order=4, policy={"case": "lower"})
     names = sorted(file.name for file in folder.iterdir())
-    assert names == ["character.arpa", "lm.json", "training.hashes", "word.arpa"]
+    assert names == ["character.arpa", "counts.json", "lm.json", "training.hashes", "word.arpa"]
     for name in names:
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
@@ -61,6 +61,39 @@ def test_binaries_score_as_arpa_files(folder: Path, tmp_path: Path) -> None:
     assert binary.vocabulary == text.vocabulary
     for word in (SENTENCES[0].split()[0], "unheard"):
         assert score(binary, word) == pytest.approx(score(text, word), abs=1e-5)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_tokens_are_counted_by_number(binary: bool, tmp_path: Path) -> None:
+    build_language_model(
+        ["b ab", "b b"], tmp_path / "lm", word_prune=(1,), character_order=2, piece_order=2, splitter=PAIRS,
+        binary=binary,
+    )  # fmt: skip
+    model = LanguageModel.load(tmp_path / "lm")
+    for ngram, expected in (
+        (model.word, {"b": 3}),  # "ab" was pruned
+        (model.character, {"a": 1, "b": 4, "▁": 2}),
+    ):
+        assert ngram is not None
+        assert ngram.counts is not None
+        counts = dict(zip(ngram.vocabulary, ngram.counts.tolist(), strict=True))
+        assert counts == {"<unk>": 0, "<s>": 0, "</s>": 0} | expected
+    assert model.piece is not None
+    assert model.piece.counts is None
+
+
+def test_a_folder_without_counts_is_read(folder: Path) -> None:
+    before = json.loads((folder / "lm.json").read_text(encoding="utf-8"))
+    (folder / "counts.json").write_text('{"word":[1]}', encoding="utf-8")
+    write_description(folder, before)
+    with pytest.raises(InputError, match=r"counts\.json has 1 counts for \d+ words"):
+        LanguageModel.load(folder)
+    (folder / "counts.json").unlink()
+    del before["counts"]  # as they were before
+    write_description(folder, before)
+    model = LanguageModel.load(folder)
+    assert model.word is not None
+    assert model.word.counts is None
 
 
 PAIRS = Splitter(("▁ab", "▁b", "a", "b"), lambda text: [f"▁{word}" for word in text.split()])
@@ -176,7 +209,7 @@ def test_the_unknown_word_gets_all_that_smoothing_frees(folder: Path, tmp_path: 
     assert p_open == pytest.approx(p_closed + math.log10(size), abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["word.arpa", "character.arpa", "training.hashes"])
+@pytest.mark.parametrize("name", ["word.arpa", "character.arpa", "counts.json", "training.hashes"])
 def test_an_altered_or_missing_file_is_named(name: str, folder: Path) -> None:
     path = folder / name
     whole = path.read_bytes()

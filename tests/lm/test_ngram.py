@@ -105,6 +105,8 @@ def test_every_form_of_a_model_is_read(form: str, tmp_path: Path) -> None:
             "'zz' is not among the unigrams",
         ),
         (b"mmap lm http://kheafield.com/code format version 5\n\0", "damaged"),
+        (b"mmap lm http://kheafield.com/code format version 4\n\0" + bytes(200), "of another version than 5"),
+        (b"mmap lm http://kheafield.com/code incomplete\n" + bytes(200), "damaged"),
     ],
 )
 def test_what_is_no_model_is_one_line_that_says_why(

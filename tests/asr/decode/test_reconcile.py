@@ -10,6 +10,7 @@ import pytest
 from asr.decode import BeamSearchConfig, build_decoder, reconcile
 from asr.decode.fusion import components
 from asr.decode.reconcile import MAX_UNWRITTEN
+from lm.build import build_language_model
 from lm.errors import InputError
 from lm.folder import LanguageModel
 from tests.asr.decode.toy import LETTERS, ToyModel, ToyNgram, random_emissions
@@ -48,6 +49,9 @@ def arpa(path: Path, words: dict[str, float]) -> LanguageModel:
         ("\u0131i\u015f", "I\u0307I", "i\u0131", "I U+0049 + ◌̇ U+0307 as i U+0069 (case"),
         ("\u0131ib", "IB", "ib", "I U+0049 as i U+0069 (case"),  # a slip, not an alphabet
         ("\u0131b", "IB", "\u0131b", "I U+0049 as \u0131 U+0131 (case"),
+        ("I\u0130\u015eB", "bi\u0131\u015f", "B\u0130I\u015e", "i U+0069 as \u0130 U+0130 (case"),
+        ("I\u0130B", "bi", "BI", "i U+0069 as I U+0049 (case"),  # a slip, not an alphabet
+        ("\u0130B", "bi", "B\u0130", "i U+0069 as \u0130 U+0130 (case"),
         ("abc", "\u0410b", "ab", "\u0410 U+0410 as a U+0061 (look-alike"),  # Cyrillic, and upper case
     ],
 )
@@ -138,6 +142,45 @@ def test_more_than_a_thousandth_of_the_words_by_probability_is_refused(tmp_path:
         build_decoder(LETTERS, 0, cyrillic)
 
 
+def sentences(rare: int) -> list[str]:
+    """800 of six words of random letters a and b; in some, "a-b" stands where any word could."""
+    rng = np.random.default_rng(0)
+    texts = [["".join(rng.choice(["a", "b"], rng.integers(1, 7))) for _ in range(6)] for _ in range(800)]
+    for number in range(rare):
+        texts[7 * number][1 + number % 4] = "a-b"
+    return [" ".join(text) for text in texts]
+
+
+def test_what_stands_in_a_fixed_expression_is_counted(tmp_path: Path) -> None:
+    texts = [f"{text} baab \u00f8" if place % 20 == 0 else text for place, text in enumerate(sentences(0))]
+    build_language_model(texts, tmp_path / "lm", word_order=3, character_order=0)
+    with pytest.raises(
+        InputError, match=r"^0\.82% of the language model's words .* \u00f8 U\+00F8 \(0\.82%\)\. Build"
+    ):
+        reconcile(LETTERS, LanguageModel.load(tmp_path / "lm"))  # 40 of 4880
+    lines: list[str] = []
+    reconcile(LETTERS, LanguageModel.load(tmp_path / "lm" / "word.arpa"), lines.append)
+    assert lines[-1].endswith("\u00f8 U+00F8 (0.02%) (estimated from its unigrams)")
+
+
+def test_few_signs_in_many_places_count_as_few(tmp_path: Path) -> None:
+    build_language_model(sentences(4), tmp_path / "lm", word_order=3, character_order=5)
+    lines: list[str] = []
+    found = reconcile(LETTERS, LanguageModel.load(tmp_path / "lm"), lines.append)
+    assert found.word
+    assert lines == [
+        "language model: 0.08% of its words cannot be written: - U+002D (0.08%)",
+        "language model: 0.02% of its characters cannot be written: - U+002D (0.02%)",
+    ]
+    lines.clear()
+    reconcile(("", " ", "A", "B"), found, lines.append)  # for another recogniser
+    assert "language model: 0.08% of its words cannot be written: - U+002D (0.08%)" in lines
+    lines.clear()
+    bare = LanguageModel.load(tmp_path / "lm" / "character.arpa", unit="character")
+    assert reconcile(LETTERS, bare, lines.append).character
+    assert lines[-1].endswith("%) (estimated from its n-grams)")
+
+
 def test_character_models_are_reconciled_character_by_character(tmp_path: Path) -> None:
     lines: list[str] = []
 
@@ -154,3 +197,13 @@ def test_character_models_are_reconciled_character_by_character(tmp_path: Path) 
     # A letter and its mark are two characters of such a model, and one of this: that needs other n-grams.
     with pytest.raises(InputError, match=r"characters cannot be written .* U\+0303"):
         reconcile(("", " ", *"abnñ"), characters("abn\u0303▁"), lines.append)
+
+
+def test_a_model_of_another_language_in_the_same_letters_is_taken_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing in it says so; what it costs, dev shows."""
+    build_language_model(["ab ba bab", "ba ab"] * 5, tmp_path / "lm", word_order=2, character_order=2)
+    decoder = build_decoder(LETTERS, 0, LanguageModel.load(tmp_path / "lm"), BeamSearchConfig())
+    assert decoder.decode(random_emissions(8, len(LETTERS), seed=3))
+    assert capsys.readouterr().err == ""
