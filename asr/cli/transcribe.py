@@ -186,6 +186,7 @@ def _check_own(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
         "--segmenter": args.segmenter != "vad",
         "--min-segment": args.min_segment is not None,
         "--vad-mode": args.vad_mode is not None,
+        "--segmenter-option": bool(args.segmenter_option),
         "--overlap": args.overlap is not None,
         "--channel split": args.channel == "split",  # each channel would have every segment
     }

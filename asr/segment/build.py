@@ -21,6 +21,7 @@ from asr.segment.hybrid import (
     split_dac,
     split_hybrid,
 )
+from asr.segment.limits import check_limit
 from asr.segment.shas import PdacConfig, PstrmConfig, PthrConfig, split_probabilities
 from asr.segment.sound import Segmenter
 from asr.segment.vad import VadConfig, split_speech
@@ -118,7 +119,7 @@ def settings_for(name: str, settings: SegmenterConfig | None = None, **changes: 
         settings: if they are this segmenter's own, they are the ground; of another's, ``max_segment_s`` is.
         changes: fields by name; None leaves one as it is.
     Raises:
-        InputError: there is no such segmenter, or it has no such field.
+        InputError: there is no such segmenter, it has no such field, or one that counts is given a fraction.
 
     >>> settings_for("dac", max_segment_s=14.0).max_segment_s
     14.0
@@ -135,12 +136,15 @@ def settings_for(name: str, settings: SegmenterConfig | None = None, **changes: 
     elif settings is not None:
         changes = {"max_segment_s": settings.max_segment_s} | changes
     given = {field: value for field, value in changes.items() if value is not None}
-    for field in given:
+    for field, value in given.items():
         if field not in known:
             raise InputError(f"segmenter {name} has no setting {field!r}, only {', '.join(known)}.")
+        if isinstance(known[field], int) and not isinstance(value, int):
+            raise InputError(f"`{field}` must be a whole number; got {value}.")
     if "min_segment_s" in known and "max_segment_s" in given:
         # A shortest segment that was made for longer ones shrinks with them, and leaves room for what is kept around.
         longest = given["max_segment_s"]
+        check_limit(longest)
         shortest = values["min_segment_s"] * min(1.0, longest / values["max_segment_s"])
         room = longest - 2 * given.get("keep_s", values["keep_s"])
         given = {"min_segment_s": shortest if shortest < room else shortest * room / longest} | given

@@ -40,6 +40,12 @@ def check_lengths(min_segment_s: float, max_segment_s: float, keep_s: float) -> 
         )
 
 
+def check_min_pause(min_pause_s: float) -> None:
+    """Refuse a negative shortest pause."""
+    if not min_pause_s >= 0:
+        raise InputError(f"`min_pause_s` must be at least 0; got {min_pause_s}.")
+
+
 def frames_in(seconds: float, grid: FrameGrid) -> int:
     """Whole frames that fit into ``seconds``, each as long as the grid's hop.
 

@@ -31,14 +31,17 @@ class FrameCutter(Protocol):
         """What is left at the end of the recording."""
 
 
-def divide_at_pauses(pauses: Iterable[Span], num_frames: int, *, max_frames: int) -> list[Span]:
+def divide_at_pauses(
+    pauses: Iterable[Span], num_frames: int, *, max_frames: int, min_pause_frames: int = 0
+) -> list[Span]:
     """Cut at the longest pause until every piece fits (SRPOL: Potapczyk and Przybysz, IWSLT 2020).
 
     Args:
         pauses: frames without voice; all others of ``num_frames`` are voiced.
         max_frames: longest piece. One without a pause is cut each ``max_frames``.
+        min_pause_frames: only a longer pause keeps neighbours apart that fit into one piece.
     """
-    cutter = PauseDivider(max_frames=max_frames)
+    cutter = PauseDivider(max_frames=max_frames, min_pause_frames=min_pause_frames)
     return [*cutter.feed(voiced_outside(pauses, num_frames)), *cutter.finish()]
 
 
@@ -93,13 +96,18 @@ class PauseDivider:
     A piece that is too long is cut at its longest pause (of equals the first). So a pause is cut
     exactly when the piece between the nearest longer pauses on its two sides is too long: whatever
     holds it together must go first. That is known ``max_frames`` later at the latest.
+
+    Where the longest pauses are equally long, as in speech without breaths, that peels off crumbs. So, from left
+    to right, neighbours that fit into one piece are joined again, unless more than ``min_pause_frames`` parts them.
     """
 
-    def __init__(self, *, max_frames: int) -> None:
+    def __init__(self, *, max_frames: int, min_pause_frames: int = 0) -> None:
         self._max = max_frames
+        self._min_pause = min_pause_frames
         self._now = 0
         self._first: int | None = None  # the first voiced frame of all
-        self._begin: int | None = None  # of the piece that is not given yet
+        self._begin: int | None = None  # of the piece that is not certain yet
+        self._held: Span | None = None  # the piece before it, which it may join
         self._voiced_end = 0  # the frame after the last voiced one
         self._open: _Pause | None = None  # the pause that lasts
         self._longer: list[_Pause] = []  # closed ones, each at least as long as all that follow it
@@ -107,14 +115,43 @@ class PauseDivider:
 
     @property
     def floor(self) -> int:
+        return self._held[0] if self._held else self._next
+
+    @property
+    def _next(self) -> int:
+        """No piece to come begins before this frame."""
         return self._now if self._begin is None else self._begin
 
     def feed(self, values: NDArray[np.generic]) -> Iterator[Span]:
         for voiced in values.tolist():
             self._now += 1
-            yield from self._heard() if voiced else self._unheard()
+            for piece in self._heard() if voiced else self._unheard():
+                yield from self._join(piece)
+        if self._held and not self._joins(self._held, (self._next, self._next + 1)):
+            yield self._held
+            self._held = None
 
     def finish(self) -> Iterator[Span]:
+        for piece in self._rest():
+            yield from self._join(piece)
+        if self._held:
+            yield self._held
+            self._held = None
+
+    def _join(self, piece: Span) -> Iterator[Span]:
+        """The piece that was held, unless the next one continues it."""
+        if self._held and self._joins(self._held, piece):
+            self._held = self._held[0], piece[1]
+            return
+        if self._held:
+            yield self._held
+        self._held = piece
+
+    def _joins(self, held: Span, piece: Span) -> bool:
+        return piece[0] - held[1] <= self._min_pause and piece[1] - held[0] <= self._max
+
+    def _rest(self) -> Iterator[Span]:
+        """Pieces that the end of the recording makes certain."""
         if self._open in self._waiting:  # no voice follows it: it parts nothing
             self._waiting.pop()
         for pause in self._longer:

@@ -129,7 +129,7 @@ class Pthr:
         if fall_frames:
             late = np.arange(max_frames) - (max_frames - fall_frames)
             curve = curve + threshold * np.clip(late / fall_frames, 0, 1)
-        curve[:min_frames] = 0.0
+        curve[: max(1, min_frames)] = 0.0  # a segment has a frame, also where the late rise begins with it
         self._curve = curve
 
     def settle(self, values: Probabilities, last: bool) -> tuple[list[Span], int]:

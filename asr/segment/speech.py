@@ -52,6 +52,11 @@ class SpeechConfig:
             raise InputError(f"`padding_ms` must hold a frame of {self.frame_ms} ms; got {self.padding_ms}.")
         if not (0 < self.start_ratio < 1 and 0 < self.end_ratio < 1 and 0 < self.search_ratio < 1):
             raise InputError("`start_ratio`, `end_ratio` and `search_ratio` must lie between 0 and 1.")
+        if not min(self.keep_s, self.min_speech_s, self.merge_gap_s) >= 0:
+            raise InputError(
+                "`keep_s`, `min_speech_s` and `merge_gap_s` must be at least 0; "
+                f"got {self.keep_s}, {self.min_speech_s} and {self.merge_gap_s}."
+            )
         check_limit(self.max_segment_s)
 
 

@@ -98,6 +98,20 @@ def test_every_segmenter_can_be_named(
     assert all(row["end"] - row["start"] <= 4.001 for row in rows)
 
 
+@pytest.mark.parametrize("command", ["segment", "transcribe"])
+def test_any_setting_of_a_segmenter_can_be_given(
+    command: str, talk: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def starts(*options: str) -> list[float]:
+        given = ("--model", str(model)) if command == "transcribe" else ()
+        assert main([command, str(talk), *given, "--segmenter", "energy", *options]) == 0
+        return [json.loads(line)["start"] for line in capsys.readouterr().out.splitlines()]
+
+    kept, bare = starts(), starts("--segmenter-option", "keep_s=0", "--segmenter-option", "frame_ms=20")
+    assert len(kept) == len(bare) == 2
+    assert all(0.2 < second - first < 0.4 for first, second in zip(kept, bare, strict=True))
+
+
 def test_channels_are_speakers(tmp_path: Path) -> None:
     left, right = lay(speech(2), silence(3)), lay(silence(3), speech(2, 1))
     soundfile.write(tmp_path / "call.wav", np.stack([left, right], axis=1), RATE)
@@ -192,6 +206,13 @@ def test_files_that_exist_are_kept_and_a_linguists_is_never_replaced(
         (("--segmenter", "hybird"), "Did you mean 'hybrid'"),
         (("--max-segment", "0.1"), "longest segment"),
         (("--min-segment", "2"), "no setting 'min_segment_s'"),
+        (
+            ("--segmenter", "dac", "--segmenter-option", "kept=0.2"),
+            "segmenter dac has no setting 'kept', only mode, frame_ms, max_segment_s, keep_s, min_pause_s.",
+        ),
+        (("--segmenter-option", "frame_ms=20.5"), "`frame_ms` must be a whole number; got 20.5."),
+        (("--segmenter-option", "keep_s=-1"), "`keep_s`"),
+        (("--vad-mode", "1", "--segmenter-option", "mode=2"), "setting mode is given twice, as 1 and 2."),
         (("--segmenter", "ctc-dac"), "Give its folder as --segmenter-model"),
         (("--segmenter", "ctc-hybrid", "--segmenter-model", "nowhere"), "nowhere"),
         (
@@ -205,6 +226,15 @@ def test_mistakes_are_one_line(
 ) -> None:
     assert segment(talk, *options) == 1
     assert message in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("word", ["keep_s", "=1", "keep_s=", "keep_s=much", "keep_s=nan", "keep_s=inf"])
+def test_a_setting_without_a_number_is_wrong_usage(
+    talk: Path, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    with pytest.raises(SystemExit):
+        segment(talk, "--segmenter-option", word)
+    assert f"{word!r} is no NAME=VALUE with a number" in capsys.readouterr().err
 
 
 def test_a_form_that_is_none_is_wrong_usage(talk: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -295,6 +325,10 @@ def test_ones_own_segments_are_cut_where_they_are_too_long(
         (("--segments", "own.tsv", "--segmenter", "dac"), "--segmenter has no use beside --segments"),
         (("--segments", "own.tsv", "--vad-mode", "0"), "--vad-mode has no use beside --segments"),
         (("--segments", "own.tsv", "--min-segment", "1"), "--min-segment has no use beside --segments"),
+        (
+            ("--segments", "own.tsv", "--segmenter-option", "keep_s=0"),
+            "--segmenter-option has no use beside --segments",
+        ),
         (("--tier", "text"), "--tier 'text' is given without --segments"),
     ],
 )

@@ -45,6 +45,17 @@ def divided(voiced: list[bool], start: int, end: int, longest: int) -> list[Span
     return divided(voiced, start, first, longest) + divided(voiced, last, end, longest)
 
 
+def joined(spans: list[Span], longest: int, min_pause: int) -> list[Span]:
+    """Neighbours that fit into one span put together, from left to right, where the pause is short."""
+    found: list[Span] = []
+    for start, end in spans:
+        if found and start - found[-1][1] <= min_pause and end - found[-1][0] <= longest:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((start, end))
+    return found
+
+
 def walked(voiced: list[bool], shortest: int, longest: int, min_pause: int) -> list[Span]:
     """The streaming half as it is told: the longest pause of each window, else the window's end."""
     found: list[Span] = []
@@ -74,12 +85,27 @@ def check(voiced: list[bool], spans: list[Span], longest: int) -> None:
     assert inside >= {place for place, each in enumerate(voiced) if each}
 
 
-@given(VOICED, strategies.integers(1, 30))
+@given(VOICED, strategies.integers(1, 30), strategies.integers(0, 6))
 @settings(max_examples=400)
-def test_division_is_what_its_definition_says(voiced: list[bool], longest: int) -> None:
-    spans = divide_at_pauses(pauses_of(voiced), len(voiced), max_frames=longest)
+def test_division_is_what_its_definition_says(voiced: list[bool], longest: int, min_pause: int) -> None:
+    spans = divide_at_pauses(pauses_of(voiced), len(voiced), max_frames=longest, min_pause_frames=min_pause)
     check(voiced, spans, longest)
-    assert spans == divided(voiced, 0, len(voiced), longest)
+    assert spans == joined(divided(voiced, 0, len(voiced), longest), longest, min_pause)
+
+
+def test_division_of_a_stream_is_what_its_definition_says_in_3000_cases() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(3000):
+        voiced = rng.random(rng.integers(1, 80)) < rng.choice([0.2, 0.5, 0.8, 0.95])
+        voiced = np.repeat(voiced, rng.choice([1, 1, 2, 5]))[:200]
+        longest, min_pause = int(rng.integers(1, 25)), int(rng.integers(0, 7))
+        cutter = PauseDivider(max_frames=longest, min_pause_frames=min_pause)
+        spans: list[Span] = []
+        for part in np.split(voiced, np.cumsum(rng.integers(1, 9, len(voiced)))):
+            spans += cutter.feed(part)
+        spans += cutter.finish()
+        check(voiced.tolist(), spans, longest)
+        assert spans == joined(divided(voiced.tolist(), 0, len(voiced), longest), longest, min_pause)
 
 
 @given(VOICED, strategies.integers(0, 12), strategies.integers(1, 12), strategies.integers(0, 3))
@@ -104,7 +130,7 @@ def test_portions_do_not_matter_and_spans_come_in_time(
 
     def cutters() -> list[FrameCutter]:
         return [
-            PauseDivider(max_frames=longest),
+            PauseDivider(max_frames=longest, min_pause_frames=3),
             WindowCutter(min_frames=longest // 2, max_frames=longest, min_pause_frames=1),
         ]
 
@@ -118,8 +144,8 @@ def test_portions_do_not_matter_and_spans_come_in_time(
             assert all(start >= floor for start, _ in spans)
             found += spans
             heard += len(part)
-            # A piece and the longest pause after it: what must be kept does not grow with the stream.
-            assert heard - portioned.floor <= 2 * longest + 1
+            # A piece, that before it and the longest pause: what must be kept does not grow with the stream.
+            assert heard - portioned.floor <= 3 * longest + 1
         assert [*found, *portioned.finish()] == expected
 
 
@@ -136,6 +162,19 @@ def test_what_fits_is_not_divided_and_what_does_not_parts_at_its_longest_pause()
     assert divide_at_pauses(pauses, 30, max_frames=20) == [(0, 10), (14, 30)]
     assert divide_at_pauses(pauses, 30, max_frames=9) == [(0, 3), (5, 10), (14, 20), (22, 30)]
     assert divide_at_pauses([], 25, max_frames=10) == [(0, 10), (10, 20), (20, 25)]
+
+
+def test_equally_long_pauses_leave_no_crumbs() -> None:
+    breathless = [(place, place + 1) for place in range(10, 3500, 10)]
+    crumbs = divide_at_pauses(breathless, 3500, max_frames=1280)
+    assert len(crumbs) == 223
+    assert divide_at_pauses(breathless, 3500, max_frames=1280, min_pause_frames=6) == [
+        (0, 1280),
+        (1281, 2220),
+        (2221, 3500),
+    ]
+    # A longer pause parts what would fit.
+    assert divide_at_pauses([(5, 12), (20, 21)], 40, max_frames=30, min_pause_frames=6) == [(0, 5), (12, 40)]
 
 
 def test_the_walk_takes_the_longest_pause_in_the_window_and_else_its_end() -> None:

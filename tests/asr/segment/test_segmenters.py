@@ -131,6 +131,16 @@ def test_divide_and_conquer_cuts_at_the_longest_pause_first() -> None:
     assert whole[0].end == len(TALK) / RATE
 
 
+def test_divide_and_conquer_leaves_no_crumbs_in_speech_without_breaths() -> None:
+    waveform = lay(*[part for place in range(60) for part in (speech(0.4, place), silence(0.04))])
+    segmenter = build_segmenter(CtcDacConfig(max_segment_s=10), Loudness())
+    found = [segment for segment, _ in segmenter([waveform])]
+    assert len(found) <= 4
+    assert min(segment.duration for segment in found) > 5
+    as_published = build_segmenter(CtcDacConfig(max_segment_s=10, min_pause_s=0), Loudness())
+    assert len(list(as_published([waveform]))) > 20
+
+
 def test_the_hybrid_walks_to_the_longest_pause_between_its_lengths() -> None:
     found = [segment for segment, _ in split_hybrid([TALK], HybridConfig(min_segment_s=2, max_segment_s=8))]
     # In 3 to 9 s lie the pause at 4 s and the first part of that at 8.4 s.
@@ -213,7 +223,9 @@ def test_a_long_silence_is_not_kept_and_what_was_said_before_it_comes(config: Se
         (DacConfig, {"keep_s": 9.0}),
         (HybridConfig, {"min_segment_s": 20.0}),
         (HybridConfig, {"min_pause_s": -1.0}),
+        (DacConfig, {"min_pause_s": -1.0}),
         (HybridConfig, {"frame_ms": 25}),
+        (VadConfig, {"merge_gap_s": -1.0}),
         (PdacConfig, {"threshold": 0.0}),
         (CtcDacConfig, {"keep_s": 9.0}),
         (CtcHybridConfig, {"min_pause_s": -1.0}),
@@ -242,6 +254,10 @@ def test_settings_by_name_take_the_limit_of_anothers_and_shrink_the_shortest() -
         settings_for("fixed", mode=1)
     with pytest.raises(ValueError, match="ctc-dac has no setting 'mode'"):
         settings_for("ctc-dac", mode=1)
+    with pytest.raises(ValueError, match="`padding_ms` must be a whole number"):
+        settings_for("vad", padding_ms=300.5)
+    with pytest.raises(ValueError, match="`max_segment_s`, the longest segment"):
+        settings_for("hybrid", max_segment_s=0.0)
 
 
 def test_without_a_track_the_packaged_classifier_is_heard() -> None:

@@ -89,7 +89,7 @@ def by_threshold(
     """pTHR as its repository has it, without the frame that it drops at each end."""
 
     def least(length: int) -> float:
-        if length < shortest:
+        if length < max(1, shortest):
             return 0.0
         low = threshold * min(1.0, (length - shortest) / rise) if rise else threshold
         return low + (threshold * max(0.0, (length - (longest - fall)) / fall) if fall else 0.0)
@@ -161,12 +161,12 @@ def test_pthr_is_what_its_definition_says(
         min_frames=shortest,
         max_frames=longest,
         rise_frames=rise,
-        fall_frames=min(fall, longest),
+        fall_frames=fall,
     )
     check(track, spans, threshold, longest)
     # None is shorter than the least, unless the recording ends.
     assert all(end - start >= min(shortest, len(track) - start) for start, end in spans)
-    assert spans == by_threshold(track, threshold, shortest, longest, rise, min(fall, longest))
+    assert spans == by_threshold(track, threshold, shortest, longest, rise, fall)
 
 
 CUTTERS: dict[str, Callable[[], TrackCutter]] = {
