@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     """Tune; prints the choice as JSON, and on standard error how sure it is and what lies on an edge."""
     from asr.decode import BeamSearchConfig, build_decoder, reconcile
     from asr.decode.alphabet import written_hotwords
-    from asr.decode.hotwords import read_hotwords
+    from asr.decode.hotwords import HOTWORD_WEIGHT, read_hotwords
     from asr.emissions import utterance_emissions
     from asr.formats.files import keep_inputs
     from asr.manifest import read_manifest, with_text
@@ -110,6 +110,12 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             f"manifest {args.manifest}: none of its recordings for tuning could be read; see above."
         )
+    if None in hotwords.values():
+        said = sum(Base(start, hotwords).occurrences(reference)[0] > 0 for reference in references)
+        _say(f"hotwords without a weight of their own: {said} of {len(references)} utterances have any")
+        if not said and "hotword_weight" not in grid:  # they could only speak against hotwords
+            _say(f"their weight is not tuned and stays {HOTWORD_WEIGHT:g}")
+            grid["hotword_weight"] = (HOTWORD_WEIGHT,)
     result = tune(
         emissions,
         references,
@@ -241,7 +247,7 @@ def _calibration(
 
 
 def _lines(result: TuneResult, language_model: LanguageModel) -> list[str]:
-    """Which language model is best and by how much, and each weight whose optimum lies on an edge."""
+    """Which language model is best and by how much, whether hotwords are off, and each weight on an edge."""
     best = result.arms[result.best]
     lines = [f"best: {_name(result.best, language_model)}, WER {best.wer:.2%}, CER {best.cer:.2%}"]
     for units, found in result.against.items():
@@ -254,6 +260,11 @@ def _lines(result: TuneResult, language_model: LanguageModel) -> list[str]:
         lines.append(
             f"  against {_name(units, language_model)}, WER {other.wer:.2%}, CER {other.cer:.2%}: "
             f"{100 * found.difference:+.2f} points of WER ({sure})"
+        )
+    if best.weights.get("hotword_weight") == 0:
+        lines.append(
+            "hotword_weight 0, which makes the fewest errors here, is saved: hotwords without a weight of their own "
+            "will change nothing. Give them weights in their file, or transcribe with --hotword-weight."
         )
     edges = [(_name(units, language_model), edge) for units, arm in result.arms.items() for edge in arm.edges]
     return lines + [f"{name}: {edge}" for name, edge in edges]

@@ -1,10 +1,9 @@
 """The beam search in tensors: a batch of utterances side by side, on a GPU or any device that has float64.
 
 It searches what `asr.decode.engine` says, under the same rules, and finds the same texts with the same scores, up
-to rounding (some 1e-6: the compiled search adds the numbers of an n-gram in float32, this one in float64). Two
-things may differ: which of equally likely labels at the limit of ``max_labels`` are tried; and, where several rows
-of labels write a text (sentence pieces, boundaries before the first word), which of them stands for it and so
-where its words lie.
+to rounding (some 1e-6: the compiled search adds the numbers of an n-gram in float32, this one in float64). One
+thing may differ: where several rows of labels write a text (sentence pieces, boundaries before the first word),
+which of them stands for it and so where its words lie.
 
 Everything has a fixed size: K places for prefixes, and for each of them staying and the same V labels of a frame
 to go on with. What lies between frames is in buffers, so that a step (`Batch.advance`) does the same whatever the
@@ -203,11 +202,17 @@ class TorchSearch:
         stay = emissions[..., self._blank].double()
         others = emissions.clone()
         others[..., self._blank] = -math.inf
-        labels = others.topk(self._tried).indices.sort(dim=2).values  # (N, T, V)
+        log_probs, labels = others.topk(min(self._tried + 1, num_labels))
+        top = torch.maximum(log_probs[..., 0].double(), stay)
+        lowest = (top - self._label_threshold)[..., None]
+        # Of labels tied at the last place `topk` takes any; the first ones are tried, as in the compiled search.
+        tied = is_frame & (log_probs[..., -1:] >= lowest)[..., 0]
+        tied &= log_probs[..., self._tried - 1] == log_probs[..., -1]
+        labels = labels[..., : self._tried]  # (N, T, V)
+        labels[tied] = others[tied].sort(dim=1, descending=True, stable=True).indices[:, : self._tried]
+        labels = labels.sort(dim=2).values
         log_probs, order = others.gather(2, labels).double().sort(dim=2, descending=True, stable=True)
         labels = labels.gather(2, order)  # of equal ones the first label first
-        top = torch.maximum(log_probs[..., 0], stay)
-        lowest = (top - self._label_threshold)[..., None]
         is_tried = (log_probs >= lowest) & (log_probs > -math.inf) & is_frame[..., None]
         # From frames to steps: frames with labels to try move together, the silence before each is summed.
         is_step = is_tried.any(dim=2)

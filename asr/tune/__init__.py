@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from asr.bootstrap import Comparison, paired_bootstrap
 from asr.decode import BeamSearchConfig, FloatArray, Hypothesis, LanguageModel
 from asr.tune.halving import MakeDecoder, Runs, Setting, halve
-from asr.tune.pool import GRID, Base, Pool, Ranking, default_grid
+from asr.tune.pool import GRID, NOT_NEGATIVE, Base, Pool, Ranking, default_grid
 from lm.errors import InputError
 
 __all__ = [
@@ -50,8 +51,9 @@ class Edge:
     def __str__(self) -> str:
         low = self.value <= self.grid[0]
         gap = self.grid[1] - self.grid[0] if low else self.grid[-1] - self.grid[-2]
-        steps = sorted(self.value + (-gap if low else gap) * step for step in (-1, 0, 1, 2, 4))
-        remedy = f"--grid {self.name}={','.join(f'{step:g}' for step in steps)}"
+        least = 0.0 if self.name in NOT_NEGATIVE else -math.inf
+        steps = {max(least, self.value + (-gap if low else gap) * step) for step in (-1, 0, 1, 2, 4)}
+        remedy = f"--grid {self.name}={','.join(f'{step:g}' for step in sorted(steps))}"
         return (
             f"{self.name} {self.value:g} lies on the edge of what was tried, {self.grid[0]:g} to {self.grid[-1]:g}: "
             f"the best may lie beyond. Tune again with {remedy}."
@@ -106,7 +108,8 @@ def tune(
     found to a pool of texts per utterance, and looks for the weights that rank the pool best: over
     the whole grid, then by ever smaller steps around its optimum. The most promising settings are then
     really decoded, by successive halving. Only settings that were decoded on all of dev can be chosen.
-    The same input gives the same result.
+    Where hotwords' weights make the same errors, the one nearest the default is; 0, with which hotwords do
+    nothing, only where its decoding makes fewer errors than with the default. The same input gives the same result.
 
     Args:
         emissions: natural-log probabilities of each dev utterance, (T, C) each.
@@ -155,14 +158,13 @@ def tune(
         for weights in ranking.promising(-(-candidates // len(arms)))
     ]
     halve(runs, promising, report)
+    runs.try_hotwords(grid or {})
     return _result(runs, rankings, base)
 
 
 def _result(runs: Runs, rankings: Mapping[str, Ranking], base: Base) -> TuneResult:
     """Of what was decoded on all of dev the best with each language model, and the best of those."""
-    chosen: dict[str, Setting] = {}
-    for setting in sorted(runs.whole(), key=lambda setting: runs.errors(setting, runs.everything)):
-        chosen.setdefault(setting.arm, setting)
+    chosen = runs.firsts()
     best = next(iter(chosen))
     word_errors = {
         arm: [runs.outcomes[setting][utterance].word_errors for utterance in runs.everything]

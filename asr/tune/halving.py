@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from asr.decode import BeamSearchConfig, Decoder, FloatArray, Hypothesis, LanguageModel, decode_all
-from asr.tune.pool import Base, Pool, Weights, errors
+from asr.tune.pool import Base, Pool, Weights, errors, hotword_distance, with_value
 
 MakeDecoder = Callable[[LanguageModel, BeamSearchConfig], Decoder]
 
@@ -89,6 +89,10 @@ class Runs:
         found = [self.outcomes[setting][utterance] for utterance in utterances]
         return sum(each.word_errors for each in found), sum(each.character_errors for each in found)
 
+    def order(self, setting: Setting, utterances: Sequence[int]) -> tuple[tuple[int, int], float]:
+        """By what settings are sorted, the best first."""
+        return self.errors(setting, utterances), hotword_distance(setting.names, setting.weights)
+
     def rates(self, setting: Setting) -> tuple[float, float]:
         """WER and CER on the utterances that it was tried on."""
         known = list(self.outcomes[setting])
@@ -107,6 +111,25 @@ class Runs:
         """Settings that were decoded on everything."""
         return [setting for setting, known in self.outcomes.items() if len(known) == len(self.everything)]
 
+    def firsts(self) -> dict[str, Setting]:
+        """Of these the best with each language model, the best of all first."""
+        found: dict[str, Setting] = {}
+        for setting in sorted(self.whole(), key=lambda setting: self.order(setting, self.everything)):
+            found.setdefault(setting.arm, setting)
+        return found
+
+    def try_hotwords(self, own: Mapping[str, Sequence[float]]) -> None:
+        """Where the best has hotwords do nothing, decode all with their first weight too, which wins if no worse.
+
+        Args:
+            own: the caller's values of some weights.
+        """
+        for setting in self.firsts().values():
+            if setting.named.get("hotword_weight") == 0:
+                axis = setting.names.index("hotword_weight")
+                weights = with_value(setting.weights, axis, self._base.first(setting.names, own)[axis])
+                self.decode(replace(setting, weights=weights), self.everything)
+
 
 def halve(runs: Runs, settings: Sequence[Setting], report: Callable[[str], None]) -> None:
     """Decode settings on a quarter of dev, the better half of them on a half, the better half of those on all.
@@ -123,7 +146,7 @@ def halve(runs: Runs, settings: Sequence[Setting], report: Callable[[str], None]
         utterances = runs.everything[::stride]
         for setting in left:
             runs.decode(setting, utterances)
-        left.sort(key=lambda setting: runs.errors(setting, utterances))
+        left.sort(key=lambda setting: runs.order(setting, utterances))
         report(f"{len(left)} settings on {len(utterances)} utterances; best {left[0]}")
         firsts = {setting.arm: setting for setting in reversed(left)}
         left = [

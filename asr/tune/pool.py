@@ -193,6 +193,19 @@ def errors(reference: str, text: str) -> tuple[int, int]:
     return error_counts(reference.split(), text.split()).errors, error_counts(reference, text).errors
 
 
+def hotword_distance(names: Sequence[str], weights: Weights) -> float:
+    """How far the weight of hotwords is from its default, for choosing among settings that make the same errors.
+
+    Hotwords bear on few dev utterances or on none, where many weights tie. The first of them would be 0, with which
+    hotwords do nothing.
+    """
+    return sum(
+        abs(weight - HOTWORD_WEIGHT)
+        for name, weight in zip(names, weights, strict=True)
+        if name == "hotword_weight"
+    )
+
+
 class Ranking:
     """The weights that rank a pool best: the grid, then smaller and smaller steps around its optimum."""
 
@@ -225,8 +238,8 @@ class Ranking:
     def promising(self, count: int) -> list[Weights]:
         """The best settings, no two of which make the same number of errors: those mostly choose the same texts."""
         found: dict[tuple[int, int], Weights] = {}
-        for weights, wrong in sorted(self.tried.items(), key=lambda item: item[1]):
-            found.setdefault(wrong, weights)
+        for weights in sorted(self.tried, key=self._order):
+            found.setdefault(self.tried[weights], weights)
         return list(found.values())[:count]
 
     def edges(self, weights: Weights) -> tuple[str, ...]:
@@ -255,10 +268,10 @@ class Ranking:
                     value = max(0.0, value)
                 values.insert(0 if low else len(values), value)
                 # A new value of one weight together with every grid value of each other.
-                self._consider(_with(self.best, axis, value))
+                self._consider(with_value(self.best, axis, value))
                 for other, choices in enumerate(self.grid.values()):
                     for choice in choices:
-                        self._consider(_with(_with(self.best, axis, value), other, choice))
+                        self._consider(with_value(with_value(self.best, axis, value), other, choice))
 
     def _descend(self, steps: Sequence[float]) -> None:
         """Move one weight at a time while that helps."""
@@ -270,11 +283,14 @@ class Ranking:
                     value = round(self.best[axis] + sign * step, 4)
                     if value < 0 and self._names[axis] in NOT_NEGATIVE:
                         continue
-                    self._consider(_with(self.best, axis, value))
+                    self._consider(with_value(self.best, axis, value))
 
     def _consider(self, weights: Weights) -> None:
-        if self._score(weights) < self.tried[self.best]:
+        if self._order(weights) < self._order(self.best):
             self.best = weights
+
+    def _order(self, weights: Weights) -> tuple[tuple[int, int], float]:
+        return self._score(weights), hotword_distance(self._names, weights)
 
     def _score(self, weights: Weights) -> tuple[int, int]:
         known = self.tried.get(weights)
@@ -286,7 +302,8 @@ class Ranking:
         return word_errors, character_errors
 
 
-def _with(weights: Weights, axis: int, value: float) -> Weights:
+def with_value(weights: Weights, axis: int, value: float) -> Weights:
+    """Weights with one of them changed."""
     return (*weights[:axis], value, *weights[axis + 1 :])
 
 

@@ -11,6 +11,7 @@ import pytest
 from asr.bootstrap import paired_bootstrap
 from asr.decode import BeamDecoder, BeamSearchConfig, Decoder, FloatArray, LanguageModel
 from asr.decode.fusion import components
+from asr.decode.hotwords import HOTWORD_WEIGHT
 from asr.edits import error_counts
 from asr.tune import Edge, default_grid, tune
 from asr.tune.halving import Runs, Setting, halve
@@ -163,6 +164,7 @@ def test_an_optimum_on_the_edge_extends_the_grid_and_is_told_with_the_remedy() -
     assert str(Edge("unknown_offset", -7.0, (-6.0, -2.0))).endswith(
         "--grid unknown_offset=-23,-15,-11,-7,-3."
     )
+    assert str(Edge("lm_weight", 0.3, (0.3, 0.7, 2.3))).endswith("--grid lm_weight=0,0.3,0.7.")
 
 
 @pytest.mark.parametrize("hotwords", [{}, {"ab": None, "a b": None, "b": 1.5}])
@@ -270,6 +272,40 @@ def test_the_weight_of_hotwords_is_tuned_and_their_own_weights_stay() -> None:
     found = result.arms["both"]
     assert found.config.hotwords == {"bb": found.weights["hotword_weight"], "ab": -0.5}
     assert {0.0, 3.0} <= {trial.weights["hotword_weight"] for trial in result.trials}
+
+
+def test_hotwords_that_dev_cannot_judge_keep_their_first_weight() -> None:
+    emissions, texts = dev_set(8)
+
+    def weight(**own: tuple[float, ...]) -> float:
+        found = tune(
+            emissions, texts, {"both": MODEL}, decoder, start=BAD, grid={**SMALL, **FIXED, **own},
+            hotwords={"bbbbbbb": None}, rounds=1,
+        )  # fmt: skip
+        return found.arms["both"].weights["hotword_weight"]
+
+    assert weight() == HOTWORD_WEIGHT
+    assert weight(hotword_weight=(0.0,)) == 0.0
+
+
+@pytest.mark.parametrize("hears", [True, False])
+def test_hotwords_are_silenced_only_where_decoding_with_them_makes_more_errors(hears: bool) -> None:
+    emissions, texts = dev_set(12)
+    base = Base(BeamSearchConfig(char_weight=0.0, word_bonus=7.0, beam_width=16), {"b b": None, "bb": None})
+
+    def make(model: LanguageModel, config: BeamSearchConfig) -> Decoder:
+        return decoder(model, config if hears else replace(config, hotwords={}))
+
+    runs = Runs(emissions, texts, ARMS, make, base)
+    silent = Setting("both", ("lm_weight", "hotword_weight"), (2.5, 0.0))
+    runs.decode(silent, runs.everything)
+    runs.try_hotwords({"hotword_weight": (0.0,)})
+    assert runs.whole() == [silent]  # it was asked for
+    runs.try_hotwords({})
+    heard = replace(silent, weights=(2.5, HOTWORD_WEIGHT))
+    assert runs.whole() == [silent, heard]
+    assert (runs.errors(silent, runs.everything) < runs.errors(heard, runs.everything)) == hears
+    assert runs.firsts() == {"both": silent if hears else heard}
 
 
 def test_weights_without_effect_are_not_tuned() -> None:

@@ -198,6 +198,41 @@ def test_words_pieces_and_both_are_compared(
     assert json.loads(capsys.readouterr().out)["units"] == "word"
 
 
+@pytest.mark.parametrize(
+    ("hotword", "grid", "weight", "lines"),
+    [
+        ("ab", [], 4.0, ["3 of 3 utterances have any"]),
+        ("bbbb", [], 4.0, ["0 of 3 utterances have any", "their weight is not tuned and stays 4"]),
+        ("bbbb", ["0,2"], 4.0, ["0 of 3 utterances have any"]),
+        (
+            "ba ab",
+            ["0,1000"],
+            0.0,
+            ["1 of 3 utterances have any", "hotword_weight 0, which makes the fewest"],
+        ),
+    ],
+)
+def test_a_weight_that_silences_hotwords_is_saved_only_where_dev_wants_it_and_said(
+    arguments: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    hotword: str,
+    grid: list[str],
+    weight: float,
+    lines: list[str],
+) -> None:
+    (tmp_path / "hotwords.txt").write_text(hotword.upper())
+    given = [*arguments, "--hotwords", str(tmp_path / "hotwords.txt")]
+    for values in grid:
+        given += ["--grid", f"hotword_weight={values}"]
+    assert main(given) == 0
+    said = capsys.readouterr().err
+    saved = LanguageModel.load(tmp_path / "lm").decoding or {}
+    assert saved["hotword_weight"] == weight
+    assert all(line in said for line in lines)
+    assert ("hotword_weight 0" in said.splitlines()[-1]) == (weight == 0)
+
+
 def test_hotwords_are_tuned_in_the_form_of_the_labels(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from asr.decode import BeamSearchConfig
@@ -58,6 +59,64 @@ def test_hotwords_are_refused_rather_than_passed_over(
     config = replace(CONFIG, hotwords={"ab": 1.0})
     with pytest.raises(InputError, match="without hotwords"):
         decoder(SURFACES, 0, model.word.path, model.vocabulary, config)
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+@pytest.mark.parametrize(
+    ("package", "decoder"), [("pyctcdecode", PyctcDecoder), ("flashlight", FlashlightDecoder)]
+)
+def test_labels_that_write_nothing_part_letters_and_write_nothing(
+    package: str, decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
+) -> None:
+    pytest.importorskip(package)
+    assert model.word is not None
+    surfaces = ("", *SURFACES, "")  # the first writes nothing, and the blank is label 1
+    emissions = np.full((18, 6), -20.0, dtype=np.float32)
+    emissions[:, 1:5] = EMISSIONS
+    emissions[[0, 3, 10, 17]] = [0.0, *[-20.0] * 5]
+    emissions[[5, 11]] = [*[-20.0] * 5, 0.0]
+    plain = EMISSIONS.copy()
+    plain[[0, 3, 5, 10, 11, 17]] = [0.0, *[-20.0] * 3]
+    search = decoder(surfaces, 1, model.word.path, model.vocabulary, CONFIG)
+    (found,) = search.decode(emissions)
+    assert search.decode(np.asfortranarray(emissions)) == [found]
+    (expected,) = decoder(SURFACES, 0, model.word.path, model.vocabulary, CONFIG).decode(plain)
+    assert found.text == "ab b"
+    assert [(word.text, word.start_frame, word.end_frame) for word in found.words] == [
+        (word.text, word.start_frame, word.end_frame) for word in expected.words
+    ]
+    assert found.score == pytest.approx(expected.score, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("package", "decoder"), [("pyctcdecode", PyctcDecoder), ("flashlight", FlashlightDecoder)]
+)
+def test_words_in_another_writing_are_refused(
+    package: str, decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
+) -> None:
+    pytest.importorskip(package)
+    assert model.word is not None
+    with pytest.raises(InputError, match=r"1 of its 3 words otherwise \(ab for AB\). Build it with"):
+        decoder(SURFACES, 0, model.word.path, ("AB", "b", "ab"), CONFIG)
+    with pytest.raises(InputError, match=r"do not write 2 of the language model's 3 words \(კი, და\)"):
+        decoder(SURFACES, 0, model.word.path, ("კი", "და", "ab"), CONFIG)
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+@pytest.mark.parametrize(
+    ("package", "decoder"), [("pyctcdecode", PyctcDecoder), ("flashlight", FlashlightDecoder)]
+)
+def test_where_no_path_is_possible_the_text_is_empty(
+    package: str, decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
+) -> None:
+    pytest.importorskip(package)
+    assert model.word is not None
+    search = decoder(SURFACES, 0, model.word.path, model.vocabulary, CONFIG)
+    unheard = EMISSIONS.copy()
+    unheard[7] = -np.inf
+    for emissions in (np.full_like(EMISSIONS, -np.inf), unheard):
+        (found,) = search.decode(emissions)
+        assert (found.text, found.words, found.score, found.confidence) == ("", (), -np.inf, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,20 @@ def test_of_equally_likely_texts_it_keeps_those_that_the_compiled_search_keeps(
         assert_same(found, BeamDecoder(surfaces, 0, None, config).decode(even))
 
 
+def test_of_equally_likely_labels_it_tries_those_that_the_compiled_search_tries() -> None:
+    """More labels tie at the last place of ``max_labels`` than there is room for."""
+    surfaces = ("", " ", *map(chr, range(ord("a"), ord("z") + 1)))
+    for max_labels, floor in ((1, -3.0), (5, -3.0), (5, -6.0), (26, -3.0), (27, -3.0), (28, -3.0)):
+        config = BeamSearchConfig(beam_width=16, num_hypotheses=16, word_bonus=0.0, max_labels=max_labels)
+        emissions = [
+            np.maximum(random_emissions(frames, len(surfaces), seed=frames, sharpness=4.0), floor)
+            for frames in (12, 30, 7)
+        ]
+        decoder = BeamDecoder(surfaces, 0, None, replace(config, engine="torch"))
+        for each, found in zip(emissions, decoder.decode_all(emissions), strict=True):
+            assert_same(found, BeamDecoder(surfaces, 0, None, config).decode(each))
+
+
 @pytest.mark.parametrize("engine", ["cpu", "torch"])
 def test_a_blank_beyond_doubt_still_parts_two_equal_letters(engine: str) -> None:
     emissions = np.full((3, 4), -np.inf, dtype=np.float32)
