@@ -16,6 +16,8 @@ from tempfile import TemporaryDirectory
 from lm.errors import InputError
 
 COMMAND = "comet-score"
+INSTALL = "pipx install unbabel-comet && pipx inject unbabel-comet 'setuptools<81'"
+"""Version 2.2.7 uses the second without asking for it."""
 
 
 def comet_scores(
@@ -33,7 +35,7 @@ def comet_scores(
     if command is None:
         raise InputError(
             f"--comet needs the command {COMMAND}, and there is none. Install it beside loquela, whose packages are "
-            "too new for it: pipx install unbabel-comet."
+            f"too new for it: {INSTALL}."
         )
     import torch
 

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--comet", default="", metavar="MODEL",
         help="score by this COMET model too, by name or checkpoint; reads the manifest's `text` and needs the command "
-        "comet-score (pipx install unbabel-comet)",
+        "comet-score of unbabel-comet, in an environment of its own",
     )  # fmt: skip
 
 
