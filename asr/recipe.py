@@ -22,7 +22,7 @@ from asr.encoder.conformer import ConformerConfig
 from asr.encoder.lora import LoraSettings, add_adapters
 from asr.fingerprint import BEGUN, differences, identity
 from asr.formats.files import write_whole
-from asr.manifest import Utterance, read_manifest, total_hours, with_text
+from asr.manifest import Utterance, languages_of, read_manifest, total_hours, with_text
 from asr.mixing import warn_of_lost_groups
 from asr.model import CTCModel, load_model
 from asr.text import TOKENIZER, TextPolicy
@@ -66,6 +66,10 @@ class CorpusConfig(SplitsConfig):
     """Train and select on these alone; empty takes all."""
     max_duration_s: float = 30.0
     """Longer training utterances are left out."""
+
+    def asked(self, rows: Sequence[Utterance]) -> list[Utterance]:
+        """Those of the languages that are asked for."""
+        return [row for row in rows if not self.languages or row.language in self.languages]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +155,9 @@ def training_rows(config: CorpusConfig) -> tuple[list[Utterance], list[Utterance
     if missing := [language for language in config.languages if language not in known]:
         raise InputError(
             f"languages names {missing[0]!r}, of which the split {config.train_split!r} of {config.manifest} has no "
-            f"row; it has {', '.join(sorted(known - {''})) or 'none'}."
+            f"row; it has {', '.join(languages_of(rows)) or 'none'}."
         )
-    asked = [row for row in rows if not config.languages or row.language in config.languages]
+    asked = config.asked(rows)
     short = [row for row in asked if row.duration_s <= config.max_duration_s]
     say_left_out(config.train_split, asked, short, f"longer than {config.max_duration_s:g} s")
     return short, asked
@@ -166,7 +170,7 @@ def dev_rows(config: CorpusConfig) -> list[Utterance]:
         InputError: there are rows, and none of these languages.
     """
     rows = config.rows(config.dev_split)
-    asked = [row for row in rows if not config.languages or row.language in config.languages]
+    asked = config.asked(rows)
     if rows and not asked:
         raise InputError(
             f"the split {config.dev_split!r} of {config.manifest} has no row of {', '.join(config.languages)}, to "
@@ -302,7 +306,7 @@ def _check_languages(config: RecogniserConfig, tokenizer: Tokenizer, train: Sequ
     """Refuse training texts of a language that a model of language labels has none for."""
     if not (tokenizer.languages or config.tokenizer.language_labels):
         return
-    if new := sorted({row.language for row in train} - {"", *tokenizer.languages}):
+    if new := [each for each in languages_of(train) if each not in tokenizer.languages]:
         raise InputError(
             f"recogniser {config.recogniser} has no label for the language {', '.join(new)}; it has "
             f"{', '.join(tokenizer.languages) or 'none at all'}. Train on its languages, or let it learn new labels: "

@@ -246,17 +246,23 @@ class RenamedNgram:
 def _respelled(model: Ngram, spelling: Spelling, unit: str, report: Callable[[str], None]) -> Ngram:
     tokens = model.tables[1]
     silent = RESERVED | {BOUNDARY}
+    read = {number: spelling(token) for number, token in enumerate(tokens) if token not in silent}
+    # A letter may come out as none or several, which no token for it could be.
+    uneven = {
+        number
+        for number, written in read.items()
+        if unit == "characters" and written is not None and len(written) != 1
+    }
+    if not uneven and all(written == tokens[number] for number, written in read.items()):
+        return model  # without asking for shares, which take seconds where nothing was counted
     shares, estimated = _shares(model, unit, silent)
     changed: dict[int, str] = {}
     steps: dict[tuple[str, str, str], float] = defaultdict(float)
     missing: dict[str, float] = defaultdict(float)
     unwritten = 0.0
-    for number, token in enumerate(tokens):
-        if token in silent:
-            continue
-        share = float(shares[number])
-        written = spelling(token)
-        if written is None or (unit == "characters" and len(written) != 1):
+    for number, written in read.items():
+        token, share = tokens[number], float(shares[number])
+        if written is None or number in uneven:
             unwritten += share
             for letter in dict.fromkeys(letters_of(token)):
                 if spelling.letter(letter)[0] is None or written is not None:

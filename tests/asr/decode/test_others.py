@@ -28,14 +28,21 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return LanguageModel.load(folder / "lm")
 
 
-@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-@pytest.mark.parametrize(
-    ("package", "decoder"), [("pyctcdecode", PyctcDecoder), ("flashlight", FlashlightDecoder)]
+@pytest.fixture(
+    params=[("pyctcdecode", PyctcDecoder), ("flashlight", FlashlightDecoder)], ids=lambda pair: pair[0]
 )
-def test_what_is_plainly_said_is_read(
-    package: str, decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
-) -> None:
+def decoder(request: pytest.FixtureRequest) -> type[PyctcDecoder] | type[FlashlightDecoder]:
+    """Each of them whose package is installed."""
+    package, found = request.param
     pytest.importorskip(package)
+    made: type[PyctcDecoder] | type[FlashlightDecoder] = found
+    return made
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_what_is_plainly_said_is_read(
+    decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
+) -> None:
     assert model.word is not None
     found = decoder(SURFACES, 0, model.word.path, model.vocabulary, CONFIG).decode(EMISSIONS)[0]
     assert found.text == "ab b"
@@ -48,13 +55,9 @@ def test_what_is_plainly_said_is_read(
     assert found.words[0].end_frame <= found.words[1].start_frame + 1
 
 
-@pytest.mark.parametrize(
-    ("package", "decoder"), [("pyctcdecode", PyctcDecoder), ("flashlight", FlashlightDecoder)]
-)
 def test_hotwords_are_refused_rather_than_passed_over(
-    package: str, decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
+    decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
 ) -> None:
-    pytest.importorskip(package)
     assert model.word is not None
     config = replace(CONFIG, hotwords={"ab": 1.0})
     with pytest.raises(InputError, match="without hotwords"):
@@ -62,13 +65,9 @@ def test_hotwords_are_refused_rather_than_passed_over(
 
 
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-@pytest.mark.parametrize(
-    ("package", "decoder"), [("pyctcdecode", PyctcDecoder), ("flashlight", FlashlightDecoder)]
-)
 def test_labels_that_write_nothing_part_letters_and_write_nothing(
-    package: str, decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
+    decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
 ) -> None:
-    pytest.importorskip(package)
     assert model.word is not None
     surfaces = ("", *SURFACES, "")  # the first writes nothing, and the blank is label 1
     emissions = np.full((18, 6), -20.0, dtype=np.float32)
@@ -88,13 +87,9 @@ def test_labels_that_write_nothing_part_letters_and_write_nothing(
     assert found.score == pytest.approx(expected.score, abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("package", "decoder"), [("pyctcdecode", PyctcDecoder), ("flashlight", FlashlightDecoder)]
-)
 def test_words_in_another_writing_are_refused(
-    package: str, decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
+    decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
 ) -> None:
-    pytest.importorskip(package)
     assert model.word is not None
     with pytest.raises(InputError, match=r"1 of its 3 words otherwise \(ab for AB\). Build it with"):
         decoder(SURFACES, 0, model.word.path, ("AB", "b", "ab"), CONFIG)
@@ -103,13 +98,9 @@ def test_words_in_another_writing_are_refused(
 
 
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-@pytest.mark.parametrize(
-    ("package", "decoder"), [("pyctcdecode", PyctcDecoder), ("flashlight", FlashlightDecoder)]
-)
 def test_where_no_path_is_possible_the_text_is_empty(
-    package: str, decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
+    decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
 ) -> None:
-    pytest.importorskip(package)
     assert model.word is not None
     search = decoder(SURFACES, 0, model.word.path, model.vocabulary, CONFIG)
     unheard = EMISSIONS.copy()
