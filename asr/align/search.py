@@ -19,8 +19,8 @@ less `SearchConfig.pass_cost` for every label of each line that is passed over.
 
 A text is aligned exactly as long as frames times labels are at most `SearchConfig.whole_cells`. Of longer ones a window
 of labels is looked at, which moves with the best path so far, so that time grows with the recording and not with its
-square. It does not get across a stretch of half its length that nobody says; where that much is passed over, the search
-is made again with a window four times as long.
+square. It does not get across a stretch of half its length that nobody says; where a quarter of so many labels in a row
+is passed over, the search is made again with a window four times as long.
 """
 
 from __future__ import annotations
@@ -121,13 +121,17 @@ def best_path(emissions: Rows, lines: Sequence[IntArray], config: SearchConfig) 
     width = max(config.window_labels, config.whole_cells // max(1, len(emissions)))
     while True:
         found = _search(emissions, lines, costs, config, width)
-        passed_over = sum(
-            len(line) for line, frames in zip(lines, found.frames, strict=True) if frames is None
-        )
-        # From a stretch that nobody says the window does not get beyond its own end.
-        if width >= lengths.sum() or passed_over < width // 2:
+        if width >= lengths.sum() or _most_passed_over(lengths, found, width) < width // 4:
             return found
-        width *= 4
+        width *= 4  # it may not have got beyond a stretch that nobody says
+
+
+def _most_passed_over(lengths: NDArray[np.int64], found: Path, width: int) -> int:
+    """Labels of lines that were passed over, of so many in a row; few of a long text's scattered ones."""
+    passed = np.where([frames is None for frames in found.frames], lengths, 0)
+    before, passed_before = (np.concatenate([[0], np.cumsum(each)]) for each in (lengths, passed))
+    ends = np.searchsorted(before, before + width, side="right") - 1
+    return int((passed_before[ends] - passed_before).max())
 
 
 def forced_path(emissions: FloatArray, line: IntArray) -> NDArray[np.int64] | None:

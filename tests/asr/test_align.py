@@ -198,6 +198,23 @@ def test_lines_behind_many_that_nobody_says_are_found(place: int, cells: int) ->
     assert max(errors(expected, found.frames)) <= 6
 
 
+def test_lines_that_nobody_says_here_and_there_do_not_make_a_second_search() -> None:
+    rows = 0
+
+    class Counted(InMemory):
+        def read(self, first: int, last: int) -> FloatArray:
+            nonlocal rows
+            rows += last - first
+            return super().read(first, last)
+
+    emissions, lines, begins = recording(400, 1)
+    unsaid = sum(len(line) for line, begin in zip(lines, begins, strict=True) if begin < 0)
+    config = SearchConfig(window_labels=800, whole_cells=0, block_frames=256)
+    assert unsaid > config.window_labels / 2
+    best_path(Counted(emissions), lines, config)
+    assert rows < 2.5 * len(emissions)  # forwards, and once more to trace back
+
+
 def test_memory_does_not_grow_with_the_recording() -> None:
     config = SearchConfig(window_labels=400, whole_cells=0, block_frames=256)
     peaks = []
