@@ -24,7 +24,7 @@ from asr.edits import Counts, error_counts
 from asr.fingerprint import DEV, WHERE, rows_checksum
 from asr.frames import frames_needed, seconds_to_samples
 from asr.loss import blank_ratio, consistency_loss, ctc_loss
-from asr.manifest import Utterance
+from asr.manifest import Utterance, normalised_text
 from asr.mixing import Group, GroupLosses, MixConfig, Mixed, Mixture
 from asr.model import CTCModel, Emissions, save_model
 from asr.text import WRITTEN
@@ -256,7 +256,7 @@ class CtcTask(Mixed):
         tokenizer = recogniser.tokenizer
         decoder = GreedyDecoder(tokenizer.surfaces, tokenizer.blank)
         words, characters = Counts(), Counts()
-        texts = {utterance.id: utterance.text for utterance in self.dev}
+        texts = {each.id: normalised_text(each, tokenizer.policy) for each in self.dev}
         of_output = tokenizer.policy.of_output()
         losses = GroupLosses(self.dev, self.config.mix.levels)
         by_group: dict[Group, Counts] = dict.fromkeys(losses.by_group(), Counts())
@@ -276,7 +276,7 @@ class CtcTask(Mixed):
             blanks.append(blank_ratio(out.values, out.num_frames, tokenizer.blank))
             values = out.values.float().cpu().numpy()
             for row, frames, name in zip(values, out.num_frames.tolist(), batch.ids, strict=True):
-                reference = tokenizer.policy(texts[name])
+                reference = texts[name]
                 hypothesis = of_output(decoder.decode(row[:frames])[0].text)
                 words = words + error_counts(reference.split(), hypothesis.split())
                 edits = error_counts(list(reference), list(hypothesis))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr.names import composed, find_file, given_path
+from asr.text import WRITTEN, TextPolicy
 from lm.errors import InputError
 
 COLUMNS = (
@@ -193,6 +194,11 @@ def total_hours(utterances: Sequence[Utterance]) -> float:
 def with_text(utterances: Iterable[Utterance]) -> list[Utterance]:
     """Those that have a transcript."""
     return [utterance for utterance in utterances if utterance.text.strip()]
+
+
+def normalised_text(utterance: Utterance, policy: TextPolicy) -> str:
+    """An utterance's text under a policy, which one that a model of this policy wrote has been through already."""
+    return policy.of_written(utterance.extra.get(WRITTEN, ""))(utterance.text)
 
 
 def languages_of(utterances: Iterable[Utterance]) -> tuple[str, ...]:

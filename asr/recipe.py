@@ -22,7 +22,7 @@ from asr.encoder.conformer import ConformerConfig
 from asr.encoder.lora import LoraSettings, add_adapters
 from asr.fingerprint import BEGUN, differences, identity
 from asr.formats.files import write_whole
-from asr.manifest import Utterance, languages_of, read_manifest, total_hours, with_text
+from asr.manifest import Utterance, languages_of, normalised_text, read_manifest, total_hours, with_text
 from asr.mixing import warn_of_lost_groups
 from asr.model import CTCModel, load_model
 from asr.text import TOKENIZER, TextPolicy
@@ -196,6 +196,7 @@ def build_tokenizer(
     """Labels of the training texts; what dev has and they lack is told on stderr.
 
     Args:
+        policy: what normalised the texts.
         languages: of the training texts, which ``language_labels`` are for.
     """
     if config.unit == "piece":
@@ -209,11 +210,11 @@ def build_tokenizer(
 
 
 def unwritable(tokenizer: Tokenizer, split: str, texts: Sequence[str]) -> float:
-    """Tell on stderr what of some texts no label can write; returns its share of their characters."""
+    """Tell on stderr what of some normalised texts no label can write; returns its share of their characters."""
     unknown = tokenizer.unknown(texts)
     for char, count in unknown.most_common():
         print(f"{split} has {count} x {code_point(char)}, which no label writes", file=sys.stderr)
-    return unknown.total() / max(1, sum(len(tokenizer.policy(text)) for text in texts))
+    return unknown.total() / max(1, sum(map(len, texts)))
 
 
 def build_recogniser(
@@ -226,11 +227,11 @@ def build_recogniser(
             the training texts' characters, or for one of their languages, or emits another number of times for each
             frame than the configuration says.
     """
-    texts = [[utterance.text for utterance in rows] for rows in (train, dev)]
     policy = with_own(config).policy
-    if dev and not any(map(policy, texts[1])):
+    texts = [[normalised_text(utterance, policy) for utterance in rows] for rows in (train, dev)]
+    if dev and not any(texts[1]):
         raise InputError(
-            f"the policy leaves nothing of any of the {len(dev)} dev texts, the first of which is {texts[1][0]!r}. "
+            f"the policy leaves nothing of any of the {len(dev)} dev texts, the first of which is {dev[0].text!r}. "
             "Look at the manifest's text column and the policy."
         )
     if config.recogniser and config.head_from:
@@ -254,7 +255,7 @@ def build_recogniser(
             )
         return _prepared(model, config)
     languages = (row.language for row in train)
-    tokenizer = build_tokenizer(config.tokenizer, config.policy, *texts, languages=languages)
+    tokenizer = build_tokenizer(config.tokenizer, policy, *texts, languages=languages)
     return make_recogniser(config, tokenizer)
 
 

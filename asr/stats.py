@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from asr.check.shared import code_point
-from asr.manifest import Utterance, total_hours
+from asr.manifest import Utterance, normalised_text, total_hours
 from asr.score_report import aligned
 from asr.text import TextPolicy
 
@@ -67,7 +67,7 @@ def corpus_stats(
         train_split: whose words the others' are compared with.
     """
     policy = policy or TextPolicy()
-    texts = {each.id: policy(each.text) for each in utterances}
+    texts = {each.id: normalised_text(each, policy) for each in utterances}
     by_split: dict[str, list[Utterance]] = defaultdict(list)
     for each in utterances:
         by_split[each.split].append(each)

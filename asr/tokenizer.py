@@ -80,7 +80,7 @@ class Tokenizer:
 
         A letter that has a label only in its other case is in that; punctuation without a label is left out.
         """
-        return "".join(self._nearest(char) for char in self.policy(text))
+        return self._writable(self.policy(text))
 
     def with_languages(self, languages: Iterable[str]) -> Tokenizer:
         """The same with a silent label for each language."""
@@ -93,7 +93,7 @@ class Tokenizer:
         )
 
     def splitter(self) -> Splitter:
-        """How it cuts texts, for n-grams of pieces.
+        """How it cuts normalised texts, for n-grams of pieces.
 
         Raises:
             InputError: its labels are no sentence pieces.
@@ -105,7 +105,7 @@ class Tokenizer:
             )
 
         def split(text: str) -> list[str]:
-            text = self.nearest(text)
+            text = self._writable(text)
             tokens = zip(self._spell(text), self._pieces.encode(text, out_type=str), strict=True)
             written = [token if label == UNKNOWN else self.surfaces[label] for label, token in tokens]
             return [piece_of(surface) for surface in written if surface]
@@ -121,15 +121,10 @@ class Tokenizer:
         """Text of collapsed labels (no blanks, no repeats)."""
         return "".join(self.surfaces[label] for label in labels).strip()
 
-    def unknown(self, texts: Iterable[str], *, written: str = "") -> Counter[str]:
-        """Characters of normalised texts that no label can write, with their counts.
-
-        Args:
-            written: as for `encode`.
-        """
-        policy = self.policy.of_written(written)
+    def unknown(self, texts: Iterable[str]) -> Counter[str]:
+        """Characters of normalised texts that no label can write, with their counts."""
         return Counter(
-            char for text in texts for char in policy(text) if char not in self._characters and char != " "
+            char for text in texts for char in text if char not in self._characters and char != " "
         )
 
     def save(self, path: str | Path) -> None:
@@ -183,6 +178,9 @@ class Tokenizer:
             return [UNKNOWN if label == self.blank else label for label in self._pieces.encode(text)]
         return [self._labels.get(char, UNKNOWN) for char in text]
 
+    def _writable(self, text: str) -> str:
+        return "".join(map(self._nearest, text))
+
     def _nearest(self, char: str) -> str:
         if char == " ":
             return char
@@ -212,8 +210,8 @@ def character_tokenizer(texts: Iterable[str], policy: TextPolicy, *, min_count: 
     """A label for every character of the training texts.
 
     Args:
-        texts: transcripts of the training split.
-        policy: normalisation before counting; saved with the tokenizer.
+        texts: transcripts of the training split, normalised.
+        policy: what normalised them; saved with the tokenizer.
         min_count: leave out characters seen fewer times than this.
     Raises:
         InputError: the texts hold no letters, or none often enough.
@@ -221,7 +219,7 @@ def character_tokenizer(texts: Iterable[str], policy: TextPolicy, *, min_count: 
     >>> character_tokenizer(["aba b"], TextPolicy()).surfaces
     ('', ' ', 'a', 'b')
     """
-    counts = Counter(char for text in texts for char in policy(text))
+    counts = Counter(char for text in texts for char in text)
     chars = sorted(char for char, count in counts.items() if count >= min_count and char != " ")
     if not chars and counts.keys() - {" "}:
         raise InputError(
@@ -237,6 +235,8 @@ def piece_tokenizer(texts: Sequence[str], policy: TextPolicy, *, num_pieces: int
     """A unigram sentencepiece model of the training texts (Kudo 2018).
 
     Args:
+        texts: transcripts of the training split, normalised.
+        policy: what normalised them; saved with the tokenizer.
         num_pieces: labels including the blank.
     Raises:
         InputError: sentencepiece cannot make so many pieces of these texts.
@@ -244,17 +244,16 @@ def piece_tokenizer(texts: Sequence[str], policy: TextPolicy, *, num_pieces: int
     import sentencepiece
 
     model = io.BytesIO()
-    lines = [policy(text) for text in texts]
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines),
+            sentence_iterator=iter(texts),
             model_writer=model,
             vocab_size=num_pieces,
             hard_vocab_limit=False,  # few texts have few pieces
             model_type="unigram",
             character_coverage=1.0,
             # No longer line than the usual 4,192 bytes is passed over.
-            max_sentence_length=max([4192, *(len(line.encode()) + 1 for line in lines)]),
+            max_sentence_length=max([4192, *(len(text.encode()) + 1 for text in texts)]),
             normalization_rule_name="identity",  # the policy has normalised already
             unk_id=0,
             bos_id=-1,

@@ -29,7 +29,7 @@ from asr.cache import AudioCache
 from asr.ctc import CtcConfig, CtcTask
 from asr.encoder import build_encoder
 from asr.frames import seconds_to_samples
-from asr.manifest import Utterance, read_manifest
+from asr.manifest import Utterance, normalised_text, read_manifest
 from asr.model import CTCModel
 from asr.pretrain.objectives import ObjectiveConfig, PretrainModel
 from asr.pretrain.task import PretrainDataConfig, PretrainTask
@@ -75,7 +75,9 @@ class Corpus:
         self.cache = AudioCache(4e9)
         self.waveforms = {row.id: self.cache.load(row) for row in self.rows}
         self.seconds = sum(row.duration_s for row in self.rows)
-        self.tokenizer = character_tokenizer([row.text for row in self.rows], TextPolicy())
+        self.tokenizer = character_tokenizer(
+            [normalised_text(row, TextPolicy()) for row in self.rows], TextPolicy()
+        )
         self.batch_s = BATCH * self.seconds / len(self.rows)
 
 

@@ -58,7 +58,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         refuse_other_languages(name, text, given, target=False)
         labels = text.source
     if labels and not config.recogniser:
-        check_written(name, labels, *([row.text for row in part] for part in (given, dev)))
+        check_written(name, labels, given, dev)
         model = make_recogniser(config, labels)
     else:
         model = build_recogniser(config, given, dev)

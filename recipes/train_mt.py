@@ -17,6 +17,7 @@ import torch
 from asr.card import model_folder
 from asr.cli import guarded
 from asr.ctc import encoded
+from asr.manifest import normalised_text
 from asr.model import load_model
 from asr.recipe import (
     CorpusConfig,
@@ -60,14 +61,14 @@ def train(config: TrainConfig) -> dict[str, float]:
     """Train; returns the best evaluation on dev."""
     torch.manual_seed(config.trainer.seed)
     rows, dev = translated_rows(config, need_text=True)
-    texts = [[row.text for row in part] for part in (rows, dev)]
     if config.source_from:
         source = load_model(model_folder(config.source_from)).tokenizer
-        check_written(f"source_from {config.source_from}", source, *texts)
+        check_written(f"source_from {config.source_from}", source, rows, dev)
     else:
+        texts = [[normalised_text(row, config.policy) for row in part] for part in (rows, dev)]
         languages = (row.language for row in rows)
         source = build_tokenizer(config.tokenizer, config.policy, *texts, languages=languages)
-    translations = [[row.translation for row in part] for part in (rows, dev)]
+    translations = [[config.target_policy(row.translation) for row in part] for part in (rows, dev)]
     target = build_tokenizer(config.target_tokenizer, config.target_policy, *translations)
     parts = {config.train_split: rows, config.dev_split: dev}
     rows, dev = ([row for row in part if encoded(source, row)] for part in (rows, dev))

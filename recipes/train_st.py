@@ -9,6 +9,7 @@ goes on from the last whole checkpoint.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,17 +94,19 @@ def train(config: TrainConfig) -> dict[str, float]:
     parts = None
     if config.hub_decoder.source:
         parts = read_hub_decoder(config.hub_decoder, translations[0], config.target_policy)
-        for char, count in parts.tokenizer.unknown([*translations[0], *translations[1]]).most_common():
+        normalised = map(config.target_policy, itertools.chain(*translations))
+        for char, count in parts.tokenizer.unknown(normalised).most_common():
             print(f"{count} x {code_point(char)}, which no piece of the decoder holds", file=sys.stderr)
     decoder: DecoderConfig | HubDecoderConfig
     if parts:
         tokenizer, decoder = parts.tokenizer, parts.config
     elif other:
         refuse_other_languages(f"decoder_from {config.decoder_from}", other, rows, source=False)
-        check_written(f"decoder_from {config.decoder_from}", other.tokenizer, *translations)
+        check_written(f"decoder_from {config.decoder_from}", other.tokenizer, rows, dev, translations=True)
         tokenizer, decoder = other.tokenizer, other.decoder.config
     else:
-        tokenizer = build_tokenizer(config.target_tokenizer, config.target_policy, *translations)
+        normalised_parts = (list(map(config.target_policy, part)) for part in translations)
+        tokenizer = build_tokenizer(config.target_tokenizer, config.target_policy, *normalised_parts)
         decoder = config.decoder
     model = SpeechTranslator(
         recogniser,

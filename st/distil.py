@@ -156,7 +156,7 @@ def teach(
         )
     name = f"distil.teacher {config.teacher}"
     refuse_other_languages(name, model, rows)
-    check_written(name, model.source, *([each.text for each in part] for part in (rows, dev)))
+    check_written(name, model.source, rows, dev)
     files = read_card(model_folder(config.teacher))["sha256"]
     sources = {each.id: encoded(model.source, each) for each in (*rows, *dev)}
     rows = list(rows)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from asr.manifest import Utterance
+from asr.manifest import Utterance, normalised_text
 from asr.recipe import (
     UNWRITABLE,
     CorpusConfig,
@@ -80,15 +80,28 @@ def translated_rows(
     return kept[0], kept[1]
 
 
-def check_written(name: str, tokenizer: Tokenizer, train: Sequence[str], dev: Sequence[str]) -> None:
+def check_written(
+    name: str,
+    tokenizer: Tokenizer,
+    train: Sequence[Utterance],
+    dev: Sequence[Utterance],
+    *,
+    translations: bool = False,
+) -> None:
     """Tell on stderr which characters of some texts the labels of a model to begin with cannot write.
 
     Args:
         name: what to call the model.
+        translations: it writes these, and not the transcripts.
     Raises:
         InputError: of the training texts, they are more than `build_recogniser` allows.
     """
-    share, _ = (unwritable(tokenizer, *split) for split in (("training", train), ("dev", dev)))
+
+    def text_of(row: Utterance) -> str:
+        return tokenizer.policy(row.translation) if translations else normalised_text(row, tokenizer.policy)
+
+    parts = {"training": train, "dev": dev}
+    share, _ = (unwritable(tokenizer, name, [text_of(row) for row in rows]) for name, rows in parts.items())
     if share > UNWRITABLE:
         raise InputError(
             f"{name} has no label for {share:.1%} of the training texts' characters, listed above. Give a model of "

@@ -122,7 +122,7 @@ class OwnTranslator:
         """Characters that have no label, and all."""
         source = self.model.source
         letters = source.policy.of_written(self.written)(text).replace(" ", "")
-        return source.unknown([text], written=self.written).total(), len(letters)
+        return source.unknown([letters]).total(), len(letters)
 
     def translate(self, texts: Sequence[str]) -> list[Scored]:
         """The best translation of each."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from asr.check.characters import check_characters
 from asr.check.findings import CheckConfig, Finding, Severity
-from asr.check.length import Labels, check_length
+from asr.check.length import check_length
 from asr.check.shared import check_splits
 from asr.check.sound import check_sound
 from asr.manifest import Utterance
@@ -20,7 +20,6 @@ def check_manifest(
     utterances: Sequence[Utterance],
     config: CheckConfig | None = None,
     *,
-    labels: Labels | None = None,
     listen: bool = True,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -30,7 +29,6 @@ def check_manifest(
     Each audio file is decoded once, whatever the number of its utterances.
 
     Args:
-        labels: the tokenizer that will be trained with; the characters of the normalised text if None.
         listen: check the audio too; without it only the manifest is read.
         jobs: audio files heard at once.
         progress: called with the number of audio files heard and the number of all.
@@ -38,7 +36,7 @@ def check_manifest(
     config = config or CheckConfig()
     findings = [
         *(check_sound(utterances, config, progress, jobs) if listen else ()),
-        *check_length(utterances, config, labels or config.policy),
+        *check_length(utterances, config),
         *check_splits(utterances, config),
         *check_characters(utterances, config),
     ]

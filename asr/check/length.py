@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 from asr.check.findings import CheckConfig, Finding
 from asr.frames import frames_needed, seconds_to_samples
-from asr.manifest import Utterance
-
-Labels = Callable[[str], Sequence[object]]
-"""From a transcript to its labels, as `asr.tokenizer.Tokenizer.encode`."""
+from asr.manifest import Utterance, normalised_text
 
 
-def check_length(utterances: Sequence[Utterance], config: CheckConfig, labels: Labels) -> Iterator[Finding]:
+def check_length(utterances: Sequence[Utterance], config: CheckConfig) -> Iterator[Finding]:
     """Findings about text against duration; an empty text is a finding of its own."""
-    empty = tuple(each.id for each in utterances if not config.policy(each.text))
+    empty = tuple(each.id for each in utterances if not normalised_text(each, config.policy))
     if empty:
         yield Finding(
             kind="empty-text",
@@ -26,7 +23,7 @@ def check_length(utterances: Sequence[Utterance], config: CheckConfig, labels: L
             utterance_ids=empty,
         )
     for utterance in utterances:
-        needed = frames_needed(labels(utterance.text))
+        needed = frames_needed(normalised_text(utterance, config.policy))
         samples = seconds_to_samples(utterance.duration_s)
         frames = config.grid.num_frames(samples)
         if needed > frames:
@@ -52,7 +49,7 @@ def check_length(utterances: Sequence[Utterance], config: CheckConfig, labels: L
 def _check_rate(utterances: Sequence[Utterance], config: CheckConfig) -> Iterator[Finding]:
     rates: dict[str, dict[str, float]] = defaultdict(dict)
     for utterance in utterances:
-        characters = len(config.policy(utterance.text).replace(" ", ""))
+        characters = len(normalised_text(utterance, config.policy).replace(" ", ""))
         if characters >= config.min_rate_characters:
             rates[utterance.language][utterance.id] = characters / utterance.duration_s
     for language, of_id in rates.items():

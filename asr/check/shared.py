@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
 from asr.check.findings import CheckConfig, Finding
-from asr.manifest import Utterance, recording_place
+from asr.manifest import Utterance, normalised_text, recording_place
 
 SHOWN = 4
 """Examples in a message."""
@@ -31,7 +31,7 @@ def check_splits(utterances: Sequence[Utterance], config: CheckConfig) -> Iterat
             "Split by recording: `loquela corpus import --split-by recording`.",
         )  # fmt: skip
         yield from _shared(
-            splits, known, held_out, "text", lambda each: config.policy(each.text),
+            splits, known, held_out, "text", lambda each: normalised_text(each, config.policy),
             "Give the score with and without them, or keep them in one split: a model may have learnt them.",
         )  # fmt: skip
     if config.train_split in splits:
@@ -65,14 +65,14 @@ def _shared(
 
 
 def _unseen(splits: dict[str, list[Utterance]], config: CheckConfig) -> Iterator[Finding]:
-    known = {char for each in splits[config.train_split] for char in config.policy(each.text)}
+    known = {char for each in splits[config.train_split] for char in normalised_text(each, config.policy)}
     for split, members in splits.items():
         if split == config.train_split:
             continue
         counts: Counter[str] = Counter()
         holders: dict[str, list[Utterance]] = defaultdict(list)
         for each in members:
-            text = config.policy(each.text)
+            text = normalised_text(each, config.policy)
             counts.update(char for char in text if char not in known)
             for char in set(text) - known:
                 holders[char].append(each)

@@ -20,7 +20,7 @@ from asr.check import CheckConfig, Finding, check_manifest
 from asr.frames import FrameGrid, frames_needed
 from asr.lookalikes import LETTERS, script
 from asr.manifest import Utterance
-from asr.text import TextPolicy
+from asr.text import WRITTEN, TextPolicy
 
 RATE = 16_000
 
@@ -193,8 +193,18 @@ def test_text_too_long_for_ctc_says_whether_more_frames_would_do() -> None:
     assert "no usual frame rate does" in found[1].message
     finer = CheckConfig(grid=FrameGrid(hop_samples=320, window_samples=320))
     assert _kinds(check_manifest(utterances, finer, listen=False))["text-too-long-for-ctc"] == ("u2",)
-    by_word = check_manifest(utterances[:2], labels=str.split, listen=False)
-    assert "text-too-long-for-ctc" not in _kinds(by_word)
+
+
+def test_pseudo_labels_are_not_put_through_the_policy_again() -> None:
+    policy = TextPolicy(replace={"j": "x", "y": "j"})
+    train = [
+        replace(each, text=policy(each.text), extra={WRITTEN: policy.key})
+        for each in _written("yaku kay", split="train")
+    ]
+    dev = [replace(each, id="d") for each in _written("kay yaku", split="dev")]
+    assert "unseen-character" not in _kinds(
+        check_manifest([*train, *dev], CheckConfig(policy=policy), listen=False)
+    )
 
 
 def test_empty_texts_are_counted_under_the_policy() -> None:

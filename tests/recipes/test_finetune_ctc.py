@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -26,11 +26,18 @@ from asr.encoder import build_encoder
 from asr.encoder.saved import save_encoder
 from asr.fingerprint import differences
 from asr.joint import JointConfig, JointTask
-from asr.manifest import read_manifest, write_manifest
+from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.model import CTCModel, load_model, save_model
 from asr.pretrain.objectives import ObjectiveConfig
-from asr.recipe import build_recogniser, defaults, save_config, transcribed_rows
-from asr.text import TextPolicy
+from asr.recipe import (
+    RecogniserConfig,
+    TokenizerConfig,
+    build_recogniser,
+    defaults,
+    save_config,
+    transcribed_rows,
+)
+from asr.text import WRITTEN, TextPolicy
 from asr.tokenizer import character_tokenizer
 from asr.trainer import TrainerConfig, learning_rate
 from lm.errors import InputError
@@ -735,6 +742,30 @@ def test_a_self_supervised_loss_beside_ctc(tmp_path: Path, tone_corpus: Path) ->
     assert load_model(exps[0] / "model").tokenizer.surfaces == ("", " ", *"abcdef")
     rows = [json.loads(line) for line in (exps[0] / "history.jsonl").read_text().splitlines()]
     assert {"cer", "objective", "accuracy"} <= rows[-1].keys()
+
+
+@pytest.mark.parametrize("unit", ["character", "piece"])
+def test_labels_are_made_of_pseudo_labels_as_they_are(
+    unit: Literal["character", "piece"], tmp_path: Path
+) -> None:
+    policy = TextPolicy(replace={"j": "x", "y": "j"})  # no j is said, so nothing writes an x
+    gold = [
+        Utterance(id=f"u{place}", audio=Path("u.wav"), duration_s=2.0, text=text)
+        for place, text in enumerate(["yaku kay", "maya pay wasi"] * 10)
+    ]
+    pseudo = [replace(row, text=policy(row.text), extra={WRITTEN: policy.key}) for row in gold]
+    config = RecogniserConfig(
+        policy=policy,
+        tokenizer=TokenizerConfig(unit=unit, num_pieces=14),
+        encoder={"kind": "conformer", "width": 16, "num_layers": 1, "num_heads": 2},
+    )
+    model = build_recogniser(config, [*gold, *pseudo], gold)
+    letters = set("".join(model.tokenizer.surfaces))
+    assert "j" in letters
+    assert not letters & {"x", "y"}
+    save_model(model, tmp_path / "model")
+    again = build_recogniser(replace(config, recogniser=tmp_path / "model"), [*gold, *pseudo], gold)
+    assert again.tokenizer == model.tokenizer
 
 
 def test_a_contrastive_loss_beside_ctc_cools_and_bears_short_utterances(

@@ -88,7 +88,7 @@ def test_a_table_of_the_policy_that_the_translator_reads_by_is_normalised_once(
     spoken_numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = TextPolicy(replace={"hu": "w", "j": "h"})
-    source = character_tokenizer(["jua huasi"], policy)
+    source = character_tokenizer([policy("jua huasi")], policy)
     sizes = {"width": 16, "layers": 1, "heads": 2, "inner": 16}
     model = TextTranslator(source, source, TextEncoderConfig(**sizes), DecoderConfig(**sizes))  # type: ignore[arg-type]
     save_translator(model, tmp_path / "mt")

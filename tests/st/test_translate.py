@@ -380,7 +380,7 @@ def test_what_a_recogniser_wrote_is_normalised_once(
     tmp_path: Path, siamese: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = with_rules("jua huasi")
-    source = character_tokenizer(["jua huasi"], policy)
+    source = character_tokenizer([policy("jua huasi")], policy)
     model = TextTranslator(
         source, source, TextEncoderConfig(width=16, layers=1, heads=2, inner=16),
         DecoderConfig(width=16, layers=1, heads=2, inner=16),
