@@ -148,10 +148,8 @@ def in_rows(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield row
 
 
-def prefetch_rows(
-    items: Iterable[Item], make: Callable[[list[Item]], Made], size: int, *, ahead: int = 1
-) -> Iterator[Made]:
-    """`prefetch` of `in_rows`; a row that is not full when the reader stops is given up."""
+def prefetch_rows(items: Iterable[Item], make: Callable[[list[Item]], Made], size: int) -> Iterator[Made]:
+    """`prefetch` of `in_rows`, one row ahead; a row that is not full when the reader stops is given up."""
     stopped = threading.Event()
 
     def going() -> Iterator[Item]:
@@ -160,7 +158,7 @@ def prefetch_rows(
                 return
             yield item
 
-    return prefetch(in_rows(going(), size), make, ahead=ahead, stopped=stopped)
+    return prefetch(in_rows(going(), size), make, ahead=1, stopped=stopped)
 
 
 def prefetch(

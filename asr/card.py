@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from asr.checkpoint import sha256, write_folder
+from asr.checkpoint import write_folder
 from asr.names import given_path
 from lm.errors import InputError
+from lm.files import sha256
 
 FORMAT = 1
 CARD = "loquela.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import types
 import typing
 from collections.abc import Sequence
@@ -115,6 +116,11 @@ def from_mapping(
         return kind(**given)
     laid_over: Config = dataclasses.replace(usual, **given)  # type: ignore[type-var]
     return laid_over
+
+
+def as_json(value: Any) -> Any:
+    """The value as a JSON file gives it back (tuples as lists), to be compared with what one holds."""
+    return json.loads(json.dumps(value))
 
 
 def to_mapping(config: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import zlib
 from collections.abc import Collection, Iterator, Sequence
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from asr.augment import AugmentConfig, augment, shortest_factor
 from asr.batches import epoch_batches, joined, padded, prefetch, substitutes, unsound, usable
 from asr.cache import AudioCache, readable
-from asr.config import to_mapping
+from asr.config import as_json, to_mapping
 from asr.decode import GreedyDecoder
 from asr.edits import Counts, error_counts
 from asr.fingerprint import DEV, WHERE, rows_checksum
@@ -29,7 +28,7 @@ from asr.mixing import Group, GroupLosses, MixConfig, Mixed, Mixture
 from asr.model import CTCModel, Emissions, save_model
 from asr.text import WRITTEN
 from asr.tokenizer import Tokenizer
-from asr.trainer import StepOutput
+from asr.trainer import DIVERGED, StepOutput
 from asr.watchdog import Watch
 from lm.errors import InputError
 
@@ -304,7 +303,7 @@ class CtcTask(Mixed):
             "labels": list(self.recogniser.tokenizer.surfaces),
             "languages": self.recogniser.tokenizer.languages,
             "emissions_per_frame": self.recogniser.per_frame,
-            "encoder": json.loads(json.dumps(self.recogniser.encoder.config())),
+            "encoder": as_json(self.recogniser.encoder.config()),
             "ctc": settings,
             "seed": self.seed,
             "utterances": zlib.crc32("\n".join(utterance.id for utterance in self.train).encode()),
@@ -341,10 +340,7 @@ class CtcTask(Mixed):
                 return reason
             if reason := shortfall(self.recogniser, labels[:count], samples):
                 return f"{name}: {reason}. Leave it out: `loquela corpus check`."
-        return (
-            "Audio and texts look sound, so training diverged. "
-            "Lower trainer.lr, lengthen trainer.warmup, or set trainer.precision=float32."
-        )
+        return f"Audio and texts look sound. {DIVERGED}"
 
     def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write the model folder."""

@@ -120,6 +120,24 @@ def normalise(features: Tensor, num_frames: Tensor) -> Tensor:
     return centred / (variance + 1e-2).sqrt()
 
 
+def standardise(values: Tensor, counts: Tensor, *, unbiased: bool) -> Tensor:
+    """Zero mean and unit variance over an utterance's own part, zeros after it, as published encoders want it.
+
+    Args:
+        values: (N, T, D).
+        counts: how many of the T are the utterance's own, (N,).
+        unbiased: divide the squares by n - 1, not by n.
+    """
+    values = values.float()
+    counts = counts.to(values.device).clamp(min=1)
+    count = counts[:, None, None]
+    valid = frame_mask(counts, values.shape[1])[..., None]
+    mean = values.masked_fill(~valid, 0.0).sum(dim=1, keepdim=True) / count
+    centred = (values - mean).masked_fill(~valid, 0.0)
+    squares = centred.square().sum(dim=1, keepdim=True)
+    return centred / (squares / ((count - 1).clamp(min=1) if unbiased else count) + 1e-7).sqrt()
+
+
 def spec_augment(
     features: Tensor,
     num_frames: Tensor,

@@ -13,22 +13,22 @@ SAMPLE_RATE = 16_000
 """Samples per second of every waveform inside the toolkit."""
 
 
-def seconds_to_samples(seconds: float, rate: int = SAMPLE_RATE) -> int:
+def seconds_to_samples(seconds: float) -> int:
     """Samples in a span of ``seconds``, rounded to the nearest.
 
     >>> seconds_to_samples(0.5)
     8000
     """
-    return round(seconds * rate)
+    return round(seconds * SAMPLE_RATE)
 
 
-def samples_to_seconds(samples: int, rate: int = SAMPLE_RATE) -> float:
+def samples_to_seconds(samples: int) -> float:
     """Length in seconds of ``samples``.
 
     >>> samples_to_seconds(8000)
     0.5
     """
-    return samples / rate
+    return samples / SAMPLE_RATE
 
 
 def frames_needed(labels: Sequence[object]) -> int:
@@ -96,10 +96,6 @@ class FrameGrid:
         """
         margin = (self.window_samples - self.hop_samples * self.per_window) / 2 - self.pad_samples
         return (frame * self.hop_samples + margin) / SAMPLE_RATE
-
-    def end_s(self, frame: int) -> float:
-        """Second at which ``frame``'s own hop ends: where the next one begins."""
-        return self.start_s(frame + 1)
 
     def middles_s(self, frames: NDArray[np.int64]) -> NDArray[np.float64]:
         """Seconds at the middles of frames' own hops."""

@@ -7,7 +7,6 @@ not its method.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,4 +132,4 @@ class JointTask(CtcTask):
 
     def fingerprint(self) -> dict[str, Any]:
         """That of CTC, and the objective."""
-        return {**super().fingerprint(), "joint": json.loads(json.dumps(to_mapping(self.joint)))}
+        return {**super().fingerprint(), "joint": to_mapping(self.joint)}

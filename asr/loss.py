@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -64,8 +63,3 @@ def blank_ratio(emissions: Tensor, num_frames: Tensor, blank: int) -> float:
     mask = frame_mask(num_frames, emissions.shape[1])
     blanks = (emissions.argmax(dim=-1) == blank) & mask
     return float(blanks.sum() / mask.sum().clamp(min=1))
-
-
-def finite(loss: Tensor) -> bool:
-    """Whether every element is a number."""
-    return bool(torch.isfinite(loss).all())

@@ -206,6 +206,11 @@ def languages_of(utterances: Iterable[Utterance]) -> tuple[str, ...]:
     return tuple(sorted({utterance.language for utterance in utterances} - {""}))
 
 
+def languages_of_all(utterances: Sequence[Utterance]) -> tuple[str, ...]:
+    """The languages, sorted; empty where an utterance names none, which may be of any."""
+    return languages_of(utterances) if all(utterance.language for utterance in utterances) else ()
+
+
 def _utterance(row: dict[str, str], root: Path, where: str) -> Utterance:
     values = dict(row)
     numbers = {}

@@ -1,8 +1,9 @@
-"""What recordings are called: their endings, their names on disk, and their names in what we print."""
+"""What recordings are called: their endings, their names on disk, their names in what we print; and what we tell."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 import unicodedata
 from collections.abc import Mapping
@@ -60,6 +61,12 @@ def shown(path: str | os.PathLike[str]) -> str:
     return name if name.isprintable() and name.strip() == name and name else repr(name)
 
 
+@lru_cache
+def tell_once(line: str) -> None:
+    """Say something of a file on stderr, once: its utterances may be read one by one."""
+    print(line, file=sys.stderr)
+
+
 def given_path(text: str | os.PathLike[str]) -> Path:
     """The path that a user means, whose ``~`` is the home folder: a shell leaves it in ``--out=~/x`` and YAML anywhere.
 
@@ -85,7 +92,7 @@ def misnamed(path: str | os.PathLike[str]) -> str:
 
 
 def composed(name: str) -> str:
-    """The name with its letters composed (NFC): macOS and some archives take them apart (NFD).
+    """The name, or any text, with its letters composed (NFC): macOS and some archives take them apart (NFD).
 
     >>> composed("e\\u0301") == "\\u00e9"
     True

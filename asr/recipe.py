@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -491,9 +490,7 @@ def beginning(config: Experiment) -> dict[str, Any]:
     settings = to_mapping(config)
     if settings.get("recogniser"):
         settings = {name: value for name, value in settings.items() if name not in OWN}
-    found = {f"{BEGUN}{name}": told(name, settings[name]) for name in BEGINNING if name in settings}
-    plain: dict[str, Any] = json.loads(json.dumps(found))
-    return plain
+    return {f"{BEGUN}{name}": told(name, settings[name]) for name in BEGINNING if name in settings}
 
 
 def defaults(config: Experiment) -> dict[str, Any]:

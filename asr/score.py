@@ -8,9 +8,10 @@ phones as letters and would change them. Nor does it replace again in hypotheses
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
+from itertools import islice
 from typing import Literal, Protocol
 
 from asr.bootstrap import BOOTSTRAP, Bootstrap, Comparison, Interval, paired_bootstrap, rate_interval
@@ -23,6 +24,7 @@ __all__ = [
     "Counts",
     "Metric",
     "UtteranceScore",
+    "check_joined",
     "edit_operations",
     "error_counts",
     "format_alignment",
@@ -140,6 +142,50 @@ class CorpusScore:
         return [errors for errors, _ in totals.values()], [length for _, length in totals.values()]
 
 
+def check_joined(
+    hypotheses: Collection[str],
+    references: Collection[str],
+    scored: Collection[str],
+    *,
+    ignore_unknown: bool,
+    recordings: bool = False,
+) -> tuple[str, ...]:
+    """Ids of hypotheses that the reference does not have, where they may be left out.
+
+    Of hypotheses that have no id in common with the reference nothing is left but deletions: that is no score, and
+    refused whatever may be ignored.
+
+    Args:
+        hypotheses: ids.
+        references: all ids that the reference has.
+        scored: those of them that it has a text for.
+        ignore_unknown: unknown ids may be left out.
+        recordings: ids are names of recordings.
+    Raises:
+        InputError: no hypothesis is of a text, or one is unknown and may not be left out.
+    """
+    label = "a recording's name" if recordings else "an id"
+    remedy = "Name each after its recording" if recordings else "Give the reference they belong to"
+    if not any(name in scored for name in hypotheses):
+        whole = "" if recordings else "; output for whole recordings needs `--recording-level`"
+        raise InputError(
+            f"none of the {len(hypotheses)} hypotheses has {label} that the reference has a text for. Hypotheses: "
+            f"{_first(hypotheses)}; reference: {_first(scored)}. {remedy}{whole}."
+        )
+    unknown = tuple(name for name in hypotheses if name not in references)
+    if unknown and not ignore_unknown:
+        raise InputError(
+            f"{len(unknown)} of {len(hypotheses)} hypotheses have {label} that the reference does not, such as "
+            f"{_first(unknown)}; it has {_first(references)}. {remedy}, or leave them out with `--ignore-unknown`."
+        )
+    return unknown
+
+
+def _first(ids: Collection[str]) -> str:
+    """Some ids, for a message."""
+    return ", ".join(map(repr, islice(ids, 3))) + (", ..." if len(ids) > 3 else "") or "none"
+
+
 def score_corpus(
     references: Mapping[str, str],
     hypotheses: Mapping[str, str],
@@ -162,18 +208,12 @@ def score_corpus(
         ignore_unknown: leave out, and report, hypotheses whose id no reference has.
         written: key of the policy that wrote the hypotheses, where a model did: a rule is not applied twice.
     Raises:
-        InputError: an unknown hypothesis id, or nothing to score.
+        InputError: an unknown hypothesis id, no id in common, or nothing to score.
     """
-    unknown = tuple(name for name in hypotheses if name not in references)
-    if unknown and not ignore_unknown:
-        shown = ", ".join(map(repr, unknown[:3]))
-        raise InputError(
-            f"{len(unknown)} of {len(hypotheses)} hypotheses have an id that the reference does not, such as "
-            f"{shown}. Give the reference they belong to, or leave them out with `--ignore-unknown`."
-        )
     scored = {name: text for name, text in references.items() if text.strip()}
     if not scored:
         raise InputError("the reference has no text to score against. Give one with transcripts.")
+    unknown = check_joined(hypotheses, references, scored, ignore_unknown=ignore_unknown)
     heard = policy.of_written(written).of_phones()
     return CorpusScore(
         utterances=tuple(
@@ -208,14 +248,12 @@ def score_recordings(
         hypotheses: recording -> the whole transcript; a missing one counts as all deletions and is reported.
         policy: as for `score_corpus`, like the rest.
     Raises:
-        InputError: a hypothesis of an unknown recording, or nothing to score.
+        InputError: a hypothesis of an unknown recording, no recording in common, or nothing to score.
     """
-    unknown = tuple(name for name in hypotheses if name not in references)
-    if unknown and not ignore_unknown:
-        raise InputError(
-            f"no reference for recording {unknown[0]!r}; there is one for {sorted(references)[:12]}. "
-            "Name the transcript after its recording, or leave it out with `--ignore-unknown`."
-        )
+    scored = [name for name, parts in references.items() if any(text.strip() for _, text in parts)]
+    if not scored:
+        raise InputError("the reference has no text to score against. Give one with transcripts.")
+    unknown = check_joined(hypotheses, references, scored, ignore_unknown=ignore_unknown, recordings=True)
     utterances: list[UtteranceScore] = []
     no_reference: list[str] = []
     inserted: list[str] = []
@@ -231,8 +269,6 @@ def score_recordings(
             inserted += blank
         else:
             missing.append(name)
-    if not utterances:
-        raise InputError("the reference has no text to score against. Give one with transcripts.")
     return CorpusScore(
         utterances=tuple(utterances),
         policy=policy.describe(),

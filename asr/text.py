@@ -35,7 +35,7 @@ punctuation to Unicode, letters to writers."""
 OVER_LETTERS = "\u055a\u055b\u055c\u055e"
 """Armenian marks of stress, exclamation and question. They stand inside a word, and leave no space there."""
 
-WITHOUT_SPACES = (
+_UNSPACED = (
     r"[\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46"  # Thai
     r"\u0e81-\u0eb0\u0eb2\u0eb3\u0ebd-\u0ec6\u0edc-\u0edf"  # Lao
     r"\u0f00\u0f40-\u0f6c\u0f88-\u0f8c"  # Tibetan
@@ -44,14 +44,15 @@ WITHOUT_SPACES = (
     r"\u1780-\u17b3\u17d7\u17dc"  # Khmer
     r"\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"  # Han, Kana
 )
-"""Letters, as a class of a regular expression, of the writings that put no space between words."""
+WITHOUT_SPACES = re.compile(_UNSPACED)
+"""A letter of the writings that put no space between words."""
 
 _OPENING = "[(\u2018\u201c\u3008\u300a\u300c\u300e\u3010\uff08]"
 _CLUSTER = (  # Thai and Lao vowels before and after their letter; Burmese and Khmer letters under another
-    rf"(?:[\u0e40-\u0e44\u0ec0-\u0ec4](?={WITHOUT_SPACES}))?{WITHOUT_SPACES}"
-    rf"(?:(?!{_OPENING})[^\w\s]|[\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3]|(?<=[\u1039\u17d2]){WITHOUT_SPACES})*"
+    rf"(?:[\u0e40-\u0e44\u0ec0-\u0ec4](?={_UNSPACED}))?{_UNSPACED}"
+    rf"(?:(?!{_OPENING})[^\w\s]|[\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3]|(?<=[\u1039\u17d2]){_UNSPACED})*"
 )
-UNIT = re.compile(rf"\s*(?:{_OPENING}{{0,2}}{_CLUSTER}|(?:(?!{_OPENING}{{0,2}}{WITHOUT_SPACES})\S)+)")
+UNIT = re.compile(rf"\s*(?:{_OPENING}{{0,2}}{_CLUSTER}|(?:(?!{_OPENING}{{0,2}}{_UNSPACED})\S)+)")
 """What a text may be cut between: words; where the writing puts no spaces, letters with their marks and punctuation."""
 
 TOKENIZER = "tokenizer.json"

@@ -15,14 +15,11 @@ from typing import Any
 
 from asr.formats.files import write_whole
 from asr.text import TextPolicy
-from lm.corpus import Splitter, piece_of
+from lm.corpus import PIECE_SPACE, Splitter, piece_of
 from lm.errors import InputError
 
-BLANK = "<blank>"
 UNKNOWN = -1
 """Stands for what no label can write."""
-PIECE_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
-"""How sentencepiece writes the space before a word."""
 
 
 def silent_labels(surfaces: Sequence[str]) -> list[int]:

@@ -114,6 +114,10 @@ class TrainerConfig:
                 raise InputError(f"trainer.{name} is {getattr(self, name)}. Give a number from 0 to below 1.")
 
 
+DIVERGED = "Training diverged. Lower trainer.lr, lengthen trainer.warmup, or set trainer.precision=float32."
+"""What a task's `explain` says where the batch is not to blame."""
+
+
 @dataclass(frozen=True)
 class StepOutput:
     """What one batch gave."""

@@ -159,7 +159,7 @@ def corpus(exp: Path, manifest: Path) -> Task:
     """Emissions of a trained model on a real corpus's dev and test."""
     from asr.emissions import utterance_emissions
     from asr.manifest import read_manifest, total_hours
-    from asr.transcribe import open_model
+    from asr.opened import open_model
 
     model = open_model(str(exp), "", "cpu").model
     found: dict[str, tuple[list[FloatArray], list[str]]] = {}

@@ -18,7 +18,7 @@ from typing import Any
 from lm.arpa import read_counts, read_unigrams, write_arpa
 from lm.binary import arpa_to_binary
 from lm.corpus import (
-    SPACE,
+    PIECE_SPACE,
     SentenceSet,
     Splitter,
     alphabet_of,
@@ -88,8 +88,8 @@ def build_language_model(
         word_prune, character_prune, piece_prune: `lm.kneser_ney.estimate`'s ``prune``.
         splitter: makes the pieces of the piece model.
         open_vocabulary: the word model gives ``<unk>`` all the mass that smoothing frees among
-            unigrams, as `LanguageModel.open_word_log_prob` needs; False gives it one word's
-            share, as lmplz does unless told otherwise.
+            unigrams, to be shared out by `LanguageModel.spelling_log_prob`; False gives it one
+            word's share, as lmplz does unless told otherwise.
         fallback: discounts for text too small to estimate them; None makes that an error.
         binary: write kenlm binaries, which load faster, in place of ARPA files.
         policy: the text policy that normalised ``sentences``, to be saved.
@@ -190,7 +190,7 @@ def _pieces_of(texts: Iterable[str], splitter: Splitter) -> tuple[list[list[str]
 
 
 def _num_letters(tokens: Iterable[str]) -> int:
-    return sum(len(token) - token.count(SPACE) for token in tokens)
+    return sum(len(token) - token.count(PIECE_SPACE) for token in tokens)
 
 
 def estimate_arpa(

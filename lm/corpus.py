@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lm.errors import InputError
 
-SPACE = "▁"
+PIECE_SPACE = "▁"
 """Token of the word boundary in a character model, and the beginning of a word's first piece (U+2581, as in
 sentencepiece)."""
 
@@ -61,12 +61,12 @@ def words_of(sentence: str) -> list[str]:
 
 
 def characters_of(sentence: str) -> list[str]:
-    """Tokens of a character model: one per code point, a space becomes `SPACE`.
+    """Tokens of a character model: one per code point, a space becomes `PIECE_SPACE`.
 
     >>> characters_of("ña ni")
     ['ñ', 'a', '▁', 'n', 'i']
     """
-    return [SPACE if character == " " else character for character in " ".join(sentence.split())]
+    return [PIECE_SPACE if character == " " else character for character in " ".join(sentence.split())]
 
 
 def piece_of(written: str) -> str:
@@ -75,7 +75,7 @@ def piece_of(written: str) -> str:
     >>> piece_of(" ma")
     '▁ma'
     """
-    return written.replace(" ", SPACE)
+    return written.replace(" ", PIECE_SPACE)
 
 
 @dataclass(frozen=True)

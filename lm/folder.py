@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -16,9 +15,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from lm.corpus import SPACE, SPECIALS, SentenceSet
+from lm.corpus import PIECE_SPACE, SPECIALS, SentenceSet
 from lm.errors import InputError
-from lm.ngram import NgramModel, State
+from lm.files import sha256
+from lm.ngram import NgramModel
 from lm.spelling import spelling_model
 
 FORMAT = 1
@@ -116,49 +116,30 @@ class LanguageModel:
             others["pieces"] = ()
         return replace(self, **others)
 
-    def open_word_log_prob(self, state: State, word: str) -> tuple[State, float]:
-        """The word model's state after ``word`` and its natural log-probability, whatever the word.
-
-        A word of the vocabulary has log p(word | history). Any other has
-
-            log p(<unk> | history) + log p_spelling(word)
-
-        with `spelling_log_prob` (0 without a character model). Models from `build` keep for
-        ``<unk>`` all the mass that new words deserve, so that the two parts make one distribution.
-
-        Raises:
-            InputError: there is no word model.
-        """
-        if self.word is None:
-            raise InputError(f"language model {self.path} has no word model. Build it with a word order.")
-        state, log_prob = self.word.score(state, word)
-        if word not in self.word:
-            log_prob += self.spelling_log_prob(word)
-        return state, log_prob
-
     def spelling_log_prob(self, word: str) -> float:
         """Natural log-probability that a word, once begun, is spelled so and ends there.
 
         The sum over the characters c of ``word`` of log p(c | boundary and those before it), plus
         log of p(boundary) + p(</s>) after the last: a word ends where the next begins or the
-        sentence ends. 0 without a character model.
+        sentence ends. 0 without a character model. Added to a word model's log p(<unk> | history) it makes one
+        distribution with the words known, for models from `build` keep for ``<unk>`` all the mass of new words.
         """
         model = self.character
         if model is None:
             return 0.0
-        state, _ = model.score(model.empty(), SPACE)
+        state, _ = model.score(model.empty(), PIECE_SPACE)
         total = 0.0
         for character in word:
             state, log_prob = model.score(state, character)
             total += log_prob
-        boundary, end = model.score(state, SPACE)[1], model.end(state)
+        boundary, end = model.score(state, PIECE_SPACE)[1], model.end(state)
         return total + max(boundary, end) + math.log1p(math.exp(-abs(boundary - end)))
 
 
 def write_description(folder: Path, description: Mapping[str, Any]) -> None:
     """Write ``lm.json`` with the checksums of the files it names, whole or not at all."""
     files = [description[unit]["file"] for unit in PARTS if description.get(unit)]
-    whole = {"format": FORMAT, **description, "sha256": {name: _sha256(folder / name) for name in files}}
+    whole = {"format": FORMAT, **description, "sha256": {name: sha256(folder / name) for name in files}}
     partial = folder / "lm.json.partial"
     partial.write_text(json.dumps(whole, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     os.replace(partial, folder / "lm.json")
@@ -238,7 +219,7 @@ def _load_folder(folder: Path) -> LanguageModel:
         files[unit] = folder / name
         if not files[unit].is_file():
             raise InputError(f"language model {folder}: its file {name} is missing. Copy or build it again.")
-        if _sha256(files[unit]) != sums.get(name):
+        if sha256(files[unit]) != sums.get(name):
             raise InputError(
                 f"language model {folder}: its file {name} was altered (checksum). Copy or build it again."
             )
@@ -283,13 +264,15 @@ def _load_file(path: Path, unit: Unit | None) -> LanguageModel:
     tokens = _words(model.vocabulary)
     if unit is None:
         unit = "word"
-        if SPACE in tokens and all(len(token) == 1 for token in tokens):
+        if PIECE_SPACE in tokens and all(len(token) == 1 for token in tokens):
             unit, seen = "character", "are single characters"
         elif tokens and sum(map(_begins_word, tokens)) / len(tokens) >= MIN_BEGINNING:
-            unit, seen = "piece", f"begin with {SPACE}, as sentence pieces do"
+            unit, seen = "piece", f"begin with {PIECE_SPACE}, as sentence pieces do"
         if unit != "word":
             print(f"language model {path}: its tokens {seen}, and are read as such", file=sys.stderr)
-    characters = {character for token in tokens for character in token} - {" " if unit == "word" else SPACE}
+    characters = {character for token in tokens for character in token} - {
+        " " if unit == "word" else PIECE_SPACE
+    }
     return LanguageModel(
         word=model if unit == "word" else None,
         vocabulary=tokens if unit == "word" else (),
@@ -301,13 +284,8 @@ def _load_file(path: Path, unit: Unit | None) -> LanguageModel:
 
 
 def _begins_word(token: str) -> bool:
-    return token.startswith(SPACE) and token != SPACE
+    return token.startswith(PIECE_SPACE) and token != PIECE_SPACE
 
 
 def _words(tokens: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(tokens).difference(SPECIALS)))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -25,8 +25,8 @@ from asr.emissions import utterance_emissions
 from asr.formats.files import write_whole
 from asr.manifest import Utterance, read_manifest, total_hours
 from asr.names import given_path
+from asr.opened import device_named, open_model, tuned_search
 from asr.text import WRITTEN, TextPolicy
-from asr.transcribe import device_named, open_model, tuned_search
 from lm.errors import InputError
 from lm.evaluate import warn_of_training
 from lm.folder import LanguageModel, Units

@@ -25,9 +25,9 @@ from asr.emissions import encoded_utterances
 from asr.formats.files import write_whole
 from asr.manifest import Utterance, read_manifest, total_hours
 from asr.names import given_path
+from asr.opened import device_named
 from asr.score_files import read_hypotheses, written_by
 from asr.text import WRITTEN
-from asr.transcribe import device_named
 from lm.errors import InputError
 from st.languages import refuse_other_languages
 from st.model import Memory, SpeechTranslator, load_translator

@@ -18,7 +18,7 @@ import torch
 from asr.cli import guarded
 from asr.ctc import CtcConfig, CtcTask
 from asr.joint import JointConfig, JointTask
-from asr.manifest import languages_of
+from asr.manifest import languages_of_all
 from asr.recipe import (
     CorpusConfig,
     RecogniserConfig,
@@ -52,7 +52,7 @@ def finetune(config: FinetuneConfig) -> dict[str, float]:
 
     # Model: the labels of a new one are those of the training texts alone.
     model = build_recogniser(config, given, dev)
-    model.languages = languages_of(given)
+    model.languages = languages_of_all(given)
     train = trainable_rows(model, given, config.ctc, config.manifest)
     announce(train, dev, model.tokenizer, model)
 

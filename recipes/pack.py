@@ -15,10 +15,10 @@ from asr.cli import guarded
 from asr.decode import reconcile
 from asr.model import pack_model
 from asr.names import given_path
+from asr.opened import tuned_search
 from asr.segment.classifier import is_classifier, pack_classifier
 from asr.text import tokenizer_file
 from asr.tokenizer import Tokenizer
-from asr.transcribe import tuned_search
 from lm.errors import InputError
 from lm.folder import LanguageModel
 from st.model import is_translator, pack_translator

@@ -15,7 +15,7 @@ import torch
 
 from asr.cli import guarded
 from asr.ctc import CtcConfig
-from asr.manifest import languages_of
+from asr.manifest import languages_of_all
 from asr.recipe import (
     CorpusConfig,
     RecogniserConfig,
@@ -62,7 +62,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         model = make_recogniser(config, labels)
     else:
         model = build_recogniser(config, given, dev)
-    model.languages = languages_of(given)
+    model.languages = languages_of_all(given)
     train = trainable_rows(model, given, config.ctc, config.manifest)
     task = SiameseTask(model, train, dev, config.ctc, config.trainer.seed, config.siamese)
     announce(train, dev, model.tokenizer, task.model)

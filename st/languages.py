@@ -9,6 +9,25 @@ from asr.manifest import Utterance
 from lm.errors import InputError
 from st.model import TextTranslator, TranslationModel
 
+AMBIGUOUS = """
+mis mul und zxx aav afa alg alv apa aqa aql art ath auf aus awd azc bad bai bat ber bih bnt btk cai cau cba ccn ccs
+cdc cdd cel cmc cpe cpf cpp crp csu cus day dmn dra egx esx euq fiu fox gem gme gmq gmw grk hmx hok hyx iir ijo inc
+ine ira iro itc jpx kar kdo khi kro map mkh mno mun myn nah nai ngf nic nub omq omv oto paa phi plf poz pqe pqw pra
+qwe roa sai sal sdv sem sgn sio sit sla smi son sqj ssa syd tai tbq trk tup tut tuw urj wak wen xgn xnd ypk zhx zle
+zls zlw znd celtic germanic north norway romance sami scandinavia
+
+aka ara aym aze bal bik bnc bua chm cre del den din doi est fas ful gba gon grb grn hai hbs hmn iku ipk jrb kau kln
+kok kom kon kpe kur lah lav luy man mlg mon msa mwr nep nor oji ori orm pus que raj rom sqi srd swa syr tmh uzb yid
+zap zha zho zza ak ms no sh
+
+alb arm baq bur chi cze dut fre geo ger gre ice mac mao may per rum slo tib wel
+"""
+"""Codes that do not tell one language of ISO 639-3 from all others: ``que`` may be the ``quy`` of another corpus.
+
+First none, several, the groups of ISO 639-5 and those of Marian's models; then macrolanguages, those of two letters
+where they have members of two letters; then what ISO 639-2 has beside another code.
+"""
+
 
 def language_pair(rows: Sequence[Utterance]) -> tuple[str, str]:
     """Source and target of the rows; empty where there are several or none is named."""
@@ -18,16 +37,27 @@ def language_pair(rows: Sequence[Utterance]) -> tuple[str, str]:
 
 
 def differ(one: str, other: str) -> bool:
-    """Whether two codes plainly name different languages; an empty one names none.
+    """Whether two codes certainly name different languages; an empty one names none.
 
     Corpora and models write one language as ``quy``, ``quy_Latn``, ``qu`` or ``qu-EC``. So what follows the first part
-    does not count, and codes of two letters, codes of three and names tell nothing about each other.
+    does not count, and codes of two letters, codes of three and names tell nothing about each other; nor does a code
+    of many languages. Of several that are joined by ``+``, each must be another than each of the others.
 
     >>> differ("quy_Latn", "quy"), differ("qu-EC", "quy"), differ("", "es"), differ("fr", "es-MX")
     (False, False, False, True)
+    >>> differ("quy", "mul"), differ("quy", "que"), differ("quy", "spa+quy"), differ("quy", "spa+fra")
+    (False, False, False, True)
     """
-    first, second = (re.split("[-_]", code.lower())[0] for code in (one, other))
-    return bool(first and second) and first != second and min(len(first), 4) == min(len(second), 4)
+    return all(_two_differ(first, second) for first in one.split("+") for second in other.split("+"))
+
+
+def _two_differ(one: str, other: str) -> bool:
+    parts, others = (re.split("[-_]", code.lower()) for code in (one, other))
+    first, second = parts[0], others[0]
+    if not (first and second) or {first, second} & set(AMBIGUOUS.split()):
+        return False
+    # Some of Marian's models of several languages say fi_nb_no_nn_ru_sv_en.
+    return first not in others and second not in parts and min(len(first), 4) == min(len(second), 4)
 
 
 def refuse_other_languages(

@@ -104,12 +104,28 @@ class LengthAdaptor(nn.Module):
         return self.norm(states), num_frames
 
 
-class SpeechTranslator(nn.Module):
+class TranslatorBase(nn.Module):
+    """What translators of speech and of text share: a memory of what was said, and a decoder that looks at it."""
+
+    languages = ("", "")
+    """Source and target, by the codes of the manifest that it was trained on."""
+    tokenizer: Tokenizer
+    decoder: TextDecoder
+
+    def memory(self, inputs: Tensor, lengths: Tensor) -> Memory:
+        """What the decoder looks at, of waveforms or labels (N, S) and how much of each row is real, (N,)."""
+        raise NotImplementedError
+
+    def forward(self, inputs: Tensor, lengths: Tensor, written: Tensor) -> tuple[Tensor, Memory]:
+        """Logits of the label after each of ``written`` (N, L), (N, L, C), and what was looked at."""
+        memory = self.memory(inputs, lengths)
+        return self.decoder(written, memory.states, memory.num_frames), memory
+
+
+class SpeechTranslator(TranslatorBase):
     """Speech encoder, length adaptor, decoder; with the recogniser's output layer it transcribes too."""
 
     holds = "speech translator"
-    languages = ("", "")
-    """Source and target, by the codes of the manifest that it was trained on."""
 
     def __init__(
         self,
@@ -153,18 +169,11 @@ class SpeechTranslator(nn.Module):
             target = Emissions(self.target_head(encoded.hidden).float().log_softmax(-1), encoded.num_frames)
         return Memory(states, num_frames, emissions, target)
 
-    def forward(self, waveforms: Tensor, num_samples: Tensor, written: Tensor) -> tuple[Tensor, Memory]:
-        """Logits of the label after each of ``written`` (N, L), (N, L, C), and what was looked at."""
-        memory = self.memory(waveforms, num_samples)
-        return self.decoder(written, memory.states, memory.num_frames), memory
 
-
-class TextTranslator(nn.Module):
+class TextTranslator(TranslatorBase):
     """Text encoder and decoder: machine translation, for cascades and as a beginning for the speech decoder."""
 
     holds = "text translator"
-    languages = ("", "")
-    """Source and target, by the codes of the manifest that it was trained on."""
 
     def __init__(
         self, source: Tokenizer, tokenizer: Tokenizer, encoder: TextEncoderConfig, decoder: DecoderConfig
@@ -179,11 +188,6 @@ class TextTranslator(nn.Module):
         """What the decoder looks at; arguments as `TextEncoder.forward`'s."""
         encoded = self.encoder(labels, num_labels)
         return Memory(encoded.hidden, encoded.num_frames)
-
-    def forward(self, labels: Tensor, num_labels: Tensor, written: Tensor) -> tuple[Tensor, Memory]:
-        """Logits of the label after each of ``written`` (N, L), (N, L, C), and what was looked at."""
-        memory = self.memory(labels, num_labels)
-        return self.decoder(written, memory.states, memory.num_frames), memory
 
 
 TranslationModel = SpeechTranslator | TextTranslator

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from asr.config import to_mapping
 from asr.ctc import encoded
 from asr.fingerprint import DEV, rows_checksum
 from asr.manifest import Utterance
-from asr.trainer import StepOutput
+from asr.trainer import DIVERGED, StepOutput
 from asr.watchdog import Watch
 from lm.errors import InputError
 from st.dev import DevScores
@@ -166,9 +165,9 @@ class TextTranslationTask:
         return {
             "labels": list(self.translator.source.surfaces),
             "targets": list(self.translator.tokenizer.surfaces),
-            "encoder": json.loads(json.dumps(to_mapping(self.translator.encoder.config))),
-            "decoder": json.loads(json.dumps(to_mapping(self.translator.decoder.config))),
-            "mt": json.loads(json.dumps(to_mapping(self.config))),
+            "encoder": to_mapping(self.translator.encoder.config),
+            "decoder": to_mapping(self.translator.decoder.config),
+            "mt": to_mapping(self.config),
             "seed": self.seed,
             "utterances": zlib.crc32("\n".join(utterance.id for utterance in self.train).encode()),
             "texts": rows_checksum(self.train, "id", "language", "text", "translation"),
@@ -185,9 +184,7 @@ class TextTranslationTask:
 
     def explain(self, batch: TextBatch) -> str:
         """Text cannot be broken as audio can, so training diverged."""
-        return (
-            "Training diverged. Lower trainer.lr, lengthen trainer.warmup, or set trainer.precision=float32."
-        )
+        return DIVERGED
 
     def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write the model folder."""

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +21,14 @@ from sacrebleu.metrics.ter import TER
 
 # The same draws as for error rates.
 from asr.bootstrap import BOOTSTRAP, Bootstrap, Comparison, Interval, compared, draws, percentiles
+from asr.score import check_joined
 from asr.text import WITHOUT_SPACES
 from lm.errors import InputError
 from st.comet import comet_scores
+from st.tokenisers import CHARACTER_TOKENIZERS, Tokenizer
 
 __all__ = [
-    "CHARACTER_TOKENIZERS",
-    "TOKENIZERS",
     "Metric",
-    "Tokenizer",
     "TranslationScore",
     "bleu",
     "chrf",
@@ -38,14 +37,6 @@ __all__ = [
     "source_match",
     "without_spaces",
 ]
-
-Tokenizer = Literal["13a", "none", "char", "intl", "zh", "ja-mecab", "ko-mecab", "flores200"]
-TOKENIZERS: tuple[Tokenizer, ...] = ("13a", "none", "char", "intl", "zh", "ja-mecab", "ko-mecab", "flores200")
-"""sacrebleu's tokenisers for BLEU; the mecab ones need an extra of sacrebleu's, flores200 a download."""
-
-CHARACTER_TOKENIZERS: tuple[Tokenizer, ...] = ("char", "zh", "ja-mecab")
-"""Those for writing without spaces: such texts are re-segmented between characters, and TER cuts Chinese and
-Japanese so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,25 +163,13 @@ def score_translations(
         InputError: an unknown hypothesis id, no id in common, nothing to score, a tokeniser that is
             not installed, or COMET without its command or without sources.
     """
-    unknown = tuple(name for name in hypotheses if name not in references)
     scored = {name: one_line(text) for name, text in references.items() if text.strip()}
     if not scored:
         raise InputError(
             "the reference has no translation to score against. Give a manifest whose column "
             "`translation` is filled, or a text of translations."
         )
-    if not any(name in hypotheses for name in scored):
-        raise InputError(
-            f"none of the {len(hypotheses)} hypotheses has the id of a reference: the first are "
-            f"{next(iter(hypotheses), '')!r} and {next(iter(scored))!r}. Give the reference they belong to; "
-            "translations of whole recordings need `--recording-level`."
-        )
-    if unknown and not ignore_unknown:
-        raise InputError(
-            f"{len(unknown)} of {len(hypotheses)} hypotheses have an id that the reference does not, such as "
-            f"{', '.join(map(repr, unknown[:3]))}. Give the reference they belong to, or leave them out with "
-            "`--ignore-unknown`."
-        )
+    unknown = check_joined(hypotheses, references, scored, ignore_unknown=ignore_unknown)
     texts = [one_line(hypotheses.get(name, "")) for name in scored]
     metrics = _sacrebleu_metrics(texts, list(scored.values()), tokenize, lowercase)
     if comet:

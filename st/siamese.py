@@ -12,7 +12,6 @@ states have unit length, so that the position counts (egs/mboshi_fr/RESULTS.md).
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Collection, Sequence
@@ -207,7 +206,7 @@ class SiameseTask(CtcTask):
     def fingerprint(self) -> dict[str, Any]:
         """That of CTC, and of the text encoder and the distance."""
         settings = {**to_mapping(self.siamese), "text_from": identity(self.siamese.text_from)}
-        return {**super().fingerprint(), "siamese": json.loads(json.dumps(settings))}
+        return {**super().fingerprint(), "siamese": settings}
 
 
 def text_encoder_of(source: str | Path, recogniser: CTCModel) -> TextEncoder:

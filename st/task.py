@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -20,7 +19,7 @@ from asr.frames import frames_needed
 from asr.loss import ctc_loss
 from asr.manifest import Utterance
 from asr.model import CTCModel, Emissions
-from asr.trainer import StepOutput
+from asr.trainer import DIVERGED, StepOutput
 from asr.watchdog import Watch
 from lm.errors import InputError
 from st.dev import DevScores
@@ -146,8 +145,8 @@ class TranslationTask(CtcTask):
         return {
             **super().fingerprint(),
             "targets": list(self.translator.tokenizer.surfaces),
-            "decoder": json.loads(json.dumps(to_mapping(self.translator.decoder.config))),
-            "st": json.loads(json.dumps(to_mapping(self.loss))),
+            "decoder": to_mapping(self.translator.decoder.config),
+            "st": to_mapping(self.loss),
             "teacher": [self.teaching.name, self.teaching.weight] if self.teaching else [],
             "translations": rows_checksum(self.train, "id", "translation"),
         }
@@ -168,9 +167,7 @@ class TranslationTask(CtcTask):
 
     def explain(self, batch: CtcBatch) -> str:
         """Samples that are no numbers, or a diverged training."""
-        return unsound(batch.ids, batch.waveforms) or (
-            "Training diverged. Lower trainer.lr, lengthen trainer.warmup, or set trainer.precision=float32."
-        )
+        return unsound(batch.ids, batch.waveforms) or DIVERGED
 
     def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write the model folder."""

@@ -16,22 +16,22 @@ from asr.card import model_folder, own_folder
 from asr.decode import Hypothesis
 from asr.model import own_language_model
 from asr.names import shown
+from asr.opened import OpenedModel, device_named
 from asr.segment import Segment
 from asr.transcribe import (
     Encoded,
     FloatArray,
     Heard,
-    OpenedModel,
     TranscribeConfig,
     Transcriber,
-    device_named,
     parts_of,
 )
 from asr.transcript import Transcript
 from lm.errors import InputError
 from st.model import Memory, SpeechTranslator, is_translator, load_translator
+from st.open_texts import open_text_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig, translate
-from st.texts import BATCH, Legibility, Scored, TextToText, open_text_translator
+from st.texts import BATCH, Legibility, Scored, TextToText
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ class Translator:
                 cascade,
                 source_language=source_language,
                 target_language=target_language,
-                language=language or (plain.model.languages[0] if len(plain.model.languages) == 1 else ""),
+                language=language or "+".join(plain.model.languages),
                 written=plain.model.tokenizer.policy.key,
                 device=device,
                 search=config.search,

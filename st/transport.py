@@ -1,5 +1,8 @@
 """Optimal transport between the states of two encoders: the distance, its plan, the alignment in it.
 
+`sinkhorn_divergence` is what training lowers; to look at what goes where, and when each word is said:
+`soft_alignment(transport_plan(x, y, x_lengths, y_lengths))`.
+
 The distance is the debiased Sinkhorn divergence (Feydy et al. 2019) between the uniform measures on
 two padded sequences, with one more coordinate for the position (Le et al. 2023, sec. 3.2).
 

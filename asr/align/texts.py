@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.align.search import GAP
-from asr.audio.reader import tell_once
 from asr.formats import read_transcript
 from asr.formats.annotations import read_annotations
 from asr.formats.plain import read_txt
 from asr.formats.tiernames import TIER_ENDINGS, speaker_of
-from asr.names import shown
+from asr.names import shown, tell_once
 from asr.text import TextPolicy
 from asr.tokenizer import UNKNOWN, Tokenizer, silent_labels
 from asr.transcript import Transcript, TranscriptSegment

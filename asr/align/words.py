@@ -16,21 +16,19 @@ from lm.errors import InputError
 
 
 def words_in_time(
-    model: CTCModel, rows: Sequence[Utterance], *, batch_s: float = 0.0
+    model: CTCModel, rows: Sequence[Utterance]
 ) -> Iterator[tuple[Utterance, list[Word] | InputError]]:
     """Each utterance that has a text with its words, in seconds of its recording; or why it gives none.
 
     The words are those of the text as it is written; punctuation that stands alone is none. One of which the model
     writes no letter, as a number, has a place of its own all the same, and confidence 0.
 
-    Args:
-        batch_s: as for `asr.emissions.encoded_utterances`.
     Yields:
         in batches of like lengths, not in the order of the rows.
     """
     tokenizer, grid = model.tokenizer, model.grid
     told = [row for row in rows if row.text.strip()]
-    for row, emissions in utterance_emissions(model, told, batch_s=batch_s):
+    for row, emissions in utterance_emissions(model, told):
         if isinstance(emissions, InputError):
             yield row, emissions
             continue

@@ -2,6 +2,5 @@
 
 from asr.audio.reader import AudioInfo, FloatArray
 from asr.audio.waveform import Channel, channels, load, measure, probe, stream
-from asr.names import shown
 
-__all__ = ["AudioInfo", "Channel", "FloatArray", "channels", "load", "measure", "probe", "shown", "stream"]
+__all__ = ["AudioInfo", "Channel", "FloatArray", "channels", "load", "measure", "probe", "stream"]

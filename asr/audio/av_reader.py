@@ -22,9 +22,8 @@ from asr.audio.reader import (
     check_finite,
     check_rate,
     no_samples,
-    tell_once,
 )
-from asr.names import shown
+from asr.names import shown, tell_once
 from lm.errors import InputError
 
 GAP_S = 0.1

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -104,9 +102,3 @@ def broken(path: Path, seconds: float, promised_s: float | None) -> InputError:
         f"{shown(path)}: decoding broke after {seconds:.1f} s{of}; the file is cut short or damaged. "
         "Copy it again, or save what there is with `ffmpeg -i OLD NEW.wav`."
     )
-
-
-@lru_cache
-def tell_once(line: str) -> None:
-    """Say something of a file on stderr, once: its utterances may be read one by one."""
-    print(line, file=sys.stderr)

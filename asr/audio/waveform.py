@@ -15,10 +15,10 @@ import soxr
 
 from asr.audio.av_reader import AvReader
 from asr.audio.header import CutShortError, soundfile_reads_whole
-from asr.audio.reader import AudioInfo, FloatArray, Reader, tell_once
+from asr.audio.reader import AudioInfo, FloatArray, Reader
 from asr.audio.soundfile_reader import SoundfileReader
 from asr.frames import SAMPLE_RATE, samples_to_seconds, seconds_to_samples
-from asr.names import shown
+from asr.names import shown, tell_once
 from lm.errors import InputError
 
 Channel = int | Literal["mix"]

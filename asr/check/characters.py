@@ -15,12 +15,12 @@ from asr.check.findings import CheckConfig, Finding
 from asr.check.shared import SHOWN, code_point
 from asr.lookalikes import APOSTROPHES, INVISIBLE, JOINERS, LETTERS, base, script
 from asr.manifest import Utterance
+from asr.names import composed
 from asr.text import OVER_LETTERS, WITHOUT_SPACES, TextPolicy
 
 _MARKUP = re.compile(r"\[[^\]]*\]|<[^<>]*>|\{[^}]*\}|\([^()]*\)|&#?\w+;|&[-=~*+]\w+")
 _QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 _SIGN = re.compile(r"[^\w\s]|_")
-_NO_SPACES = re.compile(WITHOUT_SPACES)
 _DASHES = "\u2012\u2013\u2014\u2015\u2e3a\u2e3b"
 """The other signs of Unicode's category of dashes are the hyphens of some writing."""
 _USUAL_BEFORE = frozenset('"\u00a1\u00bf') | frozenset(APOSTROPHES)
@@ -66,21 +66,21 @@ def _normal_forms(utterances: Sequence[Utterance]) -> Iterator[Finding]:
 
     A letter that NFC itself takes apart (U+0958) or writes otherwise is neither.
     """
-    composed = [each for each in utterances if any(_is_composed(char) for char in each.text)]
-    excluded = {char for char in set().union(*(each.text for each in utterances)) if _nfc(char) != char}
+    together = [each for each in utterances if any(_is_composed(char) for char in each.text)]
+    excluded = {char for char in set().union(*(each.text for each in utterances)) if composed(char) != char}
     decomposed = [
         each
         for each in utterances
-        if not unicodedata.is_normalized("NFC", "".join(map(_nfc, each.text)) if excluded else each.text)
+        if not unicodedata.is_normalized("NFC", "".join(map(composed, each.text)) if excluded else each.text)
     ]
-    if composed and decomposed:
+    if together and decomposed:
         fewer, name = min(
-            (composed, "composed (NFC)"), (decomposed, "decomposed (NFD)"), key=lambda pair: len(pair[0])
+            (together, "composed (NFC)"), (decomposed, "decomposed (NFD)"), key=lambda pair: len(pair[0])
         )
         yield Finding(
             kind="mixed-normal-forms",
             severity="warning",
-            message=f"{len(composed)} texts have composed letters (NFC) and {len(decomposed)} decomposed "
+            message=f"{len(together)} texts have composed letters (NFC) and {len(decomposed)} decomposed "
             f"ones (NFD); the fewer are {name}, as in {fewer[0].id}",
             remedy="Bring all text to NFC, as the text policy does by default. Marks stay.",
             utterance_ids=tuple(each.id for each in fewer),
@@ -100,18 +100,13 @@ def _normal_forms(utterances: Sequence[Utterance]) -> Iterator[Finding]:
             severity="note",
             message=f"{len(holding)} texts have characters for which NFC has others: "
             + ", ".join(
-                f"{code_point(char)} as {' '.join(f'U+{ord(part):04X}' for part in _nfc(char))}"
+                f"{code_point(char)} as {' '.join(f'U+{ord(part):04X}' for part in composed(char))}"
                 for char in sorted(excluded)[:SHOWN]
             )
             + (" …" if len(excluded) > SHOWN else ""),
             remedy="Nothing to mend: the text policy brings it to NFC by default.",
             utterance_ids=holding,
         )
-
-
-@cache
-def _nfc(char: str) -> str:
-    return unicodedata.normalize("NFC", char)
 
 
 @cache
@@ -320,7 +315,7 @@ def _parts_phrases(text: str, place: int) -> bool:
         unicodedata.category(char) in ("Ps", "Pe", "Pi", "Pf")
         or char in "/\u2026" + _DASHES
         or "WORDSPACE" in unicodedata.name(char, "")
-        or bool(_NO_SPACES.search(text[max(0, place - 2) : place + 2]))
+        or bool(WITHOUT_SPACES.search(text[max(0, place - 2) : place + 2]))
     )
 
 

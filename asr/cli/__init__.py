@@ -22,7 +22,7 @@ COMMANDS: Commands = {
         "recordings in, segments out without text: yaml, tsv, eaf, TextGrid, rttm",
     ),
     "align": ("asr.cli.align", "a recording and its transcript in, the times of its lines and words out"),
-    "corpus": ("asr.cli.corpus", "import, align, curate, join, check, count and export a corpus"),
+    "corpus": ("asr.cli.corpus", "import, align, curate, join, recut, check, count and export a corpus"),
     "lm": ("asr.cli.lm", "build, evaluate and tune language models"),
     "score": ("asr.cli.score", "word and character error rates with intervals"),
     "convert": (

@@ -18,12 +18,22 @@ if TYPE_CHECKING:
     from asr.manifest import Utterance
     from asr.text import TextPolicy
 
-HELP = "import, align, curate, join, recut, check, count and export a corpus"
+FORMS = {
+    "auto": "find out which of the following it is",
+    "manifest": "a manifest.tsv of this toolkit, durations measured again",
+    "kaldi": "a Kaldi data directory, or a folder of them (one per split)",
+    "fairseq": "fairseq wav2vec manifests: .tsv with .ltr or .wrd",
+    "mustc": "MuST-C, mTEDx, IWSLT's low-resource sets: SPLIT/txt/SPLIT.yaml or SPLIT/stamped.tsv, texts, SPLIT/wav",
+    "covost": "CoVoST 2: covost_v2.SOURCE_TARGET.tsv, joined with Common Voice (--audio FOLDER)",
+    "commonvoice": "Common Voice: train.tsv, dev.tsv, test.tsv and clips/",
+    "elan": "an ELAN .eaf file, or a folder of them",
+    "textgrid": "a Praat TextGrid, or a folder of them",
+    "table": "a .csv or .tsv table, columns named with --columns or guessed",
+    "folder": "a folder of recordings with a .txt file of the same name each",
+    "transcript": "subtitles and transcripts with times (.srt, .vtt, .json, .tsv, .stm) beside their recordings",
+}
+"""Every form of `asr.importers.IMPORTERS` and its summary, here so that the help need not import the readers."""
 
-FORMS = (
-    "auto", "manifest", "kaldi", "fairseq", "mustc", "covost", "commonvoice", "elan", "textgrid", "table", "folder",
-    "transcript",
-)  # fmt: skip
 EXPORT_FORMS = ("kaldi", "fairseq", "csv")
 EXAMPLES_SHOWN = 3
 
@@ -117,8 +127,14 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=given_path, metavar="TSV", help="manifest to write")
     _add_overwrite(parser)
     parser.add_argument(
-        "--form", default="auto", choices=FORMS, help="form of the source (default: find out)"
+        "--form",
+        default="auto",
+        choices=FORMS,
+        metavar="FORM",
+        help="form of the source, of those below (default: auto)",
     )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "forms:\n" + "\n".join(f"  {form:<11}  {summary}" for form, summary in FORMS.items())
     source = parser.add_argument_group("what the source is like")
     source.add_argument(
         "--audio",

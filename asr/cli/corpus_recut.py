@@ -49,9 +49,11 @@ def run(args: argparse.Namespace) -> int:
     from asr.align.words import words_in_time
     from asr.manifest import Utterance, read_manifest, total_hours, write_manifest
     from asr.names import shown
+    from asr.opened import open_model
     from asr.recut import read_alignments, recut
-    from asr.transcribe import open_model
 
+    if not args.max_pause >= 0:  # nan, too
+        raise InputError(f"--max-pause is {args.max_pause:g}. Give seconds from 0.")
     check_manifest_out(args.out, args.overwrite, filter(None, [args.manifest, args.alignment]))
     rows = read_manifest(args.manifest, split=args.split, corpus=args.corpus)
     whole = read_manifest(args.manifest, corpus=args.corpus)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from lm.corpus import Splitter
     from lm.evaluate import Evaluation
 
-HELP = "build, evaluate and tune language models"
-
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `lm build`, in the order that the text travels."""

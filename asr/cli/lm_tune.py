@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
     from asr.emissions import utterance_emissions
     from asr.formats.files import keep_inputs
     from asr.manifest import read_manifest, with_text
+    from asr.opened import open_model
     from asr.text import TextPolicy
-    from asr.transcribe import open_model
     from asr.tune import first_values, tune
     from asr.tune.pool import Base
     from lm.errors import InputError

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from asr.score_files import References
     from asr.text import TextPolicy
 
-HELP = "word and character error rates of transcripts, with intervals"
-
 _SHOWN_IDS = 5
 
 
@@ -116,14 +114,16 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.alignments:
         _write_alignments(score, args.alignments, args.overwrite)
-    _warn(score, args.hypothesis)
-    if other is not None:
-        _warn(other, args.against)
+    lines: list[str] = []
+    for system, paths in ((score, args.hypothesis), (other, args.against)):
+        if system is not None:
+            _warn(system, paths)
+            lines += unpaired(system_name(paths), system.missing, system.unknown, "counted as deletions")
     if args.calibration:
         report["calibration"] = _calibration(args, score, references)
     elif args.plot:
         raise InputError("--plot is given without --calibration. Add it, or leave the plot out.")
-    print(json.dumps(report, ensure_ascii=False) if args.json else format_report(report))
+    print(json.dumps(report, ensure_ascii=False) if args.json else "\n".join([format_report(report), *lines]))
     return 0
 
 
@@ -246,6 +246,13 @@ def _warn(score: CorpusScore, paths: list[Path]) -> None:
     heard = "what was heard there counts as insertions"
     say_ids(system_name(paths), score.inserted, f"without a reference; {heard}")
     say_ids(system_name(paths), score.unknown, "hypotheses without a reference utterance, left out")
+
+
+def unpaired(system: str, missing: Sequence[str], unknown: Sequence[str], counted: str) -> list[str]:
+    """The line below a table on what had no partner, if anything: stderr is gone where the table is kept."""
+    found = [f"{len(missing)} without a hypothesis, {counted}"] if missing else []
+    found += [f"{len(unknown)} hypotheses without a reference, left out"] if unknown else []
+    return [f"unpaired   {system}: {'; '.join(found)}"] if found else []
 
 
 def say_ids(system: str, ids: Sequence[str], what: str) -> None:

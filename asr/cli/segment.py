@@ -90,13 +90,13 @@ def _compared(
     args: argparse.Namespace, recordings: Sequence[Path]
 ) -> tuple[OwnSegments | None, list[Segment]]:
     """The segments to compare with, and the words in time."""
-    from asr.segment import OwnSegments
+    from asr.segment.files import read_segments
 
     if not args.compare:
         if args.words or args.tier:
             raise InputError("--words and --tier go with --compare. Add the segments to compare with.")
         return None, []
-    reference = OwnSegments.read(args.compare, args.tier)
+    reference = read_segments(args.compare, args.tier)
     if (reference.is_for_one or args.words) and len(recordings) > 1:
         raise InputError(
             f"--compare and --words are of one recording, and there are {len(recordings)}. Give one at a time, or "

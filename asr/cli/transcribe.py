@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from asr.transcribe import TranscribeConfig, Transcriber
     from asr.transcript import Transcript
 
-HELP = "recordings in, transcripts out"
-
 
 class Transcribes(Protocol):
     """What makes a transcript of a recording: a `Transcriber`, or a translator on top of it."""
@@ -167,9 +165,9 @@ def settings_of(args: argparse.Namespace) -> TranscribeConfig:
 
 def _own_segments(args: argparse.Namespace) -> OwnSegments | None:
     """The user's own segments, if any."""
-    from asr.segment import OwnSegments
+    from asr.segment.files import read_segments
 
-    return OwnSegments.read(args.segments, args.tier) if args.segments else None
+    return read_segments(args.segments, args.tier) if args.segments else None
 
 
 def _check_own(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
@@ -204,7 +202,7 @@ def _check_own(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
 
 
 def decoding_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Settings of the beam search that the arguments give, for `asr.transcribe.tuned_search`."""
+    """Settings of the beam search that the arguments give, for `asr.opened.tuned_search`."""
     for option in ("lm_weight", "char_weight", "piece_weight", "word_bonus"):
         if args.lm == "none" and getattr(args, option):
             raise InputError(

@@ -8,7 +8,6 @@ is a stretch of the original.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import threading
 from collections import Counter, defaultdict
@@ -22,11 +21,12 @@ from concurrent.futures import (
     wait,
 )
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from asr.audio import stream
+from asr.config import to_mapping
 from asr.curate.music import low_energy_share
 from asr.curate.snr import wada_snr
 from asr.frames import samples_to_seconds
@@ -332,10 +332,10 @@ def _check_source(source: Path, files: Sequence[Path], out: Path, entries: dict[
 
 def _plain(config: CurateConfig) -> Any:
     """Settings that decide what a file's entry says, as JSON gives them back."""
-    settings = asdict(config)
+    settings = to_mapping(config)
     for name in ("language", "dev_share"):
         del settings[name]
-    return json.loads(json.dumps(settings))
+    return settings
 
 
 def _is_done(entry: dict[str, Any], path: Path) -> bool:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from dataclasses import dataclass, field, fields
 
-from asr.decode.hypothesis import plain_text
+from asr.decode.hypothesis import written
 from lm.errors import InputError
 
 ENGINES = ("cpu", "torch")
@@ -105,7 +104,7 @@ class BeamSearchConfig:
         self._check_hotwords()
 
     def _check_hotwords(self) -> None:
-        written: dict[str, str] = {}
+        phrases: dict[str, str] = {}
         for phrase, weight in self.hotwords.items():
             if not isinstance(phrase, str):  # YAML reads `no` and `12` as other things
                 raise InputError(f"hotword {phrase!r} is no text. Write it between quotation marks.")
@@ -113,6 +112,6 @@ class BeamSearchConfig:
                 raise InputError(f"hotword {phrase!r} is empty. Leave it out.")
             if not math.isfinite(weight):
                 raise InputError(f"hotword {phrase!r} must have a finite weight; got {weight}.")
-            same = written.setdefault(unicodedata.normalize("NFC", plain_text(phrase)), phrase)
+            same = phrases.setdefault(written(phrase), phrase)
             if same != phrase:
                 raise InputError(f"hotwords {same!r} and {phrase!r} are one phrase. Keep one of them.")

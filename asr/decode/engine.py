@@ -60,7 +60,6 @@ from numpy.typing import NDArray
 
 from lm.tables import NgramTables, States, begin, more_states, new_states, score, sentence_end
 
-IMPOSSIBLE = -math.inf
 SPACE = 0
 """Number of the space among the characters that labels write."""
 TEXTS, PREFIXES, WORD_STATES, CHAR_STATES, PIECE_STATES, WAYS, TEXT_SLOTS, WAY_SLOTS = range(8)

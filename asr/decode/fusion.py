@@ -9,11 +9,9 @@ from itertools import islice
 from typing import Protocol
 
 from asr.decode.config import BeamSearchConfig
-from lm.corpus import piece_of
+from lm.corpus import PIECE_SPACE, piece_of
 from lm.tables import NgramTables
 
-BOUNDARY = "▁"
-"""How character models write the space between words."""
 RESERVED = frozenset({"<unk>", "<s>", "</s>"})
 """Tokens of an n-gram model that are no words."""
 
@@ -151,7 +149,7 @@ def _spellings(model: LanguageModel, words: list[str], score_end: bool) -> list[
             tokens = len(word) + (place + 1 < len(words) or score_end)
             spelled.append(-math.log(size) * tokens)
         return spelled
-    log_probs = iter(speller.log_probs(BOUNDARY.join(words)))
+    log_probs = iter(speller.log_probs(PIECE_SPACE.join(words)))
     for place, word in enumerate(words):
         follows = place + 1 < len(words) or score_end
         spelled.append(sum(islice(log_probs, len(word) + follows)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
 from collections import deque
 from collections.abc import Mapping
@@ -14,11 +13,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from asr.decode.engine import SPACE, Hotwords
-from asr.decode.hypothesis import plain_text
+from asr.decode.hypothesis import written
 from asr.text import WITHOUT_SPACES
 from lm.errors import InputError
-
-_UNSPACED = re.compile(WITHOUT_SPACES)
 
 HOTWORD_WEIGHT = 4.0
 """Weight of a phrase that is given none; 10 in pyctcdecode. On simulated emissions, 60 words that the language
@@ -49,7 +46,7 @@ def read_hotwords(path: str | Path) -> dict[str, float | None]:
             continue
         where = f"hotwords {path}, line {number}"
         phrase, tab, own = line.partition("\t")
-        phrase = unicodedata.normalize("NFC", plain_text(phrase))
+        phrase = written(phrase)
         if not phrase:
             raise InputError(f"{where}: no phrase before the tab. Write phrase, tab, weight.")
         try:
@@ -96,7 +93,7 @@ def spelled(phrase: str) -> str:
     (' kay pacha ', '北京')
     """
     letters = [char for char in phrase if unicodedata.category(char)[0] == "L"]
-    unspaced = bool(letters) and all(_UNSPACED.fullmatch(char) for char in letters)
+    unspaced = bool(letters) and all(WITHOUT_SPACES.fullmatch(char) for char in letters)
     return phrase if unspaced else f" {phrase} "
 
 

@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from asr.names import composed
+
 FloatArray = npt.NDArray[np.floating[Any]]
 
 
@@ -143,3 +145,8 @@ def plain_text(surfaces: Iterable[str]) -> str:
     'ab c'
     """
     return " ".join(word for word in "".join(surfaces).split(" ") if word)
+
+
+def written(phrase: str) -> str:
+    """A phrase that a user gives as it is expected: in NFC, single spaces. What is written alike is one phrase."""
+    return composed(plain_text(phrase))

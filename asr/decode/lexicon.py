@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from asr.decode.alphabet import written_hotwords
 from asr.decode.config import BeamSearchConfig
 from asr.decode.engine import NEW_WORD, NO_WORD, SPACE, UNHEARD, Labels, Lexicon, Settings
-from asr.decode.fusion import BOUNDARY, RESERVED, LanguageModel
+from asr.decode.fusion import RESERVED, LanguageModel
 from asr.decode.hotwords import make_hotwords, steepest
-from lm.corpus import piece_of
+from lm.corpus import PIECE_SPACE, piece_of
 from lm.errors import InputError
 from lm.tables import UNKNOWN, NgramTables, no_tables, unigram_after_unknown
 
@@ -82,7 +82,7 @@ class Models:
             self.character, tokens = character.tables
             token_number = {token: number for number, token in enumerate(tokens)}
             self.char_number[:] = [
-                token_number.get(BOUNDARY if char == " " else char, UNKNOWN) for char in characters
+                token_number.get(PIECE_SPACE if char == " " else char, UNKNOWN) for char in characters
             ]
         self.piece: NgramTables = no_tables()
         self.piece_number = np.full(len(surfaces), UNHEARD, np.int32)

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decode.alphabet import LOOK_ALIKES, as_written, letters_of, name_of
-from asr.decode.fusion import BOUNDARY, RESERVED, LanguageModel, Ngram
+from asr.decode.fusion import RESERVED, LanguageModel, Ngram
 from asr.lookalikes import APOSTROPHES, LETTERS
-from lm.corpus import piece_of
+from lm.corpus import PIECE_SPACE, piece_of
 from lm.errors import InputError
 from lm.ngram import NgramModel
 from lm.shares import Shares, counted_shares, unigram_shares, walked_shares
@@ -67,7 +67,7 @@ def reconcile(
         _check_pieces(surfaces, language_model, language_model.piece, _say_nothing if is_done else report)
     if is_done:
         return language_model
-    read = language_model.characters - {BOUNDARY}
+    read = language_model.characters - {PIECE_SPACE}
     # Marks may have to be put together with their letters even where the acoustic model has both.
     is_other = not read or not read <= heard or any(map(unicodedata.combining, read))
     if is_other and heard:
@@ -245,7 +245,7 @@ class RenamedNgram:
 
 def _respelled(model: Ngram, spelling: Spelling, unit: str, report: Callable[[str], None]) -> Ngram:
     tokens = model.tables[1]
-    silent = RESERVED | {BOUNDARY}
+    silent = RESERVED | {PIECE_SPACE}
     read = {number: spelling(token) for number, token in enumerate(tokens) if token not in silent}
     # A letter may come out as none or several, which no token for it could be.
     uneven = {

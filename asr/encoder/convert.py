@@ -16,7 +16,8 @@ from asr.encoder.layouts import FAIRSEQ, FAIRSEQ2, Table, inverse, renamed
 from asr.encoder.pretrained import open_published, published_encoder
 from asr.encoder.published import FAIRSEQ_SPECIALS, are_pieces, load_published
 from asr.encoder.transformers_encoder import TransformersEncoder, old_weight_norm_name
-from asr.tokenizer import PIECE_SPACE
+from asr.features import frame_mask
+from lm.corpus import PIECE_SPACE
 from lm.errors import InputError
 
 Layout = Literal["transformers", "fairseq", "fairseq2"]
@@ -32,7 +33,7 @@ def fixed_audio() -> tuple[Tensor, Tensor]:
     assert isinstance(tones, Tensor)
     waveforms = 0.1 * tones + 0.05 * torch.randn(2, 32_000, generator=generator)
     num_samples = torch.tensor([32_000, 21_000])
-    return waveforms * (torch.arange(32_000) < num_samples[:, None]), num_samples
+    return waveforms * frame_mask(num_samples, 32_000), num_samples
 
 
 @torch.inference_mode()

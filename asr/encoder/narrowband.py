@@ -22,11 +22,11 @@ ADAPTED = 2
 """Layers of the feature extractor, from the first, whose weights are adapted."""
 
 
-def half_band(taps: int = TAPS) -> Tensor:
-    """Low-pass filter at a quarter of the sampling rate, (taps,): a sinc under a Hann window."""
-    place = torch.arange(taps, dtype=torch.float64) - taps // 2
+def half_band() -> Tensor:
+    """Low-pass filter at a quarter of the sampling rate, (TAPS,): a sinc under a Hann window."""
+    place = torch.arange(TAPS, dtype=torch.float64) - TAPS // 2
     kernel = (
-        torch.sinc(place / 2) / 2 * torch.hann_window(taps + 2, periodic=False, dtype=torch.float64)[1:-1]
+        torch.sinc(place / 2) / 2 * torch.hann_window(TAPS + 2, periodic=False, dtype=torch.float64)[1:-1]
     )
     return (kernel / kernel.sum()).float()
 

@@ -13,6 +13,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asr.features import frame_mask
+
 
 def valid_frames(num_frames: Tensor, size: int) -> Tensor:
     """True where a frame belongs to its utterance, (N, size).
@@ -20,7 +22,7 @@ def valid_frames(num_frames: Tensor, size: int) -> Tensor:
     An utterance without frames keeps one, so that no attention row is empty (its softmax would
     be NaN); the caller reports its length as 0.
     """
-    return torch.arange(size, device=num_frames.device) < num_frames.clamp(min=1)[:, None]
+    return frame_mask(num_frames.clamp(min=1), size)
 
 
 class Padding:

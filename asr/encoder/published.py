@@ -15,7 +15,7 @@ from asr.encoder.fairseq import FairseqFile, load_fairseq
 from asr.encoder.hub import ModelFiles
 from asr.encoder.pretrained import Opened, checkpoint_weights, encoder_from_files, open_published
 from asr.encoder.transformers_encoder import TransformersEncoder
-from asr.tokenizer import PIECE_SPACE
+from lm.corpus import PIECE_SPACE
 from lm.errors import InputError
 from lm.folder import MODEL_SUFFIXES
 
@@ -55,7 +55,6 @@ class PublishedCTC:
     surfaces: tuple[str, ...]
     """The text each label writes; " " is the word boundary, "" the blank and every special."""
     blank: int
-    word_delimiter: str
     language: str = ""
     language_model: PublishedLanguageModel | None = None
     alphabet: tuple[str, ...] = ()
@@ -127,7 +126,6 @@ def load_published(source: str | Path | Opened, *, language: str = "") -> Publis
         labels=labels,
         surfaces=tuple(f" {surface}" if phones and surface else surface for surface in surfaces),
         blank=blank,
-        word_delimiter=delimiter,
         language=language,
         language_model=_language_model(files),
         alphabet=tuple(files.json("alphabet.json", required=False).get("labels", ())),
@@ -171,7 +169,6 @@ def _from_fairseq(file: FairseqFile, language: str) -> PublishedCTC:
         labels=labels,
         surfaces=tuple(surfaces),
         blank=0,
-        word_delimiter=delimiter,
         language=language,
     )
 
@@ -209,7 +206,6 @@ def _with_pieces(
             for label, mute in zip(labels, silent, strict=True)
         ),
         blank=0,
-        word_delimiter=PIECE_SPACE,
     )
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers.audio_utils import mel_filter_bank, window_function
 
+from asr.features import standardise
 from asr.frames import SAMPLE_RATE, FrameGrid
 
 WINDOW_SAMPLES = 400
@@ -69,18 +70,9 @@ class SeamlessFeatures(nn.Module):
             spectrum = spectrum.to(torch.complex64)
             power = spectrum.real.to(exact).square() + spectrum.imag.to(exact).square()
             features = (power @ self.mel.to(exact)).clamp(min=FLOOR).log()  # (N, F, M)
-            features = _standardise(features.float(), (num_samples - WINDOW_SAMPLES) // HOP_SAMPLES + 1)
+            counts = (num_samples - WINDOW_SAMPLES) // HOP_SAMPLES + 1
+            features = standardise(features, counts, unbiased=True)
             num_utterances, num_frames, num_bins = features.shape
             kept = num_frames // self.stride
             features = features[:, : kept * self.stride]
             return features.reshape(num_utterances, kept, num_bins * self.stride)
-
-
-def _standardise(features: Tensor, num_frames: Tensor) -> Tensor:
-    """Zero mean and unit (unbiased) variance of each bin over the valid frames; 0 elsewhere."""
-    count = num_frames.to(features.device).clamp(min=1)[:, None, None]
-    valid = torch.arange(features.shape[1], device=features.device)[None, :, None] < count  # (N, F, 1)
-    mean = features.masked_fill(~valid, 0.0).sum(dim=1, keepdim=True) / count
-    centred = (features - mean).masked_fill(~valid, 0.0)
-    variance = centred.square().sum(dim=1, keepdim=True) / (count - 1).clamp(min=1)
-    return centred / (variance + 1e-7).sqrt()

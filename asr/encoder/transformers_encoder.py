@@ -27,6 +27,7 @@ from asr.encoder.narrowband import ADAPTED, adapt_weights, at_16_khz, half_band,
 from asr.encoder.padding import MaskedBatchNorm, Padding, valid_frames
 from asr.encoder.relative import RelativeKeyAttention
 from asr.encoder.seamless import SeamlessFeatures
+from asr.features import standardise
 from asr.frames import FrameGrid
 from lm.errors import InputError
 
@@ -324,7 +325,7 @@ class TransformersEncoder(Encoder):
     def _convolve(self, waveforms: Tensor, num_samples: Tensor) -> Tensor:
         """The feature extractor, (N, S) -> (N, T, D), with normalisation over time on valid frames only."""
         if self.preprocessor["do_normalize"]:
-            waveforms = standardise(waveforms, num_samples)
+            waveforms = standardise(waveforms[..., None], num_samples, unbiased=False)[..., 0]
         if self.narrowband:
             waveforms, num_samples = halve(waveforms, self.half_band), (num_samples + 1) // 2
         hidden, num_frames = waveforms[..., None], num_samples  # (N, S, 1)
@@ -476,17 +477,6 @@ class TransformersEncoder(Encoder):
 def forget_positions(module: nn.Module, inputs: object) -> None:
     """Have rotary positions computed anew: those kept from inference are no tensors to train with."""
     module.cached_sequence_length = None  # type: ignore[assignment]
-
-
-def standardise(waveforms: Tensor, num_samples: Tensor) -> Tensor:
-    """Zero mean and unit variance of each waveform over its own samples, zeros after them, (N, S)."""
-    waveforms = waveforms.float()
-    count = num_samples.to(waveforms.device).clamp(min=1)[:, None]
-    valid = torch.arange(waveforms.shape[1], device=waveforms.device) < count
-    mean = waveforms.masked_fill(~valid, 0.0).sum(dim=1, keepdim=True) / count
-    centred = (waveforms - mean).masked_fill(~valid, 0.0)
-    variance = centred.square().sum(dim=1, keepdim=True) / count
-    return centred / (variance + 1e-7).sqrt()
 
 
 def weight_norm_name(name: str) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr.audio.reader import tell_once
+from asr.formats.choose import choose_tiers
 from asr.formats.clean import one_line
 from asr.formats.eaf import EafDocument, find_media, origin_of, read_eaf
 from asr.formats.eaf.document import speaker_in, untimed
 from asr.formats.textgrid import read_textgrid, speakers_in
 from asr.formats.tiernames import is_ours, may_be_transcript, speaker_of
-from asr.importers.tiers import choose_tiers
-from asr.names import shown
+from asr.names import shown, tell_once
 from asr.transcript import TranscriptSegment
 from lm.errors import InputError
 

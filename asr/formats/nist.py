@@ -11,7 +11,7 @@ from pathlib import Path
 from asr.formats.clean import decimal_seconds, one_line, span_ms
 from asr.formats.files import read_text
 from asr.formats.layout import ROUNDING_MS
-from asr.names import shown
+from asr.names import shown, tell_once
 from asr.transcript import Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 
@@ -44,8 +44,6 @@ def write_ctm(transcript: Transcript) -> Iterator[str]:
     rows.sort(key=lambda row: row[:2])
     name = _column(transcript.recording, "recording")
     if rows and _speakers_overlap(transcript):
-        from asr.audio.reader import tell_once
-
         tell_once(
             f"{shown(transcript.recording)}: speakers overlap in one channel, and the .ctm has their words mixed, by "
             "time. To score them, write json as well and give that."

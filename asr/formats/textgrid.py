@@ -21,7 +21,7 @@ from asr.formats.tiernames import (
     speaker_of,
     tier_name,
 )
-from asr.names import shown
+from asr.names import shown, tell_once
 from asr.transcript import Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 
@@ -281,8 +281,6 @@ def _decoded(data: bytes, path: Path) -> str:
         beyond = re.search(rb'[^\s"]*[\x80-\x9f][^\s"]*', data)
     if beyond is None:
         return data.decode("latin-1")
-    from asr.audio.reader import tell_once
-
     try:
         text, example = data.decode("cp1252"), beyond[0].decode("cp1252")
     except UnicodeDecodeError as error:

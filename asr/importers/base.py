@@ -10,7 +10,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
@@ -199,12 +198,6 @@ def find_beside(path: Path, source: Path, config: ImportConfig) -> Path | None:
         ):
             return found
     return None
-
-
-def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether ``name`` is one of the names or fits one of the shell patterns, all of them composed."""
-    name = composed(name)
-    return any(name == pattern or fnmatchcase(name, pattern) for pattern in map(composed, patterns))
 
 
 def first_of(paths: Collection[Path]) -> str:

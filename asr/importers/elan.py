@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Container
 from pathlib import Path
 
+from asr.formats.choose import choose_tiers, listed, matches
 from asr.formats.clean import one_line
 from asr.formats.eaf import EafAnnotation, EafDocument, EafTier, find_media, origin_of, read_eaf
 from asr.formats.eaf.document import speaker_in, untimed
@@ -18,13 +19,12 @@ from asr.importers.base import (
     audio_folders,
     find_files,
     first_of,
-    matches,
     name_recordings,
     read_each,
     span_name,
     stem_below,
 )
-from asr.importers.tiers import Timeline, choose_tiers, listed, translations_for, with_tiers
+from asr.importers.tiers import Timeline, translations_for, with_tiers
 from asr.manifest import COLUMNS
 from lm.errors import InputError
 

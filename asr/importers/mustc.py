@@ -8,16 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from asr.formats.clean import one_line
 from asr.formats.files import read_text
+from asr.formats.segment_yaml import NO_SPEAKER, read_entries
 from asr.importers.base import Draft, ImportConfig, Importer, Reading, find_audio, span_name
 from asr.names import AUDIO_ENDINGS
 from lm.errors import InputError
 
-NO_SPEAKER = "NA"
-"""Speaker in the .yaml where none is known, as SHAS writes it."""
 _OURS = ("duration", "offset", "speaker_id", "wav")
 _ROLES = ("text", "translation")
 _TABLE_ENDINGS = (".yaml", ".yml")
@@ -30,14 +27,6 @@ _PAIR = re.compile(r"(?:[a-z]+\d[\d-]*_)?([a-z]{2,3})[-_]([a-z]{2,3})(?:[-_].+)?
 
 _LANGUAGE = re.compile(r"(?!txt|wav|tsv|csv|stm|vtt|srt|bak|log)[a-z]{2,3}([_-][A-Za-z]+)?")
 """Ending of a text that is taken without being asked for: ``de``, ``fra``, ``zh-CN``; not ``spa.tc``."""
-
-_ENTRY = re.compile(r"- \{(\w+: [\w./+-]+(?:, \w+: [\w./+-]+)*)\}\r?")
-"""An entry as it is published: on one line, its values without quotes, spaces or other marks of YAML."""
-
-# The resolvers turn the speaker 0012 into 10 and 1_2 into 12; without them every value stays as it is written.
-_LOADER: Any = type(
-    "_PlainLoader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {"yaml_implicit_resolvers": {}}
-)
 
 
 def recognises(source: Path) -> bool:
@@ -184,31 +173,7 @@ def _entries(table: Path) -> list[Any]:
         return [
             dict(zip(("wav", "offset", "duration"), line.split("\t"), strict=False)) for line in _rows(table)
         ]
-    text = read_text(table)
-    plain = _plain_entries(text)
-    if plain is not None:
-        return plain
-    try:
-        entries = yaml.load(text, Loader=_LOADER)
-    except yaml.YAMLError as error:
-        raise InputError(f"{table} is not YAML: {one_line(str(error))}. Mend it there.") from error
-    if not isinstance(entries, list):
-        raise InputError(f"{table} holds no list. Give one entry `- {{duration, offset, wav}}` per segment.")
-    return entries
-
-
-def _plain_entries(text: str) -> list[Any] | None:
-    """What YAML reads in lines that are all an `_ENTRY`; None when one is not.
-
-    libyaml takes half a minute for the 250,000 entries of a large train set, this a second.
-    """
-    entries: list[Any] = []
-    for line in text.removesuffix("\n").split("\n"):
-        found = _ENTRY.fullmatch(line)
-        if found is None:
-            return None
-        entries.append(dict(item.split(": ") for item in found[1].split(", ")))
-    return entries
+    return read_entries(table)
 
 
 def _lines(path: Path | None, table: Path, num_entries: int) -> list[str]:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from asr.formats.choose import choose_tiers, matches
 from asr.formats.clean import one_line
 from asr.formats.textgrid import TextGridDocument, read_textgrid, speakers_in
 from asr.formats.tiernames import may_be_transcript
@@ -17,14 +18,13 @@ from asr.importers.base import (
     find_beside,
     find_files,
     first_of,
-    matches,
     name_recordings,
     read_each,
     span_name,
     stem_below,
 )
 from asr.importers.measure import measure
-from asr.importers.tiers import Timeline, choose_tiers, translations_for, with_tiers
+from asr.importers.tiers import Timeline, translations_for, with_tiers
 from lm.errors import InputError
 
 _CODE = re.compile(r"\\[^\s\\]{2}")

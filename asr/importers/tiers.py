@@ -1,4 +1,4 @@
-"""Choosing among tiers and joining those that run in parallel; for ELAN and Praat alike."""
+"""Files that have the wanted tiers, and joining tiers that run in parallel; for ELAN and Praat alike."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from asr.formats.tiernames import is_confidence, speaker_of, translation_of
-from asr.importers.base import Document, ImportConfig, Reading, matches
+from asr.formats.choose import matches
+from asr.formats.tiernames import translation_of
+from asr.importers.base import Document, ImportConfig, Reading
 from asr.names import shown
-from lm.errors import InputError
 
 
 class Timed(Protocol):
@@ -24,66 +24,6 @@ class Timed(Protocol):
 
 
 T = TypeVar("T", bound=Timed)
-
-
-def choose_tiers(
-    values: Mapping[str, Sequence[str]],
-    candidates: Sequence[str],
-    patterns: Sequence[str],
-    where: str,
-    dependents: Sequence[str] = (),
-) -> list[str]:
-    """Tiers to take the transcript from, in the files' order.
-
-    Where all that may be meant are this toolkit's utterances, a tier for each speaker, it is all of them.
-
-    Args:
-        values: what the annotations of every tier of all files say.
-        candidates: tiers that may be meant when no pattern is given.
-        patterns: what the user asked for; this toolkit's confidences are meant by their whole names alone.
-        where: the source, for messages.
-        dependents: tiers with text that may be the transcript where the candidate above them only numbers it.
-    Raises:
-        InputError: nothing fits the patterns, or no pattern to choose by where several candidates
-            may be meant or one whose dependents may be.
-    """
-    listing = listed(values, values) or "none"
-    if patterns:
-        chosen = [
-            name
-            for name in values
-            if matches(name, patterns) and (name in patterns or not is_confidence(name))
-        ]
-        if not chosen:
-            raise InputError(
-                f"{where} has no tier {' or '.join(map(repr, patterns))}. Tiers (annotations): {listing}."
-            )
-        return chosen
-    if candidates and all(speaker_of(name) is not None for name in candidates):
-        return list(candidates)
-    filled = [name for name in candidates if values[name]]
-    if not filled:
-        found = "no tier that holds annotations"
-    elif len(filled) > 1:
-        found = f"{len(filled)} tiers that may be the transcript"
-    elif dependents and (number := _number_in(values[filled[0]])):
-        found = f"mostly numbers, as {number!r}, in {filled[0]!r}, the one tier that depends on none"
-    else:
-        return filled
-    raise InputError(
-        f"{where} has {found}. Choose with --tier NAME or PATTERN. Tiers (annotations): {listing}."
-    )
-
-
-def listed(values: Mapping[str, Sequence[str]], names: Iterable[str]) -> str:
-    """Tiers with the counts of their annotations, for messages."""
-    return ", ".join(f"{name!r} ({len(values[name])})" for name in names)
-
-
-def _number_in(values: Sequence[str]) -> str:
-    """One of the values, if most are such as templates number sentences with, ``17`` or ``ana.017``; else ""."""
-    alike = [each for each in values if " " not in each.strip() and any(map(str.isdigit, each))]
-    return alike[0] if 2 * len(alike) > len(values) else ""
 
 
 def translations_for(tier: str, config: ImportConfig) -> tuple[str, ...]:
@@ -103,7 +43,7 @@ def with_tiers(
 
     Args:
         names_of: the tiers of one.
-        chosen: what `choose_tiers` took, where the user names none.
+        chosen: what `asr.formats.choose.choose_tiers` took, where the user names none.
     """
     lacking: list[str] = []
     for path, document in documents.items():

@@ -65,7 +65,7 @@ class Alteration:
         most = max(1, int(count.max()))
         first = (torch.rand(batch, most, device=device) * starts[:, None]).long()
         axis = torch.arange(length, device=device)
-        wanted = torch.arange(most, device=device) < count[:, None]  # (N, most)
+        wanted = frame_mask(count, most)
         inside = (axis >= first[..., None]) & (axis < first[..., None] + width) & wanted[..., None]
         spans = inside.any(dim=1) & valid  # (N, T')
         policy = torch.rand(batch, device=device)[:, None]

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asr.features import frame_mask
+
 
 def masked_places(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Where the masked frames of each utterance are.
@@ -63,7 +65,7 @@ def contrastive_loss(
         true = similarity.diagonal(dim1=1, dim2=2)  # (N, M)
         logits = torch.cat([true[..., None], others], dim=-1) / temperature
         loss = -logits.log_softmax(dim=-1)[..., 0]
-        counted = torch.arange(context.shape[1], device=context.device) < num_masked[:, None]
+        counted = frame_mask(num_masked, context.shape[1])
         # A frame all of whose negatives were left out would count as right without being so.
         right = (true > others.amax(dim=-1)) & counted & torch.isfinite(others).any(dim=-1)
         return loss.masked_fill(~counted, 0.0).sum(), right.sum()

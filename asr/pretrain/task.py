@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import zlib
@@ -21,14 +20,14 @@ from torch import Tensor, nn
 from asr.augment import AugmentConfig, augment
 from asr.batches import epoch_batches, padded, substitutes, unsound, usable
 from asr.cache import AudioCache, readable
-from asr.config import to_mapping
+from asr.config import as_json, to_mapping
 from asr.encoder.saved import save_encoder
 from asr.fingerprint import DEV, WHERE, rows_checksum
 from asr.frames import seconds_to_samples
 from asr.manifest import Utterance
 from asr.mixing import Group, MixConfig, Mixed, Mixture, group_of, warn_of_lost_groups
 from asr.pretrain.objectives import Outcome, PretrainModel
-from asr.trainer import StepOutput, Task
+from asr.trainer import DIVERGED, StepOutput, Task
 from asr.watchdog import Watch
 from lm.errors import InputError
 
@@ -183,7 +182,7 @@ class PretrainTask(Mixed):
         settings = to_mapping(self.config)
         del settings["cache_gb"]
         return {
-            "encoder": json.loads(json.dumps(self.model.encoder.config())),
+            "encoder": as_json(self.model.encoder.config()),
             "objective": to_mapping(self.model.objective.config),
             "data": settings,
             "seed": self.seed,
@@ -202,10 +201,7 @@ class PretrainTask(Mixed):
 
     def explain(self, batch: AudioBatch) -> str:
         """Look for audio that is no audio."""
-        return unsound(batch.ids, batch.waveforms) or (
-            "The audio looks sound, so training diverged. "
-            "Lower trainer.lr, lengthen trainer.warmup, or set trainer.precision=float32."
-        )
+        return unsound(batch.ids, batch.waveforms) or f"The audio looks sound. {DIVERGED}"
 
     def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write the encoder, and beside it the objective's layers."""

@@ -37,8 +37,6 @@ from asr.segment.hybrid import (
     DacConfig,
     HybridConfig,
     split_at_pauses,
-    split_dac,
-    split_hybrid,
 )
 from asr.segment.own import OwnSegments
 from asr.segment.shas import PdacConfig, PstrmConfig, PthrConfig, split_probabilities
@@ -68,10 +66,8 @@ __all__ = [
     "build_segmenter",
     "settings_for",
     "split_at_pauses",
-    "split_dac",
     "split_energy",
     "split_fixed",
-    "split_hybrid",
     "split_probabilities",
     "split_speech",
 ]

@@ -18,13 +18,11 @@ from asr.segment.hybrid import (
     DacConfig,
     HybridConfig,
     split_at_pauses,
-    split_dac,
-    split_hybrid,
 )
 from asr.segment.limits import check_limit
 from asr.segment.shas import PdacConfig, PstrmConfig, PthrConfig, split_probabilities
 from asr.segment.sound import Segmenter
-from asr.segment.vad import VadConfig, split_speech
+from asr.segment.vad import VadConfig, VadTrack, split_speech
 from lm.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,10 +88,9 @@ def build_segmenter(
             return partial(split_speech, config=config)
         case EnergyConfig():
             return partial(split_energy, config=config)
-        case DacConfig():
-            return partial(split_dac, config=config)
-        case HybridConfig():
-            return partial(split_hybrid, config=config)
+        case DacConfig() | HybridConfig():
+            heard = VadTrack(config.mode, config.frame_ms)
+            return partial(split_at_pauses, track=heard, config=config)
         case CtcDacConfig() | CtcHybridConfig():
             if track is None or isinstance(track, (str, Path)):
                 from asr.segment import recognised

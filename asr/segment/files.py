@@ -7,17 +7,15 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import yaml
+from typing import NamedTuple
 
 from asr.formats import read_transcript, write_transcript
 from asr.formats.annotations import read_annotations
 from asr.formats.clean import one_line
 from asr.formats.files import read_text, write_whole
+from asr.formats.segment_yaml import NO_SPEAKER, read_entries
 from asr.formats.tiernames import TIER_ENDINGS
 from asr.frames import seconds_to_samples
-from asr.importers.mustc import NO_SPEAKER
 from asr.names import shown
 from asr.segment.own import OwnSegment, OwnSegments, recording_key
 from asr.transcript import Transcript, TranscriptSegment
@@ -46,7 +44,14 @@ FORMATS = ("yaml", "tsv", "eaf", "TextGrid", "rttm")
 
 
 def read_segments(path: Path, tier: str = "") -> OwnSegments:
-    """Read a file in the form that its ending names; see `OwnSegments.read`."""
+    """Read MuST-C's yaml, a table of ``start end`` in seconds, RTTM, an ELAN file, a TextGrid or a transcript.
+
+    Args:
+        path: its ending names the form.
+        tier: of ELAN and Praat, the tier that holds the segments; not needed where there is one.
+    Raises:
+        InputError: unreadable, in none of these forms, or with a span that has no length.
+    """
     ending = path.suffix.lower().removeprefix(".")
     is_whispers = ending == "tsv" and read_text(path).startswith(HEADER + "\ttext")
     if is_whispers:  # in milliseconds
@@ -136,23 +141,11 @@ def _duration(segment: TranscriptSegment) -> str:
     return f"{round(segment.end, 6) - round(segment.start, 6):.6f}"
 
 
-# libyaml's parser is ten times as fast as Python's; without resolvers the recording 0012 stays what it is.
-_LOADER: Any = type(
-    "_PlainLoader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {"yaml_implicit_resolvers": {}}
-)
 _WRITERS = {"yaml": _write_yaml, "tsv": _write_tsv, "rttm": _write_rttm}
 
 
 def _read_yaml(path: Path, _: str) -> Iterator[Row]:
-    try:
-        entries = yaml.load(read_text(path), Loader=_LOADER)
-    except yaml.YAMLError as error:
-        raise InputError(f"{shown(path)} is not YAML: {one_line(str(error))}. Mend it there.") from error
-    if not isinstance(entries, list):
-        raise InputError(
-            f"{shown(path)} holds no list. Give one entry `- {{duration, offset, wav}}` per segment."
-        )
-    for number, entry in enumerate(entries, start=1):
+    for number, entry in enumerate(read_entries(path), start=1):
         if not isinstance(entry, Mapping) or not {"offset", "duration"} <= set(entry):
             raise InputError(
                 f"{shown(path)}, entry {number}: {str(entry)[:60]!r} has no offset and duration. Mend it."

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from asr.frames import FrameGrid
 from asr.segment.framed import Track, split_frames
 from asr.segment.limits import check_lengths, check_min_pause, frames_in
 from asr.segment.pauses import FrameCutter, PauseDivider, WindowCutter
 from asr.segment.sound import FloatArray, Speech
 from asr.segment.speech import check_frame
-from asr.segment.vad import VadTrack, check_mode
+from asr.segment.vad import check_mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,18 +110,6 @@ class CtcHybridConfig(WalkedConfig):
     """Sound kept before and after each segment: see `CtcDacConfig`."""
 
 
-def split_dac(chunks: Iterable[FloatArray], config: DacConfig | None = None) -> Iterator[Speech]:
-    """Speech cut at its longest pauses until each piece fits; what lies between the segments is pause."""
-    config = config or DacConfig()
-    return split_at_pauses(chunks, VadTrack(config.mode, config.frame_ms), config)
-
-
-def split_hybrid(chunks: Iterable[FloatArray], config: HybridConfig | None = None) -> Iterator[Speech]:
-    """Speech cut at the longest pause of each window; what lies between the segments is pause."""
-    config = config or HybridConfig()
-    return split_at_pauses(chunks, VadTrack(config.mode, config.frame_ms), config)
-
-
 def split_at_pauses(
     chunks: Iterable[FloatArray], track: Track, config: DividedConfig | WalkedConfig
 ) -> Iterator[Speech]:
@@ -133,14 +122,20 @@ def split_at_pauses(
     Yields:
         segments in order, disjoint, none longer than ``max_segment_s``; samples (S,).
     """
-    cutter: FrameCutter
-    longest = frames_in(config.max_segment_s - 2 * config.keep_s, track.grid)
-    pause = frames_in(config.min_pause_s, track.grid)
-    if isinstance(config, DividedConfig):
-        cutter = PauseDivider(max_frames=longest, min_pause_frames=pause)
-    else:
-        shortest = frames_in(config.min_segment_s, track.grid)
-        cutter = WindowCutter(min_frames=shortest, max_frames=longest, min_pause_frames=pause)
     return split_frames(
-        chunks, track, cutter, keep_s=config.keep_s, smooth=lambda values: values.astype(np.float64) >= 0.5
+        chunks,
+        track,
+        pause_cutter(config, track.grid),
+        keep_s=config.keep_s,
+        smooth=lambda values: values.astype(np.float64) >= 0.5,
     )
+
+
+def pause_cutter(config: DividedConfig | WalkedConfig, grid: FrameGrid) -> FrameCutter:
+    """What cuts decisions on that grid."""
+    longest = frames_in(config.max_segment_s - 2 * config.keep_s, grid)
+    pause = frames_in(config.min_pause_s, grid)
+    if isinstance(config, DividedConfig):
+        return PauseDivider(max_frames=longest, min_pause_frames=pause)
+    shortest = frames_in(config.min_segment_s, grid)
+    return WindowCutter(min_frames=shortest, max_frames=longest, min_pause_frames=pause)

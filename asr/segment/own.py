@@ -30,7 +30,7 @@ class OwnSegment(Segment):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnSegments:
-    """What a file of segments says.
+    """What a file of segments says; `asr.segment.files` reads one.
 
     Segments may overlap, as those of several speakers do; each is given as if it were alone. They come
     by their start, and a speaker's span that the file has twice comes once.
@@ -40,19 +40,6 @@ class OwnSegments:
     recordings: Mapping[str, Sequence[Segment]]
     """`recording_key` of a recording, with the folders that the file names, to its segments in order, `OwnSegment`s
     where a file of them was read; "" where the file names none."""
-
-    @classmethod
-    def read(cls, path: str | Path, tier: str = "") -> OwnSegments:
-        """Read MuST-C's yaml, a table of ``start end`` in seconds, RTTM, an ELAN file, a TextGrid or a transcript.
-
-        Args:
-            tier: of ELAN and Praat, the tier that holds the segments; not needed where there is one.
-        Raises:
-            InputError: unreadable, in none of these forms, or with a span that has no length.
-        """
-        from asr.segment.files import read_segments
-
-        return read_segments(Path(path), tier)
 
     @property
     def is_for_one(self) -> bool:

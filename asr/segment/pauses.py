@@ -6,7 +6,7 @@ and end with a voiced frame, sorted, disjoint, none longer than the limit, with 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,43 +29,6 @@ class FrameCutter(Protocol):
 
     def finish(self) -> Iterator[Span]:
         """What is left at the end of the recording."""
-
-
-def divide_at_pauses(
-    pauses: Iterable[Span], num_frames: int, *, max_frames: int, min_pause_frames: int = 0
-) -> list[Span]:
-    """Cut at the longest pause until every piece fits (SRPOL: Potapczyk and Przybysz, IWSLT 2020).
-
-    Args:
-        pauses: frames without voice; all others of ``num_frames`` are voiced.
-        max_frames: longest piece. One without a pause is cut each ``max_frames``.
-        min_pause_frames: only a longer pause keeps neighbours apart that fit into one piece.
-    """
-    cutter = PauseDivider(max_frames=max_frames, min_pause_frames=min_pause_frames)
-    return [*cutter.feed(voiced_outside(pauses, num_frames)), *cutter.finish()]
-
-
-def cut_along(
-    pauses: Iterable[Span], num_frames: int, *, min_frames: int, max_frames: int, min_pause_frames: int
-) -> list[Span]:
-    """Walk on and cut at the longest pause between two lengths (FBK: Gaido et al. 2021).
-
-    Args:
-        pauses: frames without voice; all others of ``num_frames`` are voiced.
-        min_frames: where the window begins in which a pause is sought, counted from the piece's start.
-        max_frames: where it ends, and where the piece is cut if there is none.
-        min_pause_frames: only a longer part of a pause in the window counts.
-    """
-    cutter = WindowCutter(min_frames=min_frames, max_frames=max_frames, min_pause_frames=min_pause_frames)
-    return [*cutter.feed(voiced_outside(pauses, num_frames)), *cutter.finish()]
-
-
-def voiced_outside(pauses: Iterable[Span], num_frames: int) -> NDArray[np.bool_]:
-    """A decision for each frame, (T,): no in a pause, yes elsewhere."""
-    voiced = np.ones(num_frames, np.bool_)
-    for start, end in pauses:
-        voiced[start:end] = False
-    return voiced
 
 
 def pauses_of(voiced: Sequence[bool] | NDArray[np.bool_]) -> list[Span]:
@@ -99,6 +62,10 @@ class PauseDivider:
 
     Where the longest pauses are equally long, as in speech without breaths, that peels off crumbs. So, from left
     to right, neighbours that fit into one piece are joined again, unless more than ``min_pause_frames`` parts them.
+
+    Args:
+        max_frames: longest piece. One without a pause is cut each ``max_frames``.
+        min_pause_frames: only a longer pause keeps neighbours apart that fit into one piece.
     """
 
     def __init__(self, *, max_frames: int, min_pause_frames: int = 0) -> None:
@@ -219,7 +186,13 @@ class PauseDivider:
 
 
 class WindowCutter:
-    """The streaming half of hybrid segmentation: one decision for each window, and none taken back."""
+    """The streaming half of hybrid segmentation: one decision for each window, and none taken back.
+
+    Args:
+        min_frames: where the window begins in which a pause is sought, counted from the piece's start.
+        max_frames: where it ends, and where the piece is cut if there is none.
+        min_pause_frames: only a longer part of a pause in the window counts.
+    """
 
     def __init__(self, *, min_frames: int, max_frames: int, min_pause_frames: int) -> None:
         self._min = min_frames

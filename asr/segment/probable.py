@@ -1,7 +1,7 @@
 """Where to cut a stretch, given how probable it is that each frame lies in a segment: pDAC, pSTRM, pTHR.
 
 All three give spans ``(start, end)`` in frames: sorted, disjoint, none longer than the limit, and
-with every frame of at least ``threshold`` in one. `asr.segment.tracks` has them as functions of a track.
+with every frame of at least ``threshold`` in one. `asr.segment.tracks` cuts a stream by them.
 """
 
 from __future__ import annotations

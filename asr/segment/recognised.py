@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.opened import open_model
 from asr.segment.sound import FloatArray
 from asr.segment.windowed import WindowedTrack
 from asr.tokenizer import silent_labels
@@ -52,6 +53,4 @@ def load_track(source: str | Path, device: str | torch.device = "cpu") -> Window
 
 @lru_cache(maxsize=4)
 def _track(source: str, device: str) -> WindowedTrack:
-    from asr.transcribe import open_model  # which itself cuts recordings
-
     return recognised_track(open_model(source, device=device).model)

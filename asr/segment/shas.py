@@ -97,13 +97,14 @@ def split_probabilities(
     Yields:
         segments in order, disjoint, none longer than ``max_segment_s``; samples (S,).
     """
-    cutter, smooth = _cutter(config, track.grid)
+    cutter, smooth = track_cutter(config, track.grid)
     return split_frames(chunks, track, cutter, keep_s=config.keep_s, smooth=smooth)
 
 
-def _cutter(
+def track_cutter(
     config: PdacConfig | PstrmConfig | PthrConfig, grid: FrameGrid
 ) -> tuple[TrackCutter, Smooth | None]:
+    """What cuts a track on that grid, and what becomes of its values before."""
     threshold = config.threshold
     shortest = frames_in(config.min_segment_s, grid)
     longest = frames_in(config.max_segment_s - 2 * config.keep_s, grid)

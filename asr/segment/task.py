@@ -6,7 +6,6 @@ As in SHAS (Tsiamas et al. 2022, section 2.2): windows of 20 s, drawn anew in ea
 
 from __future__ import annotations
 
-import json
 import sys
 import zlib
 from collections.abc import Sequence
@@ -24,7 +23,8 @@ from torch import Tensor, nn
 from asr.augment import AugmentConfig, augment
 from asr.batches import padded, substitutes, unsound, usable
 from asr.cache import AudioCache
-from asr.config import to_mapping
+from asr.config import as_json, to_mapping
+from asr.features import frame_mask
 from asr.frames import FrameGrid, seconds_to_samples
 from asr.importers.measure import measure
 from asr.manifest import Utterance
@@ -253,7 +253,7 @@ class SegmenterTask(Mixed):
             for part in (self.train, self.dev)
         )
         return {
-            "encoder": json.loads(json.dumps(self.model.encoder.config())),
+            "encoder": as_json(self.model.encoder.config()),
             "classifier": {**self.model.settings, "frozen": self.model.frozen},
             "windows": settings,
             "seed": self.seed,
@@ -297,7 +297,7 @@ class SegmenterTask(Mixed):
         each = F.binary_cross_entropy_with_logits(
             odds, targets, reduction="none", pos_weight=odds.new_tensor(1 - self.speech_share)
         )
-        valid = torch.arange(odds.shape[1], device=device) < num_frames[:, None]
+        valid = frame_mask(num_frames, odds.shape[1])
         return each[valid].mean(), odds
 
     def _rows_of(self, recording: Recording) -> list[tuple[float, float]]:

@@ -1,7 +1,7 @@
-"""A track of probabilities, (T,), to spans: the whole at once, or as it streams.
+"""A track of probabilities, (T,), to spans, as it streams.
 
-A silence as long as the longest segment parts what lies on its two sides: no segment could hold it,
-so each stretch between such silences is cut as a talk of its own, and the stream need not be kept.
+Of `Pdac` and `Pstrm` a silence as long as the longest segment parts what lies on its two sides: no segment could hold
+it, so each stretch between such silences is cut as a talk of its own, and the stream need not be kept.
 """
 
 from __future__ import annotations
@@ -12,52 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.segment.pauses import Span
-from asr.segment.probable import Pdac, Probabilities, Pstrm, Pthr, Rule
-
-
-def pdac(
-    probabilities: NDArray[np.generic], *, threshold: float, min_frames: int, max_frames: int
-) -> list[Span]:
-    """Spans by divide and conquer on all of a track (T,); see `Pdac`. All are shorter than ``max_frames``."""
-    rule = Pdac(threshold=threshold, min_frames=min_frames, max_frames=max_frames)
-    return _cut(probabilities, TrackCutter(rule, threshold=threshold, silence_frames=max_frames))
-
-
-def pstrm(
-    probabilities: NDArray[np.generic], *, threshold: float, min_frames: int, max_frames: int
-) -> list[Span]:
-    """Spans by walking along a track (T,); see `Pstrm`."""
-    rule = Pstrm(threshold=threshold, min_frames=min_frames, max_frames=max_frames)
-    return _cut(probabilities, TrackCutter(rule, threshold=threshold, silence_frames=max_frames))
-
-
-def pthr(
-    probabilities: NDArray[np.generic],
-    *,
-    threshold: float,
-    min_frames: int,
-    max_frames: int,
-    rise_frames: int = 0,
-    fall_frames: int = 0,
-    average_frames: int = 1,
-) -> list[Span]:
-    """Spans by a threshold on the moving average of a track (T,); see `Pthr`.
-
-    It is the average that is compared: with ``average_frames`` 1, the track itself.
-    """
-    rule = Pthr(
-        threshold=threshold,
-        min_frames=min_frames,
-        max_frames=max_frames,
-        rise_frames=rise_frames,
-        fall_frames=fall_frames,
-    )
-    averaged = MovingAverage(average_frames)(np.asarray(probabilities, np.float64))
-    return _cut(averaged, TrackCutter(rule, threshold=threshold))
-
-
-def _cut(probabilities: NDArray[np.generic], cutter: TrackCutter) -> list[Span]:
-    return [*cutter.feed(probabilities), *cutter.finish()]
+from asr.segment.probable import Probabilities, Rule
 
 
 class MovingAverage:

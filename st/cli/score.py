@@ -5,21 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.cli import score as recognition
 from asr.names import composed, given_path
+from st.tokenisers import CHARACTER_TOKENIZERS, TOKENIZERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from asr.score_files import Column, References
-    from st.score import Tokenizer, TranslationScore
-
-_TOKENIZERS = ("13a", "none", "char", "intl", "zh", "ja-mecab", "ko-mecab", "flores200")
+    from st.score import TranslationScore
+    from st.tokenisers import Tokenizer
 
 _TRANSLATION_OPTIONS = ("tokenize", "lowercase", "train_manifest", "comet")
 _RECOGNITION_OPTIONS = (
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the reference is cut, for the fewest word errors (mwerSegmenter)",
     )
     group.add_argument("--translation", action="store_true", help="score translations: BLEU, chrF++ and TER")
-    group.add_argument("--tokenize", choices=_TOKENIZERS, help="sacrebleu's tokeniser for BLEU (13a)")
+    group.add_argument("--tokenize", choices=TOKENIZERS, help="sacrebleu's tokeniser for BLEU (13a)")
     group.add_argument(
         "--lowercase", action="store_true", help="do not tell case apart (it counts by default)"
     )
@@ -129,11 +129,14 @@ def _score_translations(args: argparse.Namespace) -> int:
             "spaces: BLEU and TER compare whole sentences. Give --tokenize zh, ja-mecab or char.",
             file=sys.stderr,
         )
+    lines = [json.dumps(report, ensure_ascii=False) if args.json else format_translation_report(report)]
     for system, paths in ((score, args.hypothesis), (other, args.against)):
         if system is not None:
             name = recognition.system_name(paths)
             _warn(system, name, source_match(system, reference.sources), args.recording_level)
-    print(json.dumps(report, ensure_ascii=False) if args.json else format_translation_report(report))
+            if not args.json:
+                lines += recognition.unpaired(name, system.missing, system.unknown, "scored as empty")
+    print("\n".join(lines))
     return 0
 
 
@@ -154,11 +157,12 @@ def _warn(score: TranslationScore, system: str, match: tuple[float, float], reco
 
 
 def _scored(args: argparse.Namespace, reference: _Reference, paths: list[Path]) -> TranslationScore:
-    from lm.errors import InputError
+    from asr.score import check_joined
     from st.resegment import resegment_recordings
-    from st.score import CHARACTER_TOKENIZERS, score_translations
+    from st.score import score_translations
 
     tokenize: Tokenizer = args.tokenize or "13a"
+    unknown: tuple[str, ...] = ()  # recordings, of which no utterance is left below
     if not args.recording_level:
         hypotheses = _read_hypotheses(paths)
     else:
@@ -166,16 +170,15 @@ def _scored(args: argparse.Namespace, reference: _Reference, paths: list[Path]) 
         transcripts = _read_transcripts(paths, recordings)
         if len(recordings) == len(transcripts) == 1:  # one against one, whatever the file is called
             transcripts = dict(zip(recordings, transcripts.values(), strict=True))
-        unknown = [name for name in transcripts if name not in recordings]
-        if len(unknown) == len(transcripts) or (unknown and not args.ignore_unknown):
-            raise InputError(
-                f"no reference for recording {unknown[0]!r}; there is one for {sorted(recordings)[:12]}. "
-                "Name the translation after its recording, or leave it out with `--ignore-unknown`."
+        spoken = [name for name, parts in recordings.items() if any(text.strip() for _, text in parts)]
+        if spoken:
+            unknown = check_joined(
+                transcripts, recordings, spoken, ignore_unknown=args.ignore_unknown, recordings=True
             )
         hypotheses = resegment_recordings(
             recordings, transcripts, characters=tokenize in CHARACTER_TOKENIZERS
         )
-    return score_translations(
+    score = score_translations(
         reference.translations.texts,
         hypotheses,
         tokenize=tokenize,
@@ -184,6 +187,7 @@ def _scored(args: argparse.Namespace, reference: _Reference, paths: list[Path]) 
         comet=args.comet,
         sources=reference.sources,
     )
+    return replace(score, unknown=(*unknown, *score.unknown))
 
 
 def _read_reference(args: argparse.Namespace) -> _Reference:

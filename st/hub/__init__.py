@@ -1,5 +1,1 @@
 """Published MT models, NLLB-200, M2M-100, mBART-50 and Marian: the only part of `st` that knows transformers."""
-
-from st.hub.texts import HubTranslator
-
-__all__ = ["HubTranslator"]

@@ -15,7 +15,8 @@ from typing import Any
 
 from asr.encoder.hub import ModelFiles
 from asr.text import TextPolicy
-from asr.tokenizer import PIECE_SPACE, Tokenizer
+from asr.tokenizer import Tokenizer
+from lm.corpus import PIECE_SPACE
 from lm.errors import InputError
 
 MULTILINGUAL = {"m2m_100": "NLLB-200 or M2M-100", "mbart": "mBART-50"}

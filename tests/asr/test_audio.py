@@ -17,8 +17,9 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from asr.audio import channels, load, measure, probe, shown, stream
+from asr.audio import channels, load, measure, probe, stream
 from asr.audio.av_reader import AvReader
+from asr.names import shown
 from lm.errors import InputError
 
 FloatArray = NDArray[np.float32]

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from asr.features import RANGE_DB, Filterbank, stack_frames
+from asr.features import RANGE_DB, Filterbank, stack_frames, standardise
 from asr.frames import FrameGrid
 
 
@@ -60,3 +60,13 @@ def test_frames_in_the_middle_are_stacked() -> None:
         [0, 1],
         [2, 3],
     ]
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_an_utterance_is_standardised_over_its_own_part(unbiased: bool) -> None:
+    values = torch.randn(2, 30, 3, generator=torch.Generator().manual_seed(0)) * 4 + 1
+    found = standardise(values, torch.tensor([30, 12]), unbiased=unbiased)
+    own = values[1, :12]
+    expected = (own - own.mean(dim=0)) / own.std(dim=0, correction=int(unbiased))
+    torch.testing.assert_close(found[1, :12], expected, atol=1e-5, rtol=0)
+    assert not found[1, 12:].any()

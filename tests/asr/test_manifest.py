@@ -9,7 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as strategies
 
-from asr.manifest import Utterance, read_manifest, recording_place, total_hours, with_text, write_manifest
+from asr.manifest import (
+    Utterance,
+    languages_of,
+    languages_of_all,
+    read_manifest,
+    recording_place,
+    total_hours,
+    with_text,
+    write_manifest,
+)
 from lm.errors import InputError
 
 CELL = strategies.text(
@@ -131,3 +140,11 @@ def test_a_cell_that_would_break_the_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="tab or line break"):
         write_manifest([Utterance(id="a", audio=Path("a"), duration_s=1, text="x\ty")], tmp_path / "m.tsv")
     assert not list(tmp_path.iterdir())
+
+
+def test_utterances_of_which_one_names_no_language_may_be_of_any() -> None:
+    rows = [
+        Utterance(id=code, audio=Path("a.wav"), duration_s=1.0, language=code) for code in ("spa", "quy", "")
+    ]
+    assert languages_of(rows) == languages_of_all(rows[:2]) == ("quy", "spa")
+    assert languages_of_all(rows) == ()

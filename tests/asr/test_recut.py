@@ -355,6 +355,24 @@ def test_the_command_tells_how_many_a_pause_keeps_apart(
     assert len(read_manifest(tmp_path / "joined.tsv")) == len(made) - 1
 
 
+@pytest.mark.parametrize("pause", ["-1", "nan"])
+def test_a_pause_that_is_no_length_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pause: str
+) -> None:
+    command = [
+        "corpus",
+        "recut",
+        str(mini_rows(tmp_path)),
+        "--model",
+        str(MINI / "model"),
+        "--max-pause",
+        pause,
+    ]
+    assert main([*command, "--out", str(tmp_path / "cut.tsv")]) == 1
+    assert f"--max-pause is {pause}. Give seconds from 0." in capsys.readouterr().err
+    assert not (tmp_path / "cut.tsv").exists()
+
+
 def test_a_cut_of_one_split_has_nothing_of_another(tmp_path: Path) -> None:
     rows = [
         replace(row, split=split)

@@ -205,6 +205,24 @@ def test_an_unknown_id_is_an_error_unless_it_is_to_be_ignored() -> None:
     assert scored.counts("wer") == Counts(correct=1)
 
 
+@pytest.mark.parametrize("ignore_unknown", [False, True])
+@pytest.mark.parametrize("hypotheses", [{"x": "a", "y": "b"}, {"blank": "a"}, {}])
+def test_hypotheses_of_other_references_are_no_score(
+    hypotheses: dict[str, str], ignore_unknown: bool
+) -> None:
+    """Whatever is to be ignored: nothing but deletions would be left."""
+    texts = {"1": "a", "blank": ""}
+    recordings = {"1": [("u1", "a")], "blank": [("u2", " ")]}
+    said = rf"none of the {len(hypotheses)} hypotheses has an id .*; reference: '1'\. Give "
+    with pytest.raises(InputError, match=said) as raised:
+        score_corpus(texts, hypotheses, POLICY, ignore_unknown=ignore_unknown)
+    assert "--ignore-unknown" not in str(raised.value)
+    said = rf"none of the {len(hypotheses)} hypotheses has a recording's name .*; reference: '1'\. Name "
+    with pytest.raises(InputError, match=said) as raised:
+        score_recordings(recordings, hypotheses, POLICY, ignore_unknown=ignore_unknown)
+    assert "--ignore-unknown" not in str(raised.value)
+
+
 def test_nothing_to_score_is_an_error() -> None:
     for references in ({}, {"1": " "}):
         with pytest.raises(InputError, match="no text to score"):
@@ -340,7 +358,7 @@ def test_drawing_speakers_widens_the_interval_when_speakers_differ() -> None:
 
 
 def test_systems_with_different_references_are_not_compared() -> None:
-    one, two = score_corpus({"1": "a"}, {}, POLICY), score_corpus({"1": "b"}, {}, POLICY)
+    one, two = (score_corpus({"1": text}, {"1": text}, POLICY) for text in "ab")
     with pytest.raises(InputError, match="different references"):
         one.compare(two, "wer")
 
@@ -373,8 +391,11 @@ def test_a_recording_without_a_transcript_is_all_deletions() -> None:
     assert scored.missing == ("b",)
     assert scored.no_reference == ("u3",)
     assert scored.counts("wer") == Counts(deletions=1, correct=2)
-    with pytest.raises(InputError, match="no reference for recording 'c'"):
-        score_recordings(references, {"c": "x"}, POLICY)
+    with pytest.raises(
+        InputError, match=r"1 of 2 hypotheses have a recording's name .* 'c'; it has 'a', 'b'"
+    ):
+        score_recordings(references, {"a": "x", "c": "x"}, POLICY)
+    assert score_recordings(references, {"a": "x", "c": "x"}, POLICY, ignore_unknown=True).unknown == ("c",)
 
 
 def test_a_recording_without_any_text_is_left_out() -> None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lm.arpa import read_arpa
+from lm.folder import LanguageModel
 from lm.kneser_ney import BackoffModel
+from lm.ngram import State
 
 
 @dataclass(frozen=True)
@@ -49,3 +51,10 @@ def plain(model: BackoffModel) -> PlainModel:
 
 def read_plain(path: Path) -> PlainModel:
     return plain(read_arpa(path))
+
+
+def open_word_log_prob(model: LanguageModel, state: State, word: str) -> tuple[State, float]:
+    """The word model's state after ``word`` and its natural log-probability; of an unknown one with its spelling's."""
+    assert model.word is not None
+    after, log_prob = model.word.score(state, word)
+    return after, log_prob + (0.0 if word in model.word else model.spelling_log_prob(word))

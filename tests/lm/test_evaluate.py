@@ -12,7 +12,7 @@ from lm.corpus import Splitter
 from lm.errors import InputError
 from lm.evaluate import evaluate
 from lm.folder import LanguageModel
-from tests.lm.plain import read_plain
+from tests.lm.plain import open_word_log_prob, read_plain
 
 TRAIN = ["a b c", "a b d", "b a", "a b c"]
 TEST = ["a b e", "b a", "e f a", "e f a"]
@@ -81,7 +81,7 @@ def test_bits_per_character_of_words_spell_the_unknown_ones(model: LanguageModel
     for sentence in TEST:
         state = model.word.start()
         for token in sentence.split():
-            state, log_prob = model.open_word_log_prob(state, token)
+            state, log_prob = open_word_log_prob(model, state, token)
             total += log_prob
         total += model.word.end(state)
     word = evaluate(model, TEST).word

@@ -18,7 +18,7 @@ from lm.corpus import Splitter
 from lm.errors import InputError
 from lm.folder import LanguageModel, set_decoding, write_description
 from lm.kneser_ney import estimate
-from tests.lm.plain import read_plain
+from tests.lm.plain import open_word_log_prob, read_plain
 
 DATA = Path(__file__).parent / "data"
 SENTENCES = (DATA / "sentences.txt").read_text(encoding="utf-8").splitlines()[:80]
@@ -149,7 +149,7 @@ def test_either_model_may_be_left_out(folder: Path, tmp_path: Path) -> None:
     characters = LanguageModel.load(folder).only("character")
     assert (characters.word, characters.vocabulary) == (None, ())
     with pytest.raises(InputError, match="no word model"):
-        characters.open_word_log_prob(None, "x")
+        characters.only("word")
     with pytest.raises(InputError, match="no character model"):
         words.only("character")
     with pytest.raises(InputError, match="nothing to build"):
@@ -382,4 +382,4 @@ def test_a_word_that_lmplz_leaves_nothing_is_estimated_by_us(
 def score(model: LanguageModel, word: str) -> float:
     """Open-vocabulary log-probability of a word at the start of a sentence."""
     assert model.word is not None
-    return model.open_word_log_prob(model.word.start(), word)[1]
+    return open_word_log_prob(model, model.word.start(), word)[1]

@@ -12,8 +12,9 @@ import pytest
 from asr.cli import main as loquela
 from asr.decode import BeamSearchConfig
 from asr.model import load_model
+from asr.opened import tuned_search
 from asr.text import TextPolicy
-from asr.transcribe import Transcriber, tuned_search
+from asr.transcribe import Transcriber
 from lm.errors import InputError
 from lm.folder import LanguageModel, copy_folder
 from recipes import decode_ctc, pack

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from asr.checkpoint import whole_checkpoints
 from asr.config import load_config
-from asr.ctc import CtcConfig
+from asr.ctc import CtcConfig, CtcTask
 from asr.encoder import build_encoder
 from asr.encoder.saved import save_encoder
 from asr.fingerprint import differences
@@ -42,6 +42,7 @@ from asr.tokenizer import character_tokenizer
 from asr.trainer import TrainerConfig, learning_rate
 from lm.errors import InputError
 from recipes.finetune_ctc import FinetuneConfig, finetune
+from recipes.pretrain_siamese import PretrainConfig, pretrain
 from tests.conftest import configure
 
 ROOT = Path(__file__).parents[2]
@@ -295,6 +296,32 @@ def test_settings_out_of_bounds_are_named_before_training(
 ) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         finetune(configure(tmp_path, tone_corpus, change))
+
+
+@pytest.mark.parametrize(
+    ("train", "settings"),
+    [(finetune, FinetuneConfig), (pretrain, PretrainConfig)],
+    ids=["finetune", "pretrain"],
+)
+def test_a_recogniser_of_rows_without_a_language_claims_none(
+    tmp_path: Path, tone_corpus: Path, monkeypatch: pytest.MonkeyPatch, train: Any, settings: Any
+) -> None:
+    rows = [replace(row, language="tone") for row in read_manifest(tone_corpus)]
+    claimed = []
+
+    def trained(task: CtcTask, *_: Any) -> dict[str, float]:
+        claimed.append(task.recogniser.languages)
+        return {}
+
+    monkeypatch.setattr(f"{train.__module__}.train_task", trained)
+    for first in (rows[0], replace(rows[0], language="")):
+        write_manifest([first, *rows[1:]], tmp_path / "manifest.tsv")
+        written = configure(tmp_path, tmp_path / "manifest.tsv")
+        values = {
+            name: getattr(written, name) for name in ("exp", "manifest", "encoder", "tokenizer", "trainer")
+        }
+        train(settings(**values))
+    assert claimed == [("tone",), ()]
 
 
 def test_rows_that_are_not_learned_from_are_counted(

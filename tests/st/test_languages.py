@@ -29,9 +29,22 @@ from st.text_encoder import TextEncoderConfig
         ("quy", "spa", True),
         ("es-MX", "fr", True),
         ("Spanish", "French", True),
+        ("mul", "gug", False),  # as opus-mt-mul-en says
+        ("itc", "spa", False),
+        ("ROMANCE", "Spanish", False),
+        ("que", "quy", False),
+        ("cmn_Hans", "zho", False),
+        ("nb-NO", "no", False),
+        ("nb-NO", "fr", True),
+        ("mao", "mri", False),
+        ("fi_nb_no_nn_ru_sv_en", "sv", False),
+        ("deu+eng+spa", "spa_Latn", False),
+        ("deu+eng", "gug", True),
+        ("deu+eng", "gug+mri", True),
+        ("es+fra", "fr", False),
     ],
 )
-def test_codes_differ_where_they_are_of_one_kind(one: str, other: str, wanted: bool) -> None:
+def test_codes_differ_where_that_is_certain(one: str, other: str, wanted: bool) -> None:
     assert differ(one, other) is differ(other, one) is wanted
 
 

@@ -14,8 +14,6 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 from asr.bootstrap import Bootstrap
 from lm.errors import InputError
 from st.score import (
-    TOKENIZERS,
-    Tokenizer,
     TranslationScore,
     bleu,
     chrf,
@@ -30,6 +28,7 @@ from st.score_report import (
     translation_report,
     verbatim,
 )
+from st.tokenisers import TOKENIZERS, Tokenizer
 
 TEXT = "The cat, the dog and a horse went to market; nobody came back home."
 
@@ -153,7 +152,9 @@ def test_an_utterance_without_a_reference_is_left_out() -> None:
 
 def test_ids_that_do_not_fit_are_errors() -> None:
     references, hypotheses = corpus(10)
-    with pytest.raises(InputError, match=r"none of the 1 hypotheses .* 'v' and 'u0'.*--recording-level"):
+    with pytest.raises(
+        InputError, match=r"none of the 1 hypotheses .*'v'; reference: 'u0'.*--recording-level"
+    ):
         score_translations(references, {"v": "a"}, ignore_unknown=True)
     with pytest.raises(InputError, match="1 of 11 hypotheses have an id"):
         score_translations(references, hypotheses | {"v": "a"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,9 +30,10 @@ from st.cli import main
 from st.decoder import DecoderConfig
 from st.loss import framed
 from st.model import SpeechTranslator, TextTranslator, load_translator, pack_translator, save_translator
+from st.open_texts import open_text_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig
 from st.text_encoder import TextEncoderConfig
-from st.texts import OwnTranslator, Scored, open_text_translator
+from st.texts import OwnTranslator, Scored
 from st.translate import Cascade, TranslateConfig, Translator, look, search_together
 from tests.conftest import spoken
 from tests.st.conftest import translated
@@ -226,15 +228,15 @@ def test_another_pair_of_languages_is_refused(siamese: Path, mt: Path, st: Path)
 def test_a_language_that_the_text_translator_does_not_read_is_refused(tmp_path: Path) -> None:
     of_two_languages(tmp_path / "two", "")
     with pytest.raises(
-        InputError, match=r"reads grn, quy; the transcripts are in aym\. .* --source-language"
+        InputError, match=r"reads gug, quy; the transcripts are in ayr\. .* --source-language"
     ):
-        open_text_translator(tmp_path / "two", language="aym")
-    of_two_languages(tmp_path / "one", "grn", several=False)
-    with pytest.raises(InputError, match=r"reads grn; the transcripts are in quy\."):
+        open_text_translator(tmp_path / "two", language="ayr")
+    of_two_languages(tmp_path / "one", "gug", several=False)
+    with pytest.raises(InputError, match=r"reads gug; the transcripts are in quy\."):
         open_text_translator(tmp_path / "one", language="quy")
-    for language in ("", "grn_Latn", "gn", "Guarani"):
+    for language in ("", "gug_Latn", "gn", "Guarani"):
         open_text_translator(tmp_path / "one", language=language)
-    open_text_translator(tmp_path / "one", language="quy", source_language="grn")
+    open_text_translator(tmp_path / "one", language="quy", source_language="gug")
 
 
 def test_a_transcript_in_another_script_is_left_without_a_translation_and_a_recording_of_such_refused(
@@ -330,7 +332,7 @@ def test_the_recogniser_is_given_its_own_code(
 def of_two_languages(folder: Path, trained_on: str, *, several: bool = True) -> TextTranslator:
     """An untrained text translator that tells two source languages apart, or none, saved in a folder."""
     target = character_tokenizer(["ab c"], TextPolicy())
-    source = target.with_languages(["grn", "quy"] if several else [])
+    source = target.with_languages(["gug", "quy"] if several else [])
     model = TextTranslator(
         source, target, TextEncoderConfig(width=16, layers=1, heads=2, inner=16),
         DecoderConfig(width=16, layers=1, heads=2, inner=16),
@@ -345,8 +347,8 @@ def of_two_languages(folder: Path, trained_on: str, *, several: bool = True) -> 
     [
         ("", {}, None),
         ("", {"language": "quy"}, "quy"),
-        ("", {"language": "grn", "source_language": "quy"}, "quy"),
-        ("grn", {"language": "grn_Latn"}, "grn"),
+        ("", {"language": "gug", "source_language": "quy"}, "quy"),
+        ("gug", {"language": "gug_Latn"}, "gug"),
     ],
 )
 def test_texts_open_with_the_label_of_their_language(
@@ -406,24 +408,27 @@ def test_what_a_recogniser_wrote_is_normalised_once(
 
 
 def test_a_recogniser_of_another_language_is_refused(tmp_path: Path, siamese: Path) -> None:
-    of_two_languages(tmp_path / "mt", "grn", several=False)
+    of_two_languages(tmp_path / "mt", "gug", several=False)
     recogniser = load_model(model_folder(siamese))
     assert recogniser.languages == ("tone",)  # of the rows that it was trained on
-    for languages in (("grn_Latn",), ("grn", "quy"), ()):
+    for languages in (("gug_Latn",), ("gug", "quy"), ("grn",), ()):
         recogniser.languages = languages
         save_model(recogniser, tmp_path / "asr")
         Translator.load(tmp_path / "asr", cascade=tmp_path / "mt")
-    recogniser.languages = ("quy",)
-    save_model(recogniser, tmp_path / "asr")
-    with pytest.raises(InputError, match=r"mt reads grn; the transcripts are in quy\."):
-        Translator.load(tmp_path / "asr", cascade=tmp_path / "mt")
-    Translator.load(tmp_path / "asr", cascade=tmp_path / "mt", source_language="grn")
+    for languages in (("quy",), ("mri", "quy")):
+        recogniser.languages = languages
+        save_model(recogniser, tmp_path / "asr")
+        with pytest.raises(
+            InputError, match=rf"mt reads gug; the transcripts are in {re.escape('+'.join(languages))}\."
+        ):
+            Translator.load(tmp_path / "asr", cascade=tmp_path / "mt")
+    Translator.load(tmp_path / "asr", cascade=tmp_path / "mt", source_language="gug")
 
 
 def test_a_language_that_our_own_text_translator_does_not_know_is_refused(tmp_path: Path) -> None:
     of_two_languages(tmp_path / "mt", "")
-    with pytest.raises(InputError, match=r"mt reads grn, quy; --source-language is aym\. Give one of these"):
-        open_text_translator(tmp_path / "mt", source_language="aym", language="quy")
+    with pytest.raises(InputError, match=r"mt reads gug, quy; --source-language is ayr\. Give one of these"):
+        open_text_translator(tmp_path / "mt", source_language="ayr", language="quy")
 
 
 @pytest.mark.parametrize("way", ["st", "cascade"])

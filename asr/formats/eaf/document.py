@@ -45,9 +45,6 @@ class EafTier:
     """One tier; its annotations by start time."""
 
     id: str
-    linguistic_type: str
-    constraint: str = ""
-    """Stereotype of the type: "Symbolic_Association" and so on; empty for an independent tier."""
     parent: str = ""
     participant: str = ""
     annotator: str = ""
@@ -61,7 +58,6 @@ class EafMedia:
 
     url: str
     relative_url: str = ""
-    mime_type: str = ""
     origin_s: float = 0.0
     """Where in the recording the file's time 0 lies, in seconds; see `asr.formats.eaf.media.origin_of`."""
 
@@ -226,12 +222,11 @@ def document_from(root: etree._Element, path: Path) -> EafDocument:
     place_references(annotations, references, where)
     return EafDocument(
         path=path,
-        tiers=_tiers(tiers, constraints, where),
+        tiers=_tiers(tiers, where),
         media=tuple(
             EafMedia(
                 url=each.get("MEDIA_URL", ""),
                 relative_url=each.get("RELATIVE_MEDIA_URL", ""),
-                mime_type=each.get("MIME_TYPE", ""),
                 origin_s=_origin(each, where),
             )
             for each in root.iterfind("HEADER/MEDIA_DESCRIPTOR")
@@ -240,19 +235,14 @@ def document_from(root: etree._Element, path: Path) -> EafDocument:
     )
 
 
-def _tiers(
-    found: list[tuple[etree._Element, list[EafAnnotation]]], constraints: dict[str, str], where: str
-) -> tuple[EafTier, ...]:
+def _tiers(found: list[tuple[etree._Element, list[EafAnnotation]]], where: str) -> tuple[EafTier, ...]:
     tiers: dict[str, EafTier] = {}
     for element, members in found:
         name = _attribute(element, "TIER_ID", where)
         if name in tiers:
             raise InputError(f"{where}: two tiers are named {name!r}. Rename one in ELAN.")
-        type_name = element.get("LINGUISTIC_TYPE_REF", "")
         tiers[name] = EafTier(
             id=name,
-            linguistic_type=type_name,
-            constraint=constraints.get(type_name, ""),
             parent=element.get("PARENT_REF", ""),
             participant=element.get("PARTICIPANT", ""),
             annotator=element.get("ANNOTATOR", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,26 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def test_the_help_of_import_says_what_each_form_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["corpus", "import", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for form, importer in IMPORTERS.items():
+        assert f"{form} {importer.summary}" in shown
+
+
 def test_the_forms_offered_are_the_importers() -> None:
     assert set(FORMS) == {"auto", *IMPORTERS}
+
+
+def test_the_help_of_corpus_names_every_action(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["corpus", "--help"])
+    description, _, actions = capsys.readouterr().out.partition("positional arguments:")
+    named = re.findall(r"^    (\w+)  ", actions, flags=re.MULTILINE)
+    assert len(named) == 8
+    for action in named:
+        assert re.search(rf"\b{action.replace('stats', 'count')}\b", description), action
 
 
 def test_a_folder_is_imported_split_by_speaker_checked_and_counted(

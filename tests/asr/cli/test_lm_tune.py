@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import asr.emissions
-import asr.transcribe
+import asr.opened
 import asr.tune
 from asr.cli import main
 from asr.decode import FloatArray
@@ -43,7 +43,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             yield each, peaky_emissions(labels, 2 * len(labels) + 2, len(PUBLISHED))
 
     opened = SimpleNamespace(model=SimpleNamespace(tokenizer=PUBLISHED))
-    monkeypatch.setattr(asr.transcribe, "open_model", lambda *_: opened)
+    monkeypatch.setattr(asr.opened, "open_model", lambda *_: opened)
     monkeypatch.setattr(asr.emissions, "utterance_emissions", say)
     build_language_model(
         ["ab ba", "ba ab", "ab", "ñab"], tmp_path / "lm", word_order=2, character_order=0, policy={}
@@ -148,7 +148,7 @@ def test_the_table_never_replaces_an_input(
 ) -> None:
     (tmp_path / "words.txt").write_text("ab\n")
     before = (tmp_path / named).read_bytes()
-    monkeypatch.setattr(asr.transcribe, "open_model", None)  # told before it is loaded
+    monkeypatch.setattr(asr.opened, "open_model", None)  # told before it is loaded
     given = [*arguments, "--hotwords", str(tmp_path / "words.txt"), "--table", str(tmp_path / named)]
     assert main(given) == 1
     assert "one of the inputs, and is kept in any case. Give another --table" in capsys.readouterr().err
@@ -184,7 +184,7 @@ def test_words_pieces_and_both_are_compared(
     assert main(arguments) == 1
     assert "but the acoustic model writes letters" in capsys.readouterr().err
 
-    monkeypatch.setattr(asr.transcribe, "open_model", lambda *_: opened)
+    monkeypatch.setattr(asr.opened, "open_model", lambda *_: opened)
     assert main([*arguments, "--grid", "piece_weight=0,0.2"]) == 0
     printed = capsys.readouterr()
     found = json.loads(printed.out)

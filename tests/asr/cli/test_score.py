@@ -81,6 +81,22 @@ def test_the_table_shows_groups_comparison_and_signature(files: Path, capsys: Ca
     assert any(line.startswith("  WER  -13.75") and "A is better" in line for line in lines)
     assert any(line.startswith("signature  wer|") for line in lines)
     assert "good.tsv: 1 without a hypothesis, counted as deletions: u15" in said.err
+    told = [line for line in lines if line.startswith("unpaired")]
+    assert told == [f"unpaired   {files / 'good.tsv'}: 1 without a hypothesis, counted as deletions"]
+
+
+def test_transcripts_of_other_recordings_are_no_score(files: Path, capsys: Capture) -> None:
+    options = two_days(files)
+    (files / "out" / "day1").rename(files / "out" / "x")
+    assert run(files, *options, "--ignore-unknown") == 0
+    said = "1 without a hypothesis, counted as deletions; 1 hypotheses without a reference, left out"
+    assert capsys.readouterr().out.splitlines()[-1] == f"unpaired   {files / 'out'}: {said}"
+    (files / "out" / "day2").rename(files / "out" / "y")
+    with pytest.raises(InputError, match=r"a second transcript of 'talk'"):
+        run(files, *options, "--ignore-unknown")
+    (files / "out" / "y" / "talk.ctm").rename(files / "out" / "y" / "speech.ctm")
+    with pytest.raises(InputError, match=r"none of the 2 hypotheses has a recording's name"):
+        run(files, *options, "--ignore-unknown")
 
 
 def test_equal_systems_are_not_called_different(files: Path, capsys: Capture) -> None:
@@ -178,7 +194,7 @@ def test_recordings_of_one_name_in_two_folders_are_two(files: Path, capsys: Capt
     assert report["calibration"]["words"] == 4
     (files / "out" / "talk.ctm").write_text("talk 1 0 0.5 ari 0.5\n")
     with pytest.raises(
-        InputError, match=r"no reference for recording 'talk'; there is one for \['day1/talk', "
+        InputError, match=r"1 of 3 hypotheses have a recording's name .* 'talk'; it has 'day1/talk', "
     ):
         run(files, *options)
 
@@ -240,7 +256,11 @@ def test_whole_recordings_are_scored_by_speaker(files: Path, capsys: Capture) ->
     [
         (["--hypothesis", "nowhere.tsv"], "nowhere.tsv"),
         (["--hypothesis", "good.tsv", "--split", "tset"], "no row with split 'tset'"),
-        (["--hypothesis", "bad.tsv", "--split", "dev"], "16 of 16 hypotheses have an id"),
+        (["--hypothesis", "bad.tsv", "--split", "dev"], "none of the 16 hypotheses has an id"),
+        (
+            ["--hypothesis", "bad.tsv", "--split", "dev", "--ignore-unknown"],
+            "none of the 16 hypotheses has an id",
+        ),
         (["--hypothesis", "good.tsv", "--by", "dialect"], "no column 'dialect'"),
         (["--hypothesis", "good.tsv", "--tier", "A", "--recording-level"], "has no tiers"),
         (["--hypothesis", "good.tsv", "--tier", "A"], "--tier is given without --recording-level"),

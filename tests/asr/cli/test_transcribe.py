@@ -29,10 +29,11 @@ from asr.encoder.conformer import ConformerConfig, ConformerEncoder
 from asr.formats import FORMAT_NAMES, read_transcript
 from asr.formats.eaf import read_eaf
 from asr.model import CTCModel, pack_model, save_model
+from asr.opened import device_named
 from asr.segment import VadConfig
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer, piece_tokenizer
-from asr.transcribe import TranscribeConfig, Transcriber, account, device_named
+from asr.transcribe import TranscribeConfig, Transcriber, account
 from asr.transcript import Gap, TranscriptSegment
 from lm.build import build_language_model
 from lm.errors import InputError

@@ -26,7 +26,7 @@ from asr.decode.hotwords import (
     steepest,
     weighed,
 )
-from asr.transcribe import tuned_search
+from asr.opened import tuned_search
 from lm.build import build_language_model
 from lm.errors import InputError
 from lm.folder import LanguageModel

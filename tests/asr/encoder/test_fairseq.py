@@ -129,7 +129,7 @@ def test_a_finetuned_checkpoint_brings_its_head_and_dictionary(tmp_path: Path) -
     assert torch.equal(published.head.weight, head.weight)
     assert torch.equal(published.head.bias, head.bias)
     assert published.surfaces == ("", "", "", "", " ", "a", "ñ", "")
-    assert (published.blank, published.word_delimiter, published.case) == (0, "|", "lower")
+    assert (published.blank, published.case) == (0, "lower")
     (tmp_path / "dict.ltr.txt").unlink()
     with pytest.raises(InputError, match=r"dict\.ltr\.txt"):
         load_published(tmp_path / "ctc.pt")

@@ -18,7 +18,8 @@ from asr.encoder.pretrained import load_pretrained
 from asr.encoder.published import load_published
 from asr.encoder.transformers_encoder import FAMILIES
 from asr.model import published_model
-from asr.transcribe import Transcriber, open_model, tuned_search
+from asr.opened import open_model, tuned_search
+from asr.transcribe import Transcriber
 from lm.errors import InputError
 from lm.folder import LanguageModel
 from tests.asr.encoder.tiny import TINY, batch, tiny_encoder, waveforms

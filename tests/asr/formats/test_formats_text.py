@@ -12,11 +12,11 @@ import pytest
 from format_cases import TIMES, file_text, plain_transcript, transcripts, without_markup
 from hypothesis import assume, given, settings
 
-from asr.audio.reader import tell_once
 from asr.formats import READERS
 from asr.formats.clean import one_line, span_ms
 from asr.formats.cues import MAX_CUE_CHARACTERS, MAX_CUE_SECONDS, make_cues
 from asr.formats.subtitles import most_lines
+from asr.names import tell_once
 from asr.transcript import Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 

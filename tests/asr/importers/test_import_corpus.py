@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from asr.formats.choose import matches
 from asr.importers import IMPORTERS, ImportConfig, assign_splits, detect_form, import_corpus
-from asr.importers.base import find_files, matches, safe_id, span_name, unique_name
+from asr.importers.base import find_files, safe_id, span_name, unique_name
 from asr.manifest import Utterance, read_manifest, write_manifest
 from lm.errors import InputError
 

@@ -12,7 +12,7 @@ from asr.formats import read_transcript
 from asr.formats.annotations import read_annotations
 from asr.importers import ImportConfig, import_corpus
 from asr.importers.tiers import Timeline
-from asr.segment import OwnSegments
+from asr.segment.files import read_segments
 from asr.segment.own import OwnSegment
 from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
@@ -234,7 +234,7 @@ def test_an_offset_of_the_media_moves_the_times(tmp_path: Path, make_audio: Make
     assert (only.id, only.offset_s, only.duration_s) == ("talk_0000002500-0000003500", 2.5, 1.0)
     ((annotation,),) = read_annotations(eaf).values()
     assert (annotation.start, annotation.end) == (2.5, 3.5)
-    assert OwnSegments.read(eaf).of("talk.wav") == [OwnSegment(2.5, 3.5)]
+    assert read_segments(eaf).of("talk.wav") == [OwnSegment(2.5, 3.5)]
     eaf.write_text(eaf.read_text().replace('TIME_ORIGIN="2000"', 'TIME_ORIGIN="2 s"'))
     with pytest.raises(InputError, match="TIME_ORIGIN is '2 s'"):
         import_corpus(eaf)
@@ -362,7 +362,7 @@ def test_what_has_no_time_is_left_out_and_what_shares_its_parents_is_told(
     assert [each.text for each in imported.utterances] == ["uno", "tres", "palabras"]
     assert "1 annotation(s), as 'dos'" in imported.problems[0]
     assert "2 utterances have no times of their own" in imported.notes[0]
-    assert [each.start for each in OwnSegments.read(eaf, "word").of("talk.wav")] == [1.0, 5.0, 6.5]
+    assert [each.start for each in read_segments(eaf, "word").of("talk.wav")] == [1.0, 5.0, 6.5]
     told = capsys.readouterr().err
     assert "1 annotation(s) have no start or no end" in told
     assert "2 annotation(s) of 'word' have no times of their own" in told

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import yaml
 
 from asr.cli import main
-from asr.importers import ImportConfig, detect_form, import_corpus, mustc
+from asr.importers import ImportConfig, detect_form, import_corpus
 from asr.manifest import read_manifest
 from lm.errors import InputError
 
@@ -197,34 +196,6 @@ def test_a_broken_yaml_or_entry_is_told(tmp_path: Path) -> None:
         import_corpus(split, "mustc")
     with pytest.raises(InputError, match=r"no \.yaml of segments"):
         import_corpus(tmp_path, "mustc")
-
-
-def test_entries_are_the_same_line_by_line_with_libyaml_and_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table = tmp_path / "train.yaml"
-    plain = (
-        "- {duration: -0.5, offset: 1_0.5, speaker_id: 0012, wav: tornan_foudaï.wav}\r\n- {speaker_id: no}\n"
-    )
-    table.write_text(plain, encoding="utf-8")
-    quick = mustc._entries(table)
-    assert quick[0] == {
-        "duration": "-0.5",
-        "offset": "1_0.5",
-        "speaker_id": "0012",
-        "wav": "tornan_foudaï.wav",
-    }
-    assert quick == mustc._plain_entries(plain)
-    # entries that only YAML can read: wrapped, quoted, in block style
-    wrapped = "- {duration: 1.0,\n    wav: 'it''s: a'}\n- offset: 1:30\n  wav: 2020-01-01 # note\n"
-    assert mustc._plain_entries(plain + wrapped) is None
-    table.write_text(plain + wrapped, encoding="utf-8")
-    whole = mustc._entries(table)
-    assert whole[:2] == quick
-    assert whole[2:] == [{"duration": "1.0", "wav": "it's: a"}, {"offset": "1:30", "wav": "2020-01-01"}]
-    loader = type("_PlainLoader", (yaml.SafeLoader,), {"yaml_implicit_resolvers": {}})
-    monkeypatch.setattr(mustc, "_LOADER", loader)
-    assert mustc._entries(table) == whole
 
 
 def test_a_split_without_texts_is_reported(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from asr.formats import read_transcript
 from asr.formats.eaf import read_eaf
 from asr.formats.textgrid import read_textgrid
 from asr.model import CTCModel, save_model
-from asr.segment import RECOGNISED, SEGMENTERS, OwnSegments, VadConfig, build_segmenter
-from asr.segment.files import FORMATS
+from asr.segment import RECOGNISED, SEGMENTERS, VadConfig, build_segmenter
+from asr.segment.files import FORMATS, read_segments
 from asr.segment.recording import segment_recording
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
@@ -73,7 +73,7 @@ def test_every_form_says_the_same(talk: Path, tmp_path: Path) -> None:
     spans = {
         form: [
             (round(each.start, 3), round(each.end, 3))
-            for each in OwnSegments.read(out / f"talk.{form}").of(talk)
+            for each in read_segments(out / f"talk.{form}").of(talk)
         ]
         for form in FORMATS
     }
@@ -141,7 +141,7 @@ def test_of_a_recording_that_breaks_off_what_can_be_read_is_cut(
     assert "talk.wav ends after 5.0 s of 9.0 s" in one_line(capsys.readouterr().err)
     for form in FORMATS:
         found, whole = (
-            OwnSegments.read(tmp_path / "out" / f"{name}.{form}").of(talk.with_stem(name))
+            read_segments(tmp_path / "out" / f"{name}.{form}").of(talk.with_stem(name))
             for name in ("talk", "whole")
         )
         assert len(whole) == 2

@@ -189,6 +189,12 @@ def test_what_they_share_is_taken_off_the_longest_segment_alone() -> None:
     assert (cut.max_segment_s, cut.min_segment_s) == pytest.approx(
         (2.1, 1.785)
     )  # nobody asked for the shortest
+    kept = TranscribeConfig(
+        segmenter="hybrid", segments=settings_for("hybrid", max_segment_s=10, keep_s=1.0), overlap_s=3
+    )
+    cut = kept.cutting()
+    assert isinstance(cut, HybridConfig)
+    assert (cut.max_segment_s, cut.min_segment_s, cut.keep_s) == pytest.approx((7, 4.76, 1))
     with pytest.raises(InputError, match=r"segmenter hybrid with an overlap of 7 s: `min_segment_s`"):
         TranscribeConfig(segmenter="hybrid", segments=replace(hybrid, min_segment_s=8), overlap_s=7)
     with pytest.raises(InputError, match=r"vad with an overlap of 0\.5 s: `max_segment_s`.* got 0\.5"):

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings, strategies
 
 from asr.formats import write_transcript
 from asr.segment import OwnSegments, Segment
-from asr.segment.files import FORMATS, write_segments
+from asr.segment.files import FORMATS, read_segments, write_segments
 from asr.segment.own import OwnSegment
 from asr.transcript import Transcript, TranscriptSegment
 from tests.asr.segment.sounds import RATE, FloatArray, silence
@@ -41,7 +41,7 @@ def written(folder: Path, name: str, text: str) -> Path:
 @pytest.mark.parametrize("form", FORMATS)
 def test_what_is_written_is_read_back(tmp_path: Path, form: str) -> None:
     path = write_segments(transcript(), tmp_path / f"segments.{form}")
-    found = OwnSegments.read(path).of("somewhere/talk.wav")
+    found = read_segments(path).of("somewhere/talk.wav")
     # ELAN and Praat keep milliseconds, the others microseconds, which name every sample.
     tolerance = 0.00051 if form in ("eaf", "TextGrid") else 0.51e-6
     assert [(each.start, each.end) for each in found] == [
@@ -54,7 +54,7 @@ def test_the_yaml_is_mustcs(tmp_path: Path) -> None:
     assert path.read_text() == (
         '- {duration: 1.500000, offset: 0.500000, speaker_id: NA, wav: "a talk: 1.wav"}\n'
     )
-    assert OwnSegments.read(path).of("a talk: 1.flac") == [OwnSegment(0.5, 2.0)]
+    assert read_segments(path).of("a talk: 1.flac") == [OwnSegment(0.5, 2.0)]
     assert write_segments(transcript(spans=()), tmp_path / "none.yaml").read_text() == "[]\n"
 
 
@@ -65,7 +65,7 @@ def test_six_decimals_name_every_sample(tmp_path_factory: pytest.TempPathFactory
     spans = tuple((a / RATE, b / RATE) for a, b in zip(places[::2], places[1::2], strict=True))
     folder = tmp_path_factory.mktemp("own")
     for form in ("yaml", "tsv", "rttm"):
-        found = OwnSegments.read(write_segments(transcript(spans=spans), folder / f"a.{form}")).of("talk.wav")
+        found = read_segments(write_segments(transcript(spans=spans), folder / f"a.{form}")).of("talk.wav")
         assert [(round(each.start * RATE), round(each.end * RATE)) for each in found] == [
             (round(start * RATE), round(end * RATE)) for start, end in spans
         ]
@@ -78,40 +78,40 @@ def test_forms_of_others_are_read_with_their_speakers(tmp_path: Path) -> None:
         "- {duration: 3.5, offset: 16.08, rW: 9, uW: 0, speaker_id: spk.1, wav: 0012.wav}\n"
         "- {duration: 1, offset: 2, speaker_id: spk.1, wav: wav/ted_2.wav}\n",
     )
-    assert OwnSegments.read(yaml).of("0012.flac") == [OwnSegment(16.08, 19.58, "spk.1")]
-    assert OwnSegments.read(yaml).of("ted_2.wav") == [OwnSegment(2, 3, "spk.1")]
+    assert read_segments(yaml).of("0012.flac") == [OwnSegment(16.08, 19.58, "spk.1")]
+    assert read_segments(yaml).of("ted_2.wav") == [OwnSegment(2, 3, "spk.1")]
     table = written(tmp_path, "a.tsv", "start\tend\tspeaker\n# hand-made\n0.5\t1.5\tAna Luz\n\n3 4\n")
-    assert OwnSegments.read(table).of("any.wav") == [OwnSegment(0.5, 1.5, "Ana Luz"), OwnSegment(3, 4)]
+    assert read_segments(table).of("any.wav") == [OwnSegment(0.5, 1.5, "Ana Luz"), OwnSegment(3, 4)]
     audacity = written(tmp_path, "labels.txt", "0.5\t1.5\tfirst\n")
-    assert OwnSegments.read(audacity).of("any.wav") == [OwnSegment(0.5, 1.5)]
+    assert read_segments(audacity).of("any.wav") == [OwnSegment(0.5, 1.5)]
     rttm = written(
         tmp_path,
         "a.rttm",
         ";; by a diariser\nSPKR-INFO my_talk 1 <NA> <NA> <NA> unknown A <NA> <NA>\n"
         "SPEAKER my_talk 1 3.0 2.0 <NA> <NA> B <NA> <NA>\nSPEAKER my_talk 1 1.5 2.0 <NA> <NA> A <NA> <NA>\n",
     )
-    assert OwnSegments.read(rttm).of("my talk.wav") == [OwnSegment(1.5, 3.5, "A"), OwnSegment(3, 5, "B")]
+    assert read_segments(rttm).of("my talk.wav") == [OwnSegment(1.5, 3.5, "A"), OwnSegment(3, 5, "B")]
 
 
 def test_a_recording_keeps_its_name_in_rttm_whatever_that_looks_like(tmp_path: Path) -> None:
     path = write_segments(transcript("interview.mp4.wav"), tmp_path / "a.rttm")
-    assert len(OwnSegments.read(path).of("interview.mp4.wav")) == len(SPANS)
+    assert len(read_segments(path).of("interview.mp4.wav")) == len(SPANS)
     # Others name the file; a name without an ending goes before.
-    assert len(OwnSegments.read(path).of("interview.wav")) == len(SPANS)
+    assert len(read_segments(path).of("interview.wav")) == len(SPANS)
     path.write_text(path.read_text() + "SPEAKER interview 1 1.0 1.0\n")
-    assert OwnSegments.read(path).of("interview.wav") == [OwnSegment(1, 2)]
+    assert read_segments(path).of("interview.wav") == [OwnSegment(1, 2)]
 
 
 def test_two_speakers_may_have_one_span_and_nobody_is_no_speaker(tmp_path: Path) -> None:
     rows = "".join(f"SPEAKER talk 1 1.0 2.0 <NA> <NA> {name} <NA> <NA>\n" for name in ("A", "B", "A", "<NA>"))
     rttm = written(tmp_path, "a.rttm", rows + "SPEAKER talk 1 4.0 1.0\n")
-    assert OwnSegments.read(rttm).of("talk.wav") == [
+    assert read_segments(rttm).of("talk.wav") == [
         *(OwnSegment(1, 3, name) for name in ("", "A", "B")),
         OwnSegment(4, 5),
     ]
     for form in ("yaml", "rttm"):
         path = write_segments(transcript(spans=((1, 2),)), tmp_path / f"unknown.{form}")
-        assert OwnSegments.read(path).of("talk.wav") == [OwnSegment(1, 2)]
+        assert read_segments(path).of("talk.wav") == [OwnSegment(1, 2)]
 
 
 @pytest.mark.parametrize("form", ["eaf", "TextGrid"])
@@ -127,18 +127,18 @@ def test_a_tier_is_chosen_by_its_name_and_gives_the_speaker(tmp_path: Path, form
     )
     path = write_segments(two, tmp_path / f"talk.{form}")
     both = [OwnSegment(1, 2, "A"), OwnSegment(3, 5, "B")]
-    assert OwnSegments.read(path, "loquela-utterance@B").of("talk.wav") == both[1:]
-    assert OwnSegments.read(path, "loquela-utterance@*").of("talk.wav") == both
-    assert OwnSegments.read(path).of("talk.wav") == both
+    assert read_segments(path, "loquela-utterance@B").of("talk.wav") == both[1:]
+    assert read_segments(path, "loquela-utterance@*").of("talk.wav") == both
+    assert read_segments(path).of("talk.wav") == both
     with pytest.raises(ValueError, match="no tier 'x'"):
-        OwnSegments.read(path, "x")
+        read_segments(path, "x")
     text = path.read_text().replace("loquela-utterance@", "text_").replace("PARTICIPANT", "ANNOTATOR")
     path.write_text(text.replace('ANNOTATOR="loquela" ', ""))  # as another program names them
     named = [OwnSegment(1, 2, "text_A"), OwnSegment(3, 5, "text_B")]
-    assert OwnSegments.read(path, "text_?").of("talk.wav") == named
-    assert OwnSegments.read(path, "text_A").of("talk.wav") == [OwnSegment(1, 2)]
+    assert read_segments(path, "text_?").of("talk.wav") == named
+    assert read_segments(path, "text_A").of("talk.wav") == [OwnSegment(1, 2)]
     with pytest.raises(ValueError, match=r"2 tiers that may be .* --tier NAME"):
-        OwnSegments.read(path)
+        read_segments(path)
 
 
 MISTAKES = {
@@ -170,16 +170,16 @@ MISTAKES = {
 def test_a_mistake_is_named(tmp_path: Path, name: str) -> None:
     text, message = MISTAKES[name]
     with pytest.raises(ValueError, match=message) as stopped:
-        OwnSegments.read(written(tmp_path, name, text))
+        read_segments(written(tmp_path, name, text))
     assert name in str(stopped.value)
     assert "\n" not in str(stopped.value)
 
 
 def test_a_file_that_is_not_there_and_a_tier_where_there_are_none(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="No such file"):
-        OwnSegments.read(tmp_path / "a.tsv")
+        read_segments(tmp_path / "a.tsv")
     with pytest.raises(ValueError, match="has no tiers"):
-        OwnSegments.read(written(tmp_path, "a.tsv", "0 1\n"), "words")
+        read_segments(written(tmp_path, "a.tsv", "0 1\n"), "words")
 
 
 def own(*spans: tuple[float, float], name: str = "") -> OwnSegments:
@@ -288,19 +288,19 @@ def test_the_segments_of_a_transcript_are_read(tmp_path: Path, form: str) -> Non
     made = transcript(spans=((0.5, 2.0), (2.0, 3.25)))
     texts = tuple(replace(each, text="so") for each in made.segments)
     path = write_transcript(replace(made, segments=texts), tmp_path / f"talk.{form}")
-    found = OwnSegments.read(path).of("talk.wav")
+    found = read_segments(path).of("talk.wav")
     assert [(each.start, each.end) for each in found] == [(0.5, 2.0), (2.0, 3.25)]
 
 
 def test_a_recording_is_the_same_whether_its_letters_are_composed_or_not(tmp_path: Path) -> None:
     path = write_segments(transcript("ca\u00f1a.wav"), tmp_path / "x.yaml")
-    assert len(OwnSegments.read(path).of("can\u0303a.wav")) == 3
+    assert len(read_segments(path).of("can\u0303a.wav")) == 3
 
 
 def test_recordings_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     row = "- {{duration: 1, offset: {}, speaker_id: {}, wav: {}/talk.wav}}\n"
     yaml = written(tmp_path, "two.yaml", row.format(1, "Ana", "day1") + row.format(3, "Bea", "day2"))
-    found = OwnSegments.read(yaml)
+    found = read_segments(yaml)
     assert found.of(tmp_path / "day1" / "talk.wav") == [OwnSegment(1, 2, "Ana")]
     assert found.of("sub/day2/talk.flac") == [OwnSegment(3, 4, "Bea")]
     found.check(["day1/talk.wav", "day2/talk.wav", "day2/talk.mp3"])
@@ -309,9 +309,9 @@ def test_recordings_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) 
     ):
         found.of("day3/talk.wav")
     # Of one name there is no doubt, wherever its maker had it; of two recordings there is.
-    elsewhere = OwnSegments.read(written(tmp_path, "one.yaml", row.format(1, "Ana", "/home/ana")))
+    elsewhere = read_segments(written(tmp_path, "one.yaml", row.format(1, "Ana", "/home/ana")))
     assert elsewhere.of("day1/talk.wav") == [OwnSegment(1, 2, "Ana")]
-    rttm = OwnSegments.read(written(tmp_path, "a.rttm", "SPEAKER talk 1 1.0 1.0\n"))
+    rttm = read_segments(written(tmp_path, "a.rttm", "SPEAKER talk 1 1.0 1.0\n"))
     for segments in (elsewhere, rttm):
         segments.check(["day1/talk.wav", "day1/talk.mp3", "day2/other.wav"])
         with pytest.raises(ValueError, match=r"may be day1/talk.wav or day2/talk.wav"):

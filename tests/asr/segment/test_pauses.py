@@ -13,11 +13,9 @@ from asr.segment.pauses import (
     PauseDivider,
     Span,
     WindowCutter,
-    cut_along,
-    divide_at_pauses,
     pauses_of,
-    voiced_outside,
 )
+from tests.asr.segment.whole import cut_along, divide_at_pauses, voiced_outside
 
 VOICED = strategies.lists(
     strategies.tuples(strategies.booleans(), strategies.integers(1, 9)), max_size=25

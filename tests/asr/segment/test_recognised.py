@@ -50,7 +50,7 @@ def test_a_frame_is_voiced_whose_best_label_writes_a_letter(per_frame: int) -> N
     # Behind the last frame that the recording fills come some of zeros.
     np.testing.assert_array_equal(voiced[: len(best) - per_frame], np.isin(best, [2, 3, 4, 5])[:-per_frame])
     assert 0 < voiced.mean() < 1
-    assert track.grid.end_s(len(voiced) - 1) >= 3
+    assert track.grid.start_s(len(voiced)) >= 3
 
 
 @settings(max_examples=10, deadline=None)
@@ -83,7 +83,7 @@ def test_a_talk_is_cut_in_its_pauses() -> None:
         assert len(found) >= 4
         # All that is heard without cutting is in a segment, and each cut lies where nothing is heard.
         for frame in np.flatnonzero(voiced).tolist():
-            middle = (track.grid.start_s(frame) + track.grid.end_s(frame)) / 2
+            middle = (track.grid.start_s(frame) + track.grid.start_s(frame + 1)) / 2
             assert any(segment.start <= middle <= segment.end for segment, _ in found)
         for (one, _), (other, _) in pairwise(found):
             assert any(start <= one.end <= other.start <= end for start, end in pauses)

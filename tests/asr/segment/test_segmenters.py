@@ -24,8 +24,6 @@ from asr.segment import (
     VadConfig,
     build_segmenter,
     settings_for,
-    split_dac,
-    split_hybrid,
     split_probabilities,
 )
 from lm.errors import InputError
@@ -119,13 +117,13 @@ TALK = lay(
 
 
 def test_divide_and_conquer_cuts_at_the_longest_pause_first() -> None:
-    found = [segment for segment, _ in split_dac([TALK], DacConfig(max_segment_s=9))]
+    found = [segment for segment, _ in build_segmenter(DacConfig(max_segment_s=9))([TALK])]
     # It hears something in the first frames of all, as it always does.
     first, second = found[-2:]
     assert first.start < 1.0
     assert 8.4 <= first.end < second.start < 9.3
     assert second.end == len(TALK) / RATE
-    whole = [segment for segment, _ in split_dac([TALK])]
+    whole = [segment for segment, _ in build_segmenter(DacConfig())([TALK])]
     assert len(whole) == 1
     assert whole[0].start <= 1.0
     assert whole[0].end == len(TALK) / RATE
@@ -142,7 +140,8 @@ def test_divide_and_conquer_leaves_no_crumbs_in_speech_without_breaths() -> None
 
 
 def test_the_hybrid_walks_to_the_longest_pause_between_its_lengths() -> None:
-    found = [segment for segment, _ in split_hybrid([TALK], HybridConfig(min_segment_s=2, max_segment_s=8))]
+    segmenter = build_segmenter(HybridConfig(min_segment_s=2, max_segment_s=8))
+    found = [segment for segment, _ in segmenter([TALK])]
     # In 3 to 9 s lie the pause at 4 s and the first part of that at 8.4 s.
     assert 3.9 < found[0].end < found[1].start < 8.5
     assert found[-1].end == len(TALK) / RATE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,8 +12,33 @@ from hypothesis import given, settings, strategies
 from numpy.typing import NDArray
 
 from asr.segment.pauses import Span
-from asr.segment.probable import Pdac, Pstrm, Pthr
-from asr.segment.tracks import MovingAverage, TrackCutter, pdac, pstrm, pthr
+from asr.segment.shas import PdacConfig, PstrmConfig, PthrConfig, track_cutter
+from asr.segment.tracks import MovingAverage
+from tests.asr.segment.whole import SECONDS, cut_track
+
+
+def pdac(threshold: float, shortest: int, longest: int) -> PdacConfig:
+    """Lengths in frames, which are seconds here; with no sound kept around."""
+    return PdacConfig(threshold=threshold, min_segment_s=shortest, max_segment_s=longest, keep_s=0)
+
+
+def pstrm(threshold: float, shortest: int, longest: int) -> PstrmConfig:
+    """The same."""
+    return PstrmConfig(threshold=threshold, min_segment_s=shortest, max_segment_s=longest, keep_s=0)
+
+
+def pthr(threshold: float, shortest: int, longest: int, *, rise: int = 0, fall: int = 0) -> PthrConfig:
+    """The same, with the track itself for its average."""
+    return PthrConfig(
+        threshold=threshold,
+        min_segment_s=shortest,
+        max_segment_s=longest,
+        rise_s=rise,
+        fall_s=fall,
+        average_s=0,
+        keep_s=0,
+    )
+
 
 TRACKS = strategies.lists(
     strategies.tuples(
@@ -123,7 +149,7 @@ def test_pdac_is_what_its_definition_says(
     track: list[float], threshold: float, lengths: tuple[int, int]
 ) -> None:
     shortest, longest = lengths
-    spans = pdac(np.array(track), threshold=threshold, min_frames=shortest, max_frames=longest)
+    spans = cut_track(np.array(track), pdac(threshold, shortest, longest))
     check(track, spans, threshold, longest - 1)
     assert all(min(track[start], track[end - 1]) >= threshold for start, end in spans)
     assert spans == [
@@ -139,7 +165,7 @@ def test_pstrm_is_what_its_definition_says(
     track: list[float], threshold: float, lengths: tuple[int, int]
 ) -> None:
     shortest, longest = lengths
-    spans = pstrm(np.array(track), threshold=threshold, min_frames=shortest, max_frames=longest)
+    spans = cut_track(np.array(track), pstrm(threshold, shortest, longest))
     check(track, spans, threshold, longest)
     assert all(min(track[start], track[end - 1]) >= threshold for start, end in spans)
     assert spans == [
@@ -155,44 +181,26 @@ def test_pthr_is_what_its_definition_says(
     track: list[float], threshold: float, lengths: tuple[int, int], rise: int, fall: int
 ) -> None:
     shortest, longest = lengths
-    spans = pthr(
-        np.array(track),
-        threshold=threshold,
-        min_frames=shortest,
-        max_frames=longest,
-        rise_frames=rise,
-        fall_frames=fall,
-    )
+    spans = cut_track(np.array(track), pthr(threshold, shortest, longest, rise=rise, fall=fall))
     check(track, spans, threshold, longest)
     # None is shorter than the least, unless the recording ends.
     assert all(end - start >= min(shortest, len(track) - start) for start, end in spans)
     assert spans == by_threshold(track, threshold, shortest, longest, rise, fall)
 
 
-CUTTERS: dict[str, Callable[[], TrackCutter]] = {
-    "pdac": lambda: TrackCutter(
-        Pdac(threshold=0.5, min_frames=1, max_frames=8), threshold=0.5, silence_frames=8
-    ),
-    "pdac with a horizon": lambda: TrackCutter(
-        Pdac(threshold=0.5, min_frames=1, max_frames=5, horizon=20),
-        threshold=0.5,
-        silence_frames=5,
-        horizon=20,
-    ),
-    "pstrm": lambda: TrackCutter(
-        Pstrm(threshold=0.5, min_frames=2, max_frames=8), threshold=0.5, silence_frames=8
-    ),
-    "pthr": lambda: TrackCutter(
-        Pthr(threshold=0.5, min_frames=2, max_frames=8, rise_frames=1, fall_frames=2), threshold=0.5
-    ),
+CONFIGS = {
+    "pdac": pdac(0.5, 1, 8),
+    "pdac with a horizon": replace(pdac(0.5, 1, 5), horizon_s=20),
+    "pstrm": pstrm(0.5, 2, 8),
+    "pthr": pthr(0.5, 2, 8, rise=1, fall=2),
 }
 
 
-@pytest.mark.parametrize("name", CUTTERS)
+@pytest.mark.parametrize("name", CONFIGS)
 @given(TRACKS, strategies.lists(strategies.integers(0, 90), max_size=6))
 @settings(max_examples=150)
 def test_portions_do_not_matter(name: str, track: list[float], places: list[int]) -> None:
-    whole, portioned = CUTTERS[name](), CUTTERS[name]()
+    (whole, _), (portioned, _) = (track_cutter(CONFIGS[name], SECONDS) for _ in range(2))
     values = np.array(track, np.float32)
     expected = [*whole.feed(values), *whole.finish()]
     check(track, expected, 0.5, 8)
@@ -207,7 +215,7 @@ def test_portions_do_not_matter(name: str, track: list[float], places: list[int]
 
 @pytest.mark.parametrize(("name", "most"), [("pdac with a horizon", 20), ("pstrm", 17), ("pthr", 8)])
 def test_what_is_held_does_not_grow_with_the_track(name: str, most: int) -> None:
-    cutter = CUTTERS[name]()
+    cutter, _ = track_cutter(CONFIGS[name], SECONDS)
     rng = np.random.default_rng(0)
     for heard in range(1, 3000):
         list(cutter.feed(rng.uniform(0.2, 1.0, 1)))
@@ -226,30 +234,30 @@ def test_the_moving_average_looks_back_and_portions_do_not_matter(
     np.testing.assert_array_equal(np.concatenate(parts), MovingAverage(frames)(values))
 
 
-@pytest.mark.parametrize("cut", [pdac, pstrm, pthr])
-def test_a_track_below_the_threshold_has_no_segment(cut: Callable[..., list[Span]]) -> None:
+@pytest.mark.parametrize("rule", [pdac, pstrm, pthr])
+def test_a_track_below_the_threshold_has_no_segment(
+    rule: Callable[[float, int, int], PdacConfig | PstrmConfig | PthrConfig],
+) -> None:
     for track in (np.zeros(0), np.full(100, 0.4)):
-        assert cut(track, threshold=0.5, min_frames=2, max_frames=20) == []
+        assert cut_track(track, rule(0.5, 2, 20)) == []
 
 
 def test_a_piece_whose_every_split_leaves_an_island_is_still_cut_and_kept() -> None:
     # SHAS issue 4: there the piece stays too long, or in strict mode the island is dropped.
     track = np.array([0.9, *[0.1] * 7, 0.9])
-    assert pdac(track, threshold=0.5, min_frames=2, max_frames=9) == [(0, 1), (8, 9)]
+    assert cut_track(track, pdac(0.5, 2, 9)) == [(0, 1), (8, 9)]
 
 
 def test_an_endless_certain_track_is_cut_by_length_with_nothing_between() -> None:
     track = np.ones(1000)
     for spans in (
-        pdac(track, threshold=0.5, min_frames=10, max_frames=101),
-        pstrm(track, threshold=0.5, min_frames=10, max_frames=100),
-        pthr(track, threshold=0.5, min_frames=10, max_frames=100),
+        cut_track(track, pdac(0.5, 10, 101)),
+        cut_track(track, pstrm(0.5, 10, 100)),
+        cut_track(track, pthr(0.5, 10, 100)),
     ):
         check(track.tolist(), spans, 0.5, 100)
         assert all(one[1] == other[0] for one, other in pairwise(spans))
-    assert pstrm(track, threshold=0.5, min_frames=10, max_frames=100) == [
-        (start, start + 100) for start in range(0, 1000, 100)
-    ]
+    assert cut_track(track, pstrm(0.5, 10, 100)) == [(start, start + 100) for start in range(0, 1000, 100)]
 
 
 @pytest.mark.parametrize(
@@ -257,4 +265,4 @@ def test_an_endless_certain_track_is_cut_by_length_with_nothing_between() -> Non
 )
 def test_what_is_no_probability_is_refused(track: NDArray[np.float64]) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
-        pdac(track, threshold=0.5, min_frames=1, max_frames=8)
+        cut_track(track, pdac(0.5, 1, 8))

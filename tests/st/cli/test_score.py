@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ def test_the_table_has_groups_comparison_and_what_was_left_out(files: Path, caps
     assert any(line.startswith("  BLEU    +") for line in lines)
     assert any(line.startswith("signature  TER|") for line in lines)
     assert said.err == "good.tsv: 1 without a hypothesis, scored as empty: u19\n"
+    assert lines[-1] == "unpaired   good.tsv: 1 without a hypothesis, scored as empty"
 
 
 def test_training_translations_are_those_of_split_train_where_there_is_one(
@@ -245,6 +247,20 @@ def test_translations_that_are_lacking_are_counted_and_empty_ones_too(files: Pat
     assert "1 without a reference translation; what was translated there goes to the utterances" in said.err
 
 
+def test_a_recording_without_a_reference_is_counted_where_it_is_left_out(
+    files: Path, capsys: Capture
+) -> None:
+    transcript(files / "r.json", TRANSLATIONS)
+    transcript(files / "other.json", TRANSLATIONS)
+    options = ["--hypothesis", "r.json", "other.json", "--recording-level", "--ignore-unknown"]
+    assert run("--translation", *options) == 0
+    said = capsys.readouterr()
+    assert "1 hypotheses without a reference utterance, left out: other" in said.err
+    assert said.out.endswith("\nunpaired   r.json and 1 more: 1 hypotheses without a reference, left out\n")
+    report = report_of(capsys, *options)
+    assert (report["all"]["bleu"]["score"], report["unknown"]) == (100, 1)
+
+
 def test_ids_are_compared_by_letter(files: Path, capsys: Capture) -> None:
     text = (files / "manifest.tsv").read_text(encoding="utf-8").replace("\nu", "\nu\u0301")
     (files / "apart.tsv").write_text(text, encoding="utf-8")
@@ -265,8 +281,18 @@ def test_ids_are_compared_by_letter(files: Path, capsys: Capture) -> None:
             "manifest.tsv",
             "good.tsv is a table of many utterances, which is read alone, and 2 files are given",
         ),
-        (["--hypothesis", "other.tsv"], "manifest.tsv", "none of the 1 hypotheses has the id"),
-        (["--hypothesis", "r.json", "--recording-level"], "two.tsv", "no reference for recording 'r'"),
+        (["--hypothesis", "other.tsv"], "manifest.tsv", "none of the 1 hypotheses has an id"),
+        (
+            ["--hypothesis", "r.json", "--recording-level", "--ignore-unknown"],
+            "two.tsv",
+            "has a recording's name that the reference has a text for. Hypotheses: 'r'; reference: 'a', 'b'. "
+            "Name each after its recording.\n",
+        ),
+        (
+            ["--hypothesis", "r.json", "a.json", "--recording-level"],
+            "two.tsv",
+            "1 of 2 hypotheses have a recording's name that the reference does not, such as 'r'; it has 'a', 'b'.",
+        ),
         (["--hypothesis", "bad.tsv", "--case", "keep"], "manifest.tsv", "--case is for error rates"),
         (["--hypothesis", "bad.tsv", "--by", "dialect"], "manifest.tsv", "no column 'dialect'"),
         (["--hypothesis", "bad.tsv", "--split", "tset"], "manifest.tsv", "no row with split 'tset'"),
@@ -290,6 +316,7 @@ def test_a_mistake_is_one_line_that_names_it(
         two.replace("r.wav", "a.wav", 3).replace("r.wav", "b.wav"), encoding="utf-8"
     )
     transcript(files / "r.json", TRANSLATIONS)
+    transcript(files / "a.json", TRANSLATIONS)
     (files / "other.tsv").write_text("v\tThe child.\n", encoding="utf-8")
     (files / "broken.tsv").write_text("id\ttranslation\nu0\n", encoding="utf-8")
     (files / "twice.tsv").write_text("id\ttranslation\nu0\ta\nu0\tb\n", encoding="utf-8")
@@ -311,10 +338,14 @@ def test_error_rates_are_scored_as_before(files: Path, capsys: Capture) -> None:
 
 
 def test_the_command_offers_the_tokenisers_that_scoring_knows() -> None:
-    from st.score import TOKENIZERS
+    from st.tokenisers import TOKENIZERS
 
     assert COMMANDS["score"][0] == score.__name__
-    assert score._TOKENIZERS == TOKENIZERS
+    parser = argparse.ArgumentParser()
+    score.add_arguments(parser)
+    for name in TOKENIZERS:
+        given = ["--reference", "a", "--hypothesis", "b", "--tokenize", name]
+        assert parser.parse_args(given).tokenize == name
 
 
 def test_texts_without_ids_are_doubted(tmp_path: Path, capsys: Capture) -> None:

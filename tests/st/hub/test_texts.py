@@ -11,11 +11,10 @@ import torch
 
 from asr.text import TextPolicy
 from lm.errors import InputError
-from st.hub import HubTranslator
 from st.hub.decoder import HubDecoderSource, read_hub_decoder
-from st.hub.texts import _closing
+from st.hub.texts import HubTranslator, _closing
+from st.open_texts import open_text_translator
 from st.search import TranslationSearchConfig
-from st.texts import open_text_translator
 from tests.st.hub.conftest import LINES
 
 Published = Callable[[str], Path]

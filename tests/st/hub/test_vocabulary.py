@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from asr.text import TextPolicy
-from asr.tokenizer import PIECE_SPACE, Tokenizer
+from asr.tokenizer import Tokenizer
+from lm.corpus import PIECE_SPACE
 from lm.errors import InputError
 from st.hub.vocabulary import language_codes, open_published, trimmed_tokenizer
 from tests.st.hub.conftest import LINES
