@@ -32,7 +32,7 @@ FORMS = {
     "folder": "a folder of recordings with a .txt file of the same name each",
     "transcript": "subtitles and transcripts with times (.srt, .vtt, .json, .tsv, .stm) beside their recordings",
 }
-"""Every form of `asr.importers.IMPORTERS` and its summary, here so that the help need not import the readers."""
+"""What every form of `asr.importers.IMPORTERS` is, here so that the help need not import the readers."""
 
 EXPORT_FORMS = ("kaldi", "fairseq", "csv")
 EXAMPLES_SHOWN = 3

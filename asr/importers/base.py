@@ -110,8 +110,6 @@ class Importer:
 
     form: str
     """Its name on the command line."""
-    summary: str
-    """One line for the help."""
     recognises: Callable[[Path], bool]
     """Whether a file or folder looks like this form; reads little, never fails."""
     read: Callable[[Path, ImportConfig], Reading]

@@ -92,7 +92,6 @@ def _header(table: Path) -> list[str]:
 
 IMPORTER = Importer(
     form="commonvoice",
-    summary="Common Voice: train.tsv, dev.tsv, test.tsv and clips/",
     recognises=recognises,
     read=read,
     options=frozenset({"audio"}),

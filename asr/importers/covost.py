@@ -181,7 +181,6 @@ def _key(path: str) -> str:
 
 IMPORTER = Importer(
     form="covost",
-    summary="CoVoST 2: covost_v2.SOURCE_TARGET.tsv, joined with Common Voice (--audio FOLDER)",
     recognises=recognises,
     read=read,
     options=frozenset({"audio"}),

@@ -292,7 +292,6 @@ def _column(tier: str) -> str:
 
 IMPORTER = Importer(
     form="elan",
-    summary="an ELAN .eaf file, or a folder of them",
     recognises=recognises,
     read=read,
     options=frozenset({"audio", "tiers", "translation_tiers"}),

@@ -71,7 +71,6 @@ def _tables(source: Path) -> list[Path]:
 
 IMPORTER = Importer(
     form="fairseq",
-    summary="fairseq wav2vec manifests: .tsv with .ltr or .wrd",
     recognises=recognises,
     read=read,
     options=frozenset({"audio"}),

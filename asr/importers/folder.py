@@ -56,7 +56,6 @@ def read(source: Path, config: ImportConfig) -> Reading:
 
 IMPORTER = Importer(
     form="folder",
-    summary="a folder of recordings with a .txt file of the same name each",
     recognises=recognises,
     read=read,
     options=frozenset({"audio"}),

@@ -136,7 +136,6 @@ def _data_folders(source: Path) -> list[Path]:
 
 IMPORTER = Importer(
     form="kaldi",
-    summary="a Kaldi data directory, or a folder of them (one per split)",
     recognises=recognises,
     read=read,
     options=frozenset({"audio"}),

@@ -55,7 +55,6 @@ def _manifest_of(source: Path) -> Path:
 
 IMPORTER = Importer(
     form="manifest",
-    summary="a manifest.tsv of this toolkit, durations measured again",
     recognises=recognises,
     read=read,
     options=frozenset({"audio"}),

@@ -259,7 +259,6 @@ def _looks_like_segments(table: Path) -> bool:
 
 IMPORTER = Importer(
     form="mustc",
-    summary="MuST-C, mTEDx, IWSLT's low-resource sets: SPLIT/txt/SPLIT.yaml or SPLIT/stamped.tsv, texts, SPLIT/wav",
     recognises=recognises,
     read=read,
     options=frozenset({"audio", "columns"}),

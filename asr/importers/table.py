@@ -234,7 +234,6 @@ def _times(values: dict[str, str]) -> tuple[float, float | None]:
 
 IMPORTER = Importer(
     form="table",
-    summary="a .csv or .tsv table, columns named with --columns or guessed",
     recognises=recognises,
     read=read,
     options=frozenset({"audio", "columns"}),

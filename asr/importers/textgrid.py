@@ -171,7 +171,6 @@ def _drafts_of(
 
 IMPORTER = Importer(
     form="textgrid",
-    summary="a Praat TextGrid, or a folder of them",
     recognises=recognises,
     read=read,
     options=frozenset({"audio", "tiers", "translation_tiers"}),

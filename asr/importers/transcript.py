@@ -130,7 +130,6 @@ def _is_transcript(path: Path) -> bool:
 
 IMPORTER = Importer(
     form="transcript",
-    summary="subtitles and transcripts with times (.srt, .vtt, .json, .tsv, .stm) beside their recordings",
     recognises=recognises,
     read=read,
     options=frozenset({"audio"}),

@@ -33,8 +33,8 @@ def test_the_help_of_import_says_what_each_form_is(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         main(["corpus", "import", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
-    for form, importer in IMPORTERS.items():
-        assert f"{form} {importer.summary}" in shown
+    for form, summary in FORMS.items():
+        assert f"{form} {summary}" in shown
 
 
 def test_the_forms_offered_are_the_importers() -> None:
