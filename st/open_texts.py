@@ -55,7 +55,7 @@ def open_text_translator(
     if language and not source_language and all(differ(language, code) for code in reads):
         raise InputError(
             f"MT model {name} reads {', '.join(sorted(reads))}; the transcripts are in {language}. Give a model that "
-            "reads it, or where this is one, its own code as --source-language."
+            f"reads it, or where this is one, --source-language {reads[0]}."
         )
     for argument, asked, has in zip(
         ("--source-language", "--target-language"),
