@@ -6,16 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.audio.amr import BIT_RATES
 from asr.audio.channel import PhoneCodec, room, telephone
 from asr.audio.speed import change_speed
 from asr.features import LOW_HZ
 from asr.frames import SAMPLE_RATE
 from lm.errors import InputError
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)

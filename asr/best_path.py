@@ -19,8 +19,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int32]
+from asr.arrays import FloatArray, IntArray
+
 Columns = NDArray[np.uint32]
 """Without a sign, so that none is looked for when they are followed."""
 Codes = NDArray[np.uint8]

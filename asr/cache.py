@@ -10,12 +10,11 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.audio import load
 from asr.frames import samples_to_seconds, seconds_to_samples
 from asr.manifest import Utterance
 from lm.errors import InputError
-
-FloatArray = NDArray[np.float32]
 
 
 class AudioCache:

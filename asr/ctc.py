@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from asr.arrays import FloatArray
 from asr.augment import AugmentConfig, augment, shortest_factor
 from asr.batches import epoch_batches, joined, padded, prefetch, substitutes, unsound, usable
 from asr.cache import AudioCache, readable
@@ -31,8 +31,6 @@ from asr.tokenizer import Tokenizer
 from asr.trainer import DIVERGED, StepOutput
 from asr.watchdog import Watch
 from lm.errors import InputError
-
-FloatArray = NDArray[np.float32]
 
 Row = tuple[int, list[int]]
 """A place in the epoch's draw, and the utterances that are laid end to end."""

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.audio import load
 from asr.batches import epoch_batches, prefetch
 from asr.manifest import Utterance
 from asr.model import CTCModel
 from lm.errors import InputError
 
-FloatArray = NDArray[np.float32]
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.audio import AudioInfo, channels, probe, stream
 from asr.audio.clock import Clock
 from asr.decode import BeamSearchConfig, Decoder, Hypothesis, build_decoder, decode_all
@@ -34,8 +34,6 @@ from asr.segment.recording import quiet
 from asr.transcript import Gap, Transcript, TranscriptSegment, Word
 from lm.errors import InputError
 from lm.folder import LanguageModel
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,12 +21,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from asr.arrays import FloatArray
+
 if not __package__:  # run as `python bench/decode.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from asr.decode import BeamDecoder, BeamSearchConfig, Decoder, GreedyDecoder, Hypothesis, decode_all
 from asr.decode.lexicon import Models
@@ -41,7 +42,6 @@ from lm.build import build_language_model
 from lm.errors import InputError
 from lm.folder import LanguageModel
 
-FloatArray = NDArray[np.float32]
 BEAM = 100
 NEARLY = 0.01
 """By how much the WER of quicker settings may exceed the lowest on dev, relative."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from asr.arrays import FloatArray
 from asr.batches import padded, prefetch_rows
 from asr.card import model_folder, own_folder
 from asr.decode import Hypothesis
@@ -20,7 +21,6 @@ from asr.opened import OpenedModel, device_named
 from asr.segment import Segment
 from asr.transcribe import (
     Encoded,
-    FloatArray,
     Heard,
     TranscribeConfig,
     Transcriber,

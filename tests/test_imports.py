@@ -16,7 +16,7 @@ OURS = {*ALLOWED, "egs", "tests", "bench"}
 
 ROOMS = {
     "asr": """
-        names lookalikes watchdog memory journal batches frames dropout muon edits bootstrap best_path transcript
+        arrays names lookalikes watchdog memory journal batches frames dropout muon edits bootstrap best_path transcript
         config text checkpoint card features formats tokenizer audio manifest importers check mixing recut pseudo
         score score_report score_files stats decode calibration tune
         encoder model emissions opened

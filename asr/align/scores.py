@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from asr.align.search import BLANK, forced_path
 from asr.align.texts import Columns, Line
+from asr.arrays import FloatArray
 from asr.edits import error_counts
-
-FloatArray = NDArray[np.float32]
 
 WORST_LABELS = 10
 """Labels that the worst stretch of a line has: two words."""

@@ -35,11 +35,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.align.spool import Spool
+from asr.arrays import FloatArray, IntArray
 from asr.best_path import Columns, advance, pass_over, trace
 from lm.errors import InputError
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int32]
 
 BLANK, GAP = 0, 1
 """Columns of the emissions that are aligned to; the labels' follow them."""

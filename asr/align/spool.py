@@ -7,9 +7,8 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from asr.arrays import FloatArray
 
 
 class Spool:

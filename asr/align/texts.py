@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.align.search import GAP
+from asr.arrays import FloatArray
 from asr.formats import read_transcript
 from asr.formats.annotations import read_annotations
 from asr.formats.plain import read_txt
@@ -22,7 +23,6 @@ from asr.tokenizer import UNKNOWN, Tokenizer, silent_labels
 from asr.transcript import Transcript, TranscriptSegment
 from lm.errors import InputError
 
-FloatArray = NDArray[np.float32]
 FIRST_LABEL = GAP + 1
 """Column of the first of the labels that are used."""
 LEAST = np.float32(-30.0)

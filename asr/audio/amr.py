@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 
-from asr.audio.reader import FloatArray
+from asr.arrays import FloatArray
 from lm.errors import InputError
 
 BIT_RATES = (4_750, 5_150, 5_900, 6_700, 7_400, 7_950, 10_200, 12_200)

@@ -12,12 +12,12 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from asr.arrays import FloatArray
 from asr.audio.header import mp3_counts_itself
 from asr.audio.reader import (
     HEADER_TOLERANCE_S,
     PREROLL_S,
     AudioInfo,
-    FloatArray,
     broken,
     check_finite,
     check_rate,

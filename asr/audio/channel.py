@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 import soxr
 
+from asr.arrays import FloatArray
 from asr.audio.amr import through_amr
-from asr.audio.reader import FloatArray
 from asr.frames import SAMPLE_RATE
 
 PHONE_RATE = 8_000

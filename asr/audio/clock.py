@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from asr.audio.reader import FloatArray
+from asr.arrays import FloatArray
 from asr.frames import samples_to_seconds
 from asr.transcript import Gap
 from lm.errors import InputError

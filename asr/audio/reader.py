@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.names import shown
 from lm.errors import InputError
-
-FloatArray = NDArray[np.float32]
 
 HEADER_TOLERANCE_S = 0.1
 """By how much a compressed file may decode shorter than its header: encoder delay and padding."""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import soundfile
 
+from asr.arrays import FloatArray
 from asr.audio.reader import (
     HEADER_TOLERANCE_S,
     PREROLL_S,
     AudioInfo,
-    FloatArray,
     broken,
     check_finite,
     check_rate,

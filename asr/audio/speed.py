@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import soxr
 
-from asr.audio.reader import FloatArray
+from asr.arrays import FloatArray
 from asr.frames import SAMPLE_RATE
 
 

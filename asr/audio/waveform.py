@@ -13,9 +13,10 @@ from typing import Literal
 import numpy as np
 import soxr
 
+from asr.arrays import FloatArray
 from asr.audio.av_reader import AvReader
 from asr.audio.header import CutShortError, soundfile_reads_whole
-from asr.audio.reader import AudioInfo, FloatArray, Reader
+from asr.audio.reader import AudioInfo, Reader
 from asr.audio.soundfile_reader import SoundfileReader
 from asr.frames import SAMPLE_RATE, samples_to_seconds, seconds_to_samples
 from asr.names import shown, tell_once

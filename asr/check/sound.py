@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from asr import audio
-from asr.audio import FloatArray
+from asr.arrays import FloatArray
 from asr.audio.clock import Clock
 from asr.check.findings import CheckConfig, Finding
 from asr.frames import SAMPLE_RATE

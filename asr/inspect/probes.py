@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from lm.errors import InputError
 
-FloatArray = NDArray[np.float64]
+DoubleArray = NDArray[np.float64]
 
 
 def probe_accuracy(
-    features: FloatArray,
+    features: DoubleArray,
     labels: NDArray[np.int64],
     units: NDArray[np.int64],
     *,

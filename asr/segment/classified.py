@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.segment.classifier import PACKAGED, FrameClassifier, load_classifier
-from asr.segment.sound import FloatArray
 from asr.segment.windowed import WindowedTrack
 from lm.errors import InputError
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from asr.arrays import FloatArray
 from asr.frames import samples_to_seconds
-from asr.segment.sound import FloatArray, Speech
+from asr.segment.sound import Speech
 from asr.segment.speech import Decide, SpeechConfig, split_voiced
 from lm.errors import InputError
 

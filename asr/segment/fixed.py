@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from asr.arrays import FloatArray
 from asr.frames import seconds_to_samples
 from asr.segment.limits import check_limit
-from asr.segment.sound import FloatArray, Sound, Speech, pieces
+from asr.segment.sound import Sound, Speech, pieces
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.frames import FrameGrid, seconds_to_samples
 from asr.segment.pauses import FrameCutter, Span
-from asr.segment.sound import FloatArray, Sound, Speech, pieces
+from asr.segment.sound import Sound, Speech, pieces
 
 
 class Track(Protocol):

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from asr.arrays import FloatArray
 from asr.frames import FrameGrid
 from asr.segment.framed import Track, split_frames
 from asr.segment.limits import check_lengths, check_min_pause, frames_in
 from asr.segment.pauses import FrameCutter, PauseDivider, WindowCutter
-from asr.segment.sound import FloatArray, Speech
+from asr.segment.sound import Speech
 from asr.segment.speech import check_frame
 from asr.segment.vad import check_mode
 

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from asr.arrays import FloatArray
 from asr.frames import FrameGrid, samples_to_seconds, seconds_to_samples
 from asr.segment.build import SegmenterConfig
 from asr.segment.fixed import FixedConfig
 from asr.segment.limits import SHORTEST_SEGMENT_S
 from asr.segment.pauses import pauses_of
-from asr.segment.sound import FloatArray, Segment, Speech
+from asr.segment.sound import Segment, Speech
 from asr.tokenizer import silent_labels
 from lm.errors import InputError
 

@@ -11,11 +11,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from asr.arrays import FloatArray
 from asr.frames import samples_to_seconds, seconds_to_samples
 from asr.manifest import MAX_OVERSHOOT_S
 from asr.names import shown
 from asr.segment.cutter import Cutter, Event
-from asr.segment.sound import FloatArray, Segment, Sound, Speech, pieces
+from asr.segment.sound import Segment, Sound, Speech, pieces
 from asr.segment.speech import SpeechConfig
 from lm.errors import InputError
 

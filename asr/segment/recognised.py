@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.opened import open_model
-from asr.segment.sound import FloatArray
 from asr.segment.windowed import WindowedTrack
 from asr.tokenizer import silent_labels
 from lm.errors import InputError

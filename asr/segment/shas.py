@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from asr.arrays import FloatArray
 from asr.frames import FrameGrid
 from asr.segment.framed import Smooth, Track, split_frames
 from asr.segment.limits import check_lengths, frames_in
 from asr.segment.probable import Pdac, Pstrm, Pthr
-from asr.segment.sound import FloatArray, Speech
+from asr.segment.sound import Speech
 from asr.segment.tracks import MovingAverage, TrackCutter
 from lm.errors import InputError
 

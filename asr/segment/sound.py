@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.frames import SAMPLE_RATE, samples_to_seconds
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from asr.arrays import FloatArray
 from asr.frames import SAMPLE_RATE
 from asr.segment.cutter import Cutter, Event
 from asr.segment.limits import check_limit
-from asr.segment.sound import FloatArray, Sound, Speech, pieces
+from asr.segment.sound import Sound, Speech, pieces
 from lm.errors import InputError
 
 Decide = Callable[[FloatArray], Iterator[bool]]

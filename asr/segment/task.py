@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from asr.arrays import FloatArray
 from asr.augment import AugmentConfig, augment
 from asr.batches import padded, substitutes, unsound, usable
 from asr.cache import AudioCache
@@ -30,7 +31,6 @@ from asr.importers.measure import measure
 from asr.manifest import Utterance
 from asr.mixing import MixConfig, Mixed, Mixture
 from asr.segment.classifier import FrameClassifier, save_classifier
-from asr.segment.sound import FloatArray
 from asr.trainer import StepOutput
 from asr.watchdog import Watch
 from lm.errors import InputError

@@ -9,8 +9,9 @@ import numpy as np
 import webrtcvad
 from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.frames import SAMPLE_RATE, FrameGrid
-from asr.segment.sound import FloatArray, Speech
+from asr.segment.sound import Speech
 from asr.segment.speech import Decide, Framer, SpeechConfig, split_voiced
 from lm.errors import InputError
 

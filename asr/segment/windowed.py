@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.frames import FrameGrid, seconds_to_samples
-from asr.segment.sound import FloatArray, Sound
+from asr.segment.sound import Sound
 
 
 class WindowedTrack:

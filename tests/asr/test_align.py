@@ -15,13 +15,12 @@ from asr.align.scores import Decoys, choose_threshold, line_score, scrambled
 from asr.align.search import BLANK, GAP, InMemory, SearchConfig, best_path, forced_path
 from asr.align.spool import Spool
 from asr.align.texts import FIRST_LABEL, Columns, lines_of, unknown_characters
+from asr.arrays import FloatArray, IntArray
 from asr.decode.times import align_labels
 from asr.text import TextPolicy
 from asr.tokenizer import UNKNOWN, Tokenizer, character_tokenizer, piece_tokenizer
 from asr.transcript import Transcript, TranscriptSegment
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int32]
 LABELS = 12
 
 

@@ -15,14 +15,13 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.audio import channels, load, measure, probe, stream
 from asr.audio.av_reader import AvReader
 from asr.names import shown
 from lm.errors import InputError
 
-FloatArray = NDArray[np.float32]
 LOSSY_CORRELATION = 0.99
 
 

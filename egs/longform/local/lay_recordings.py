@@ -19,14 +19,13 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.audio import load
 from asr.cli import guarded
 from asr.frames import SAMPLE_RATE, samples_to_seconds, seconds_to_samples
 from asr.manifest import Utterance, read_manifest, write_manifest
 
-FloatArray = NDArray[np.float32]
 WHOLE = {"ch17": "dev", "ch18": "test", "ch19": "test"}
 """Chapters that come as one recording."""
 DEV_CHAPTERS = ("ch16", "ch17")

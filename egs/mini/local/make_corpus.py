@@ -19,17 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 from plan import Line, make_plan
 from speak import require_espeak, speak
 from vary import coloured, mix, set_level, vary
 
+from asr.arrays import FloatArray
 from asr.frames import SAMPLE_RATE, samples_to_seconds, seconds_to_samples
 from asr.manifest import Utterance, write_manifest
 from lm.errors import InputError
-
-FloatArray = npt.NDArray[np.float32]
 
 GAP_S = 0.3
 """Between the utterances of one file."""

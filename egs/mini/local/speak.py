@@ -7,15 +7,13 @@ import shutil
 import subprocess
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 import soxr
 from plan import Line
 
+from asr.arrays import FloatArray
 from asr.frames import SAMPLE_RATE
 from lm.errors import InputError
-
-FloatArray = npt.NDArray[np.float32]
 
 _QUIET = 10 ** (-50 / 20)
 """Below this part of the peak there is no speech."""

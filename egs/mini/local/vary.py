@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from asr.arrays import FloatArray
 from asr.audio.channel import room, telephone
 from asr.frames import SAMPLE_RATE
 
-FloatArray = npt.NDArray[np.float32]
 Generator = np.random.Generator
 
 

@@ -6,11 +6,10 @@ import tracemalloc
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.segment import Segment, Segmenter
 
-FloatArray = NDArray[np.float32]
 RATE = 16_000
 
 

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings, strategies
 from safetensors.torch import load_file
 
+from asr.arrays import FloatArray
 from asr.checkpoint import whole_checkpoints
 from asr.cli import main
 from asr.config import load_config
@@ -28,7 +29,7 @@ from asr.segment.classifier import FrameClassifier, load_classifier, pack_classi
 from asr.segment.task import Recording, SegmenterTask, WindowConfig, frame_targets, recordings
 from lm.errors import InputError
 from recipes.train_segmenter import SegmenterRecipe, train_segmenter
-from tests.asr.segment.sounds import RATE, FloatArray, check, lay, silence, speech
+from tests.asr.segment.sounds import RATE, check, lay, silence, speech
 
 GRID = FrameGrid(hop_samples=1600, window_samples=1600)  # ten frames a second
 

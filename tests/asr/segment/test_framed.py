@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from asr.arrays import FloatArray
 from asr.frames import FrameGrid
 from asr.segment.framed import split_frames
 from asr.segment.pauses import Span
-from asr.segment.sound import FloatArray
 from tests.asr.segment.sounds import silence
 
 GRID = FrameGrid(hop_samples=640, window_samples=1360)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
 
+from asr.arrays import FloatArray
 from asr.audio import load
 from asr.decode import GreedyDecoder
 from asr.frames import FrameGrid, samples_to_seconds
@@ -21,7 +22,7 @@ from asr.segment.recognised import recognised_track
 from asr.segment.sound import Speech
 from asr.transcribe import TranscribeConfig, Transcriber
 from lm.errors import InputError
-from tests.asr.segment.sounds import RATE, FloatArray
+from tests.asr.segment.sounds import RATE
 
 MINI = Path(__file__).parents[3] / "egs" / "mini"
 SURFACES = ("", " ", "a", "b", "c")

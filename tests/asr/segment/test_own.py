@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings, strategies
 
+from asr.arrays import FloatArray
 from asr.formats import write_transcript
 from asr.segment import OwnSegments, Segment
 from asr.segment.files import FORMATS, read_segments, write_segments
 from asr.segment.own import OwnSegment
 from asr.transcript import Transcript, TranscriptSegment
-from tests.asr.segment.sounds import RATE, FloatArray, silence
+from tests.asr.segment.sounds import RATE, silence
 
 SPANS = ((0.5, 2.0), (2.0, 3.25), (4.0000625, 9.9))
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies
 
+from asr.arrays import FloatArray
 from asr.audio import load
 from asr.encoder.conformer import ConformerConfig, ConformerEncoder
 from asr.model import CTCModel, load_model
@@ -19,7 +20,7 @@ from asr.segment.recognised import recognised_track
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from lm.errors import InputError
-from tests.asr.segment.sounds import RATE, FloatArray, check, peak
+from tests.asr.segment.sounds import RATE, check, peak
 
 MINI = Path(__file__).parents[3] / "egs" / "mini"
 

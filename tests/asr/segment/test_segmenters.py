@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
 
+from asr.arrays import FloatArray
 from asr.frames import FrameGrid
 from asr.segment import (
     SEGMENTERS,
@@ -27,7 +28,7 @@ from asr.segment import (
     split_probabilities,
 )
 from lm.errors import InputError
-from tests.asr.segment.sounds import RATE, SOUNDS, FloatArray, check, lay, peak, silence, speech
+from tests.asr.segment.sounds import RATE, SOUNDS, check, lay, peak, silence, speech
 
 
 class Loudness:

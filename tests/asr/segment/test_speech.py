@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
 
+from asr.arrays import FloatArray
 from asr.segment import EnergyConfig, VadConfig, split_energy, split_fixed, split_speech
 from asr.segment.speech import split_voiced
-from tests.asr.segment.sounds import RATE, FloatArray, check, lay, peak, silence, speech
+from tests.asr.segment.sounds import RATE, check, lay, peak, silence, speech
 
 
 def test_speech_is_found_and_kept_whole() -> None:
