@@ -9,7 +9,6 @@ goes on from the last whole checkpoint.
 
 from __future__ import annotations
 
-import itertools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,12 +89,12 @@ def train(config: TrainConfig) -> dict[str, float]:
             "one decoder. Leave one of them out."
         )
     translations = [row.translation for row in rows], [row.translation for row in dev]
+    normalised = [list(map(config.target_policy, part)) for part in translations]
     other = load_translator(config.decoder_from) if config.decoder_from else None
     parts = None
     if config.hub_decoder.source:
         parts = read_hub_decoder(config.hub_decoder, translations[0], config.target_policy)
-        normalised = map(config.target_policy, itertools.chain(*translations))
-        for char, count in parts.tokenizer.unknown(normalised).most_common():
+        for char, count in parts.tokenizer.unknown([*normalised[0], *normalised[1]]).most_common():
             print(f"{count} x {code_point(char)}, which no piece of the decoder holds", file=sys.stderr)
     decoder: DecoderConfig | HubDecoderConfig
     if parts:
@@ -105,8 +104,7 @@ def train(config: TrainConfig) -> dict[str, float]:
         check_written(f"decoder_from {config.decoder_from}", other.tokenizer, rows, dev, translations=True)
         tokenizer, decoder = other.tokenizer, other.decoder.config
     else:
-        normalised_parts = (list(map(config.target_policy, part)) for part in translations)
-        tokenizer = build_tokenizer(config.target_tokenizer, config.target_policy, *normalised_parts)
+        tokenizer = build_tokenizer(config.target_tokenizer, config.target_policy, *normalised)
         decoder = config.decoder
     model = SpeechTranslator(
         recogniser,

@@ -233,8 +233,7 @@ def _add_text_arguments(parser: argparse.ArgumentParser, title: str) -> None:
 
 def _read_text(args: argparse.Namespace, policy: TextPolicy, *, warn: bool = False) -> list[str]:
     """The sentences; ``warn`` of those that are there for lack of --split and are not to be trained on."""
-    from asr.manifest import read_manifest
-    from asr.text import WRITTEN
+    from asr.manifest import normalised_text, read_manifest
     from lm.corpus import normalised, read_sentences
     from lm.errors import InputError
 
@@ -243,9 +242,7 @@ def _read_text(args: argparse.Namespace, policy: TextPolicy, *, warn: bool = Fal
     sentences = normalised(read_sentences(args.text), policy)
     if args.manifest:
         utterances = read_manifest(args.manifest, split=args.split)
-        for utterance in utterances:
-            # What a model wrote has been through its policy once.
-            sentences += normalised([utterance.text], policy.of_written(utterance.extra.get(WRITTEN, "")))
+        sentences += normalised((normalised_text(utterance, policy) for utterance in utterances), None)
         splits = Counter(utterance.split for utterance in utterances if utterance.text.strip())
         held_out = [f"{count} of split {name}" for name, count in splits.items() if name not in ("", "train")]
         if warn and held_out and not args.split:
