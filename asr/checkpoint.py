@@ -105,6 +105,11 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
+def checkpoint_of(folder: Path, update: int) -> Path:
+    """Where the checkpoint of an update lies in a folder of them."""
+    return folder / f"update_{update:07d}"
+
+
 def all_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints of an experiment, damaged ones among them, oldest first."""
     return sorted(path for path in folder.glob("update_*") if path.is_dir() and path.suffix == "")

@@ -26,9 +26,9 @@ from asr.loss import blank_ratio, consistency_loss, ctc_loss
 from asr.manifest import Utterance, normalised_text
 from asr.mixing import Group, GroupLosses, MixConfig, Mixed, Mixture
 from asr.model import CTCModel, Emissions, save_model
+from asr.task import DIVERGED, StepOutput
 from asr.text import WRITTEN
 from asr.tokenizer import Tokenizer
-from asr.trainer import DIVERGED, StepOutput
 from asr.watchdog import Watch
 from lm.errors import InputError
 

@@ -21,7 +21,7 @@ from asr.model import CTCModel, Emissions
 from asr.pretrain.objectives import Objective, ObjectiveConfig, Outcome
 from asr.pretrain.source import with_objective
 from asr.pretrain.task import first_audio, measures, same_masks, together
-from asr.trainer import StepOutput
+from asr.task import StepOutput
 from asr.watchdog import Watch
 from lm.errors import InputError
 

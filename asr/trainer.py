@@ -13,10 +13,9 @@ import time
 import zlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,14 +28,17 @@ from tqdm import tqdm
 
 from asr.batches import prefetch
 from asr.card import own_folder
-from asr.checkpoint import all_checkpoints, is_whole, put_back, remove_checkpoint, save_checkpoint
+from asr.checkpoint import checkpoint_of, put_back, remove_checkpoint, save_checkpoint
 from asr.encoder.padding import share_statistics
-from asr.fingerprint import BATCH_SIZES, CHANGEABLE, described, differences
+from asr.fingerprint import BATCH_SIZES
 from asr.frames import samples_to_seconds
 from asr.memory import is_lack_of_memory
-from asr.muon import Muon
-from asr.sharding import divided, divided_state, local, shard, whole
-from asr.watchdog import Watch, alarmed, collapsed, look_after
+from asr.optimizers import bfloat16_is_fast, build_optimizers, learning_rate
+from asr.resume import find_checkpoint, load_optimizers, optimizer_tensors
+from asr.sharding import divided_state, local, shard, whole
+from asr.task import Adaptive, Task
+from asr.trainer_config import TrainerConfig
+from asr.watchdog import alarmed, look_after
 from lm.errors import InputError
 
 # oneDNN, which computes bfloat16 on a CPU, keeps a compiled kernel for each of the last thousand shapes. No two
@@ -45,203 +47,16 @@ from lm.errors import InputError
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainerConfig:
-    """How long, how fast, how often."""
-
-    updates: int = 20_000
-    """Optimiser updates in all."""
-    lr: float = 1e-3
-    """Peak learning rate. Fine-tuning a pretrained encoder: 3e-5 to 3e-4 (XLS-R)."""
-    warmup: float = 0.1
-    """Share of the updates with a rising rate (tri-stage; wav2vec 2.0 fine-tuning: 0.1/0.4/0.5)."""
-    hold: float = 0.4
-    """Share of the updates at the peak; the rest decays exponentially."""
-    final_lr_scale: float = 0.05
-    """Last learning rate over the peak."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    """`muon` makes the update of each hidden matrix orthogonal, at the size of AdamW's, so that ``lr`` means
-    the same; AdamW keeps the output layer and the rest. From scratch it needs far fewer updates."""
-    beta1: float = 0.9
-    beta2: float = 0.98
-    weight_decay: float = 0.01
-    clip_norm: float = 5.0
-    """Largest gradient norm; steeper ones are scaled down. 0 scales none."""
-    accumulate: int = 1
-    """Batches per update, of each process; they weigh alike in it, whatever each of them holds."""
-    loader_threads: int = 1
-    freeze_updates: int = 0
-    """Updates during which only the output layer learns (wav2vec 2.0 10 h: 10,000)."""
-    ema_decay: float = 0.999
-    """Decay of the averaged weights that are evaluated and shipped; 0 turns averaging off."""
-    evaluate_every: int = 500
-    keep_checkpoints: int = 2
-    patience: int = 0
-    """Evaluations without a better score before stopping early; 0 never stops early."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto` is bfloat16 where the hardware computes it, on a GPU or a CPU with AVX-512 BF16."""
-    seed: int = 1
-    shard: bool = False
-    """Divide weights, gradients and optimiser state among the processes (FSDP2), for an encoder that one GPU
-    cannot train (XLS-R 1B and 2B); each process otherwise holds all of them."""
-    threads: int = 0
-    """CPU threads; 0 leaves torch's own choice."""
-
-    def __post_init__(self) -> None:
-        for name in ("updates", "accumulate", "evaluate_every", "keep_checkpoints", "loader_threads"):
-            if getattr(self, name) < 1:
-                raise InputError(f"trainer.{name} is {getattr(self, name)}. Give a number from 1.")
-        for name in ("seed", "clip_norm", "freeze_updates", "patience", "threads", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise InputError(f"trainer.{name} is {getattr(self, name)}. Give a number from 0.")
-        if self.seed >= 2**32:
-            raise InputError(f"trainer.seed is {self.seed}. Give a number below 2**32.")
-        if not self.lr > 0:
-            raise InputError(f"trainer.lr is {self.lr}. Give a number above 0.")
-        if not (self.warmup >= 0 and self.hold >= 0 and self.warmup + self.hold <= 1):
-            raise InputError(
-                f"trainer.warmup and trainer.hold are {self.warmup} and {self.hold}. They are shares of the updates, "
-                "not numbers of them: give two that add up to at most 1."
-            )
-        if not 0 < self.final_lr_scale <= 1:
-            raise InputError(
-                f"trainer.final_lr_scale is {self.final_lr_scale}. Give a share above 0, at most 1."
-            )
-        if self.shard and self.optimizer == "muon":
-            raise InputError("trainer.shard has no whole matrices for Muon. Set trainer.optimizer=adamw.")
-        for name in ("beta1", "beta2", "ema_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"trainer.{name} is {getattr(self, name)}. Give a number from 0 to below 1.")
-
-
-DIVERGED = "Training diverged. Lower trainer.lr, lengthen trainer.warmup, or set trainer.precision=float32."
-"""What a task's `explain` says where the batch is not to blame."""
-
-
-@dataclass(frozen=True)
-class StepOutput:
-    """What one batch gave."""
-
-    loss: Tensor
-    """Scalar to minimise."""
-    logs: dict[str, float] = field(default_factory=dict)
-
-
-class Batch(Protocol):
-    """Anything with the ids of its utterances."""
-
-    @property
-    def ids(self) -> Sequence[str]: ...
-
-
-BatchT = TypeVar("BatchT", bound=Batch)
-
-
-class Task(Protocol[BatchT]):
-    """What differs between recognition, pretraining and translation."""
-
-    @property
-    def model(self) -> nn.Module: ...
-
-    def plan(self, epoch: int) -> Sequence[Any]:
-        """What each batch of an epoch holds, the same whenever it is asked for; epochs come in order."""
-
-    def load(self, epoch: int, item: Any) -> BatchT:
-        """The batch that an item of the plan stands for; called from threads."""
-
-    def seen(self, items: Sequence[Any]) -> float:
-        """Note what an update took of the plan, in all processes; returns its seconds of audio."""
-
-    def step(self, model: nn.Module, batch: BatchT, progress: float) -> StepOutput:
-        """Loss of a batch; ``progress`` is the share of the training that is done."""
-
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Scores on dev; ``score`` is the one to select on, lower is better."""
-
-    def tables(self) -> dict[str, str]:
-        """What stands in the experiment folder beside the history, by file name."""
-
-    def state(self) -> dict[str, Any]:
-        """What of the task changes in training, for a checkpoint; JSON values."""
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What a checkpoint must have been trained with to be gone on from; JSON values."""
-
-    def head_parameters(self) -> list[nn.Parameter]:
-        """Parameters that learn while the rest is frozen."""
-
-    def watches(self) -> Sequence[Watch]:
-        """What tells, in the evaluations, that the model has collapsed."""
-
-    def explain(self, batch: BatchT) -> str:
-        """The likely cause of a loss on this batch that is not a number, and the remedy."""
-
-    def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
-        """Write the model folder."""
-
-
-@runtime_checkable
-class Adaptive(Protocol):
-    """A task whose plan may follow from the evaluations."""
-
-    def plan_is_stale(self) -> bool:
-        """Whether the last evaluation has changed it, so that what is left of the epoch gives way to the next."""
-
-
-def learning_rate(config: TrainerConfig, update: int) -> float:
-    """Tri-stage schedule: linear rise, hold, exponential decay; ``update`` counts from 0."""
-    rise = max(1, round(config.warmup * config.updates))
-    hold = round(config.hold * config.updates)
-    if update < rise:
-        return config.lr * (update + 1) / rise
-    decay = max(1, config.updates - rise - hold)
-    done = min(1.0, max(0, update - rise - hold) / decay)
-    return config.lr * math.exp(math.log(config.final_lr_scale) * done)
+STATE = (
+    *("update", "epoch", "batch", "audio_s", "seconds"),
+    *("best", "best_update", "begun", "history", "sound"),
+)
+"""What a checkpoint says of a trainer."""
 
 
 def batch_seed(seed: int, epoch: int, number: int) -> int:
     """Seed of whatever torch draws for one batch: dropout, masks, negatives."""
     return int(np.random.SeedSequence([seed, epoch, number]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether the hardware computes bfloat16; on a CPU that emulates it, it is 20 times slower."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
-
-
-def build_optimizers(
-    task: Task[Any], config: TrainerConfig, precision: torch.dtype
-) -> list[torch.optim.Optimizer]:
-    """AdamW for every parameter that learns, or Muon for the hidden matrices and AdamW for the rest.
-
-    Args:
-        precision: of Muon's products.
-    """
-    learning = [parameter for parameter in task.model.parameters() if parameter.requires_grad]
-    optimizers: list[torch.optim.Optimizer] = []
-    if config.optimizer == "muon":
-        heads = {id(parameter) for parameter in task.head_parameters()}
-        hidden = [p for p in learning if p.ndim == 2 and id(p) not in heads]
-        taken = {id(parameter) for parameter in hidden}
-        learning = [p for p in learning if id(p) not in taken]
-        if hidden:
-            optimizers.append(
-                Muon(hidden, lr=config.lr, weight_decay=config.weight_decay, precision=precision)
-            )
-    # Weight decay pulls matrices, not biases and norms.
-    groups = [
-        {"params": [p for p in learning if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if groups := [group for group in groups if group["params"]]:
-        betas = (config.beta1, config.beta2)
-        optimizers.append(torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=True))
-    return optimizers
 
 
 class Trainer:
@@ -319,12 +134,10 @@ class Trainer:
 
     def run(self) -> dict[str, float]:
         """Train to the end; returns the best evaluation."""
-        if self.accelerator.is_main_process and self.accelerator.num_processes > 1:
-            processes = self.accelerator.num_processes
-            print(
+        if (processes := self.accelerator.num_processes) > 1:
+            self._say(
                 f"{processes} processes; an update takes {processes * self.config.accumulate} batches, "
-                f"{self.config.accumulate} of each",
-                file=sys.stderr,
+                f"{self.config.accumulate} of each"
             )
         writer = self._tensorboard()
         bar = tqdm(
@@ -575,16 +388,10 @@ class Trainer:
         look_after(self.task.watches(), self.history, self.sound)
 
     def _save(self) -> None:
-        optimizer = {
-            f"{number}.{index}.{name}": value
-            for number, each in enumerate(self.optimizers)
-            for index, values in each.state_dict()["state"].items()
-            for name, value in values.items()
-        }
         weights = self._weights()
         # Without an average one that a later run turns on begins with the weights.
         ema = self.ema if self.config.ema_decay else {name: value.float() for name, value in weights.items()}
-        groups = {"weights": weights, "ema": ema, "optimizer": optimizer}
+        groups = {"weights": weights, "ema": ema, "optimizer": optimizer_tensors(self.optimizers)}
         tensors = {group: self._gathered(values) for group, values in groups.items()}
         if self.accelerator.is_main_process:
             self._write_checkpoint(tensors)
@@ -603,107 +410,61 @@ class Trainer:
         return found
 
     def _write_checkpoint(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-        names = (
-            *("update", "epoch", "batch", "audio_s", "seconds"),
-            *("best", "best_update", "begun", "history", "sound"),
-        )
-        folder = self._checkpoint(self.update)
+        folder = checkpoint_of(self.checkpoints, self.update)
         save_checkpoint(
             folder,
             tensors,
             {
                 "fingerprint": self._fingerprint(),
                 "task": self.task.state(),
-                **{name: getattr(self, name) for name in names},
+                **{name: getattr(self, name) for name in STATE},
             },
         )
         self.kept = [*(each for each in self.kept if each != folder and each.is_dir()), folder]
         for old in self.kept[: -self.config.keep_checkpoints]:
-            if old != self._checkpoint(self.sound):
+            if old != checkpoint_of(self.checkpoints, self.sound):
                 remove_checkpoint(old)
 
-    def _checkpoint(self, update: int) -> Path:
-        return self.checkpoints / f"update_{update:07d}"
-
     def _resume(self) -> None:
-        """Take up the last whole checkpoint, if there is one; after a collapse, the last one before it.
+        """Take up what `find_checkpoint` finds, if there is one.
 
         Where it was trained with other settings of those that may change, the rest of its epoch gives way to the next:
         what of it was done is told by batches, of which there are others now.
 
         Raises:
-            InputError: it comes from another training, none is whole, or this one had collapsed from its beginning.
+            InputError: there is none that this training may go on from.
         """
-        there = all_checkpoints(self.checkpoints)
-        if not there:
+        found = find_checkpoint(self.exp, self._fingerprint(), self.usual, self.task.watches(), self._say)
+        if found is None:
             return
-        found = [folder for folder in there if is_whole(folder)]
-        if not found:
-            raise InputError(
-                f"{self.checkpoints} holds no whole checkpoint: of {', '.join(each.name for each in there)} files are "
-                f"missing or altered. Copy them again, or remove them and {self.exp / 'model'} to begin anew."
-            )
-        folder = found[-1]
-        damaged = [each.name for each in there if each > folder]
-        if damaged and self.accelerator.is_main_process:
-            print(
-                f"passed over in {self.checkpoints}: {', '.join(damaged)}, of which files are missing or altered",
-                file=sys.stderr,
-            )
-        saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        changed = self._changed(saved)
-        if refused := {name: pair for name, pair in changed.items() if not name.endswith(CHANGEABLE)}:
-            raise InputError(
-                f"{self.exp} holds checkpoints of a training with other settings: {described(refused)}. "
-                "Give another exp, or remove its checkpoints to begin anew."
-            )
-        if collapsed(self.task.watches(), saved["history"]):
-            folder = self._checkpoint(saved.get("sound", 0))
-            if folder not in found:
-                raise InputError(
-                    f"{self.exp} holds a training that had collapsed, and no checkpoint from before. "
-                    "Give another exp, or remove its checkpoints to begin anew."
-                )
-            saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            changed = self._changed(saved)
+        if found.collapsed:
             self.accelerator.wait_for_everyone()  # to have read what is removed
             if self.accelerator.is_main_process:
-                print(f"going back to update {saved['update']}, before the collapse", file=sys.stderr)
-                for later in found[found.index(folder) + 1 :]:
+                for later in found.collapsed:
                     remove_checkpoint(later)
-        self.kept = found[: found.index(folder) + 1]
+        self.kept = found.until
         own = self._weights()
-        weights = divided_state(load_file(folder / "weights.safetensors"), own)
+        weights = divided_state(load_file(found.folder / "weights.safetensors"), own)
         self.accelerator.unwrap_model(self.model).load_state_dict(weights)
-        averages = divided_state(load_file(folder / "ema.safetensors"), own)
+        averages = divided_state(load_file(found.folder / "ema.safetensors"), own)
         self.ema = {name: value.to(self.device) for name, value in averages.items()}
-        values: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.optimizers]
-        learned = [[p for group in each.param_groups for p in group["params"]] for each in self.optimizers]
-        for name, value in load_file(folder / "optimizer.safetensors").items():
-            number, index, key = name.split(".", 2)
-            like = next(iter(learned[int(number)][int(index) :]), None)
-            if like is None or (value.ndim and value.shape != like.shape):
-                raise InputError(
-                    f"{self.exp} holds checkpoints of a training in which other weights learn than in this one. "
-                    "Give another exp, or remove its checkpoints to begin anew."
-                )
-            values[int(number)].setdefault(int(index), {})[key] = divided(value, like)
-        for optimizer, state in zip(self.optimizers, values, strict=True):
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": state, "param_groups": groups})
-        del saved["fingerprint"]
-        task = saved.pop("task", {})
-        for name, value in saved.items():
-            setattr(self, name, value)
-        self.task.load_state(task)
+        if not load_optimizers(found.folder, self.optimizers):
+            raise InputError(
+                f"{self.exp} holds checkpoints of a training in which other weights learn than in this one. "
+                "Give another exp, or remove its checkpoints to begin anew."
+            )
+        for name in STATE:
+            if name in found.state:
+                setattr(self, name, found.state[name])
+        self.task.load_state(found.state.get("task", {}))
         self.saved = self.update
-        if changed.keys() - {"dev"} and self.batch:
+        if found.changed.keys() - {"dev"} and self.batch:
             self.epoch, self.batch = self.epoch + 1, 0
         if self.accelerator.is_main_process:
             put_back(self.exp / "model")
         self.accelerator.wait_for_everyone()
         if self.update < self.config.updates:
-            self._begin_anew(changed)
+            self._begin_anew(found.changed)
         elif self.best_update and own_folder(self.exp / "model") is None:
             raise InputError(
                 f"{self.exp / 'model'} is not there, and training is at its end. Copy it again, or raise "
@@ -722,13 +483,12 @@ class Trainer:
         else:
             return
         self.best, self.best_update, self.begun = math.inf, 0, self.update
-        if self.accelerator.is_main_process:
-            print(f"{why}: scores begin anew, and the next evaluation writes {model}", file=sys.stderr)
+        self._say(f"{why}: scores begin anew, and the next evaluation writes {model}")
 
-    def _changed(self, saved: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-        """What of a checkpoint's fingerprint is another now; what an earlier version did not note is as it was."""
-        theirs, ours = saved["fingerprint"], self._fingerprint()
-        return differences({name: theirs.get(name, ours[name]) for name in ours}, ours, self.usual)
+    def _say(self, line: str) -> None:
+        """On stderr, once for all processes."""
+        if self.accelerator.is_main_process:
+            print(line, file=sys.stderr)
 
     def _fingerprint(self) -> dict[str, Any]:
         shapes = sorted((name, list(value.shape)) for name, value in self._weights().items())

@@ -31,11 +31,13 @@ from asr.encoder import build_encoder
 from asr.frames import seconds_to_samples
 from asr.manifest import Utterance, normalised_text, read_manifest
 from asr.model import CTCModel
+from asr.optimizers import bfloat16_is_fast
 from asr.pretrain.objectives import ObjectiveConfig, PretrainModel
 from asr.pretrain.task import PretrainDataConfig, PretrainTask
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
-from asr.trainer import Trainer, TrainerConfig, bfloat16_is_fast
+from asr.trainer import Trainer
+from asr.trainer_config import TrainerConfig
 from bench import common
 
 MINI = Path(__file__).parents[1] / "egs" / "mini"

@@ -19,7 +19,7 @@ import yaml
 
 from asr.cli import guarded
 from asr.cli.jobs import check_table_out
-from asr.decode import FloatArray, build_decoder, decode_all
+from asr.decode import EmissionArray, build_decoder, decode_all
 from asr.decode.hotwords import read_hotwords
 from asr.emissions import utterance_emissions
 from asr.formats.files import write_whole
@@ -96,7 +96,7 @@ def main() -> int:
     started = time.monotonic()
     rows: dict[str, list[str]] = {}
     failed = False
-    heard: list[tuple[Utterance, FloatArray]] = []
+    heard: list[tuple[Utterance, EmissionArray]] = []
 
     def decode() -> None:
         found = decode_all(decoder, [emissions for _, emissions in heard])

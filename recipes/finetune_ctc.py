@@ -19,17 +19,10 @@ from asr.cli import guarded
 from asr.ctc import CtcConfig, CtcTask
 from asr.joint import JointConfig, JointTask
 from asr.manifest import languages_of_all
-from asr.recipe import (
-    CorpusConfig,
-    RecogniserConfig,
-    announce,
-    build_recogniser,
-    run_recipe,
-    train_task,
-    trainable_rows,
-    transcribed_rows,
-)
-from asr.trainer import TrainerConfig
+from asr.recipe import announce, run_recipe, train_task
+from asr.recogniser import RecogniserConfig, build_recogniser
+from asr.trainer_config import TrainerConfig
+from asr.training_rows import CorpusConfig, trainable_rows, transcribed_rows
 
 
 @dataclass(frozen=True, kw_only=True)

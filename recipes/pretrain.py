@@ -22,8 +22,10 @@ from asr.manifest import total_hours
 from asr.pretrain.objectives import ObjectiveConfig
 from asr.pretrain.source import with_objective
 from asr.pretrain.task import PretrainDataConfig, PretrainTask
-from asr.recipe import SplitsConfig, freeze_features, has_weights, run_recipe, train_task
-from asr.trainer import TrainerConfig
+from asr.recipe import run_recipe, train_task
+from asr.recogniser import freeze_features, has_weights
+from asr.trainer_config import TrainerConfig
+from asr.training_rows import SplitsConfig
 
 
 @dataclass(frozen=True, kw_only=True)

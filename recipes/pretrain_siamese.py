@@ -16,18 +16,10 @@ import torch
 from asr.cli import guarded
 from asr.ctc import CtcConfig
 from asr.manifest import languages_of_all
-from asr.recipe import (
-    CorpusConfig,
-    RecogniserConfig,
-    announce,
-    build_recogniser,
-    make_recogniser,
-    run_recipe,
-    train_task,
-    trainable_rows,
-    transcribed_rows,
-)
-from asr.trainer import TrainerConfig
+from asr.recipe import announce, run_recipe, train_task
+from asr.recogniser import RecogniserConfig, build_recogniser, make_recogniser
+from asr.trainer_config import TrainerConfig
+from asr.training_rows import CorpusConfig, trainable_rows, transcribed_rows
 from lm.errors import InputError
 from st.languages import refuse_other_languages
 from st.model import TextTranslator, load_translator

@@ -19,17 +19,11 @@ from asr.cli import guarded
 from asr.ctc import encoded
 from asr.manifest import normalised_text
 from asr.model import load_model
-from asr.recipe import (
-    CorpusConfig,
-    TokenizerConfig,
-    announce,
-    build_tokenizer,
-    run_recipe,
-    say_left_out,
-    train_task,
-)
+from asr.recipe import announce, run_recipe, train_task
+from asr.recogniser import TokenizerConfig, build_tokenizer
 from asr.text import TextPolicy
-from asr.trainer import TrainerConfig
+from asr.trainer_config import TrainerConfig
+from asr.training_rows import CorpusConfig, say_left_out
 from lm.errors import InputError
 from st.decoder import DecoderConfig
 from st.languages import language_pair

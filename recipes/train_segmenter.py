@@ -17,10 +17,11 @@ import torch
 from asr.cli import guarded
 from asr.encoder import build_encoder
 from asr.manifest import read_manifest
-from asr.recipe import SplitsConfig, run_recipe, train_task
+from asr.recipe import run_recipe, train_task
 from asr.segment.classifier import FrameClassifier
 from asr.segment.task import SegmenterTask, WindowConfig, recordings, refuse_shared
-from asr.trainer import TrainerConfig
+from asr.trainer_config import TrainerConfig
+from asr.training_rows import SplitsConfig
 from lm.errors import InputError
 
 

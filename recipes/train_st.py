@@ -17,17 +17,11 @@ import torch
 
 from asr.cli import guarded
 from asr.ctc import CtcConfig
-from asr.recipe import (
-    CorpusConfig,
-    RecogniserConfig,
-    announce,
-    build_recogniser,
-    build_tokenizer,
-    run_recipe,
-    train_task,
-)
+from asr.recipe import announce, run_recipe, train_task
+from asr.recogniser import RecogniserConfig, build_recogniser, build_tokenizer
 from asr.tokenizer import code_point
-from asr.trainer import TrainerConfig
+from asr.trainer_config import TrainerConfig
+from asr.training_rows import CorpusConfig
 from lm.errors import InputError
 from st.decoder import DecoderConfig
 from st.distil import DistilConfig, teach

@@ -17,7 +17,7 @@ from asr.config import to_mapping
 from asr.ctc import encoded
 from asr.fingerprint import DEV, rows_checksum
 from asr.manifest import Utterance
-from asr.trainer import DIVERGED, StepOutput
+from asr.task import DIVERGED, StepOutput
 from asr.watchdog import Watch
 from lm.errors import InputError
 from st.dev import DevScores

@@ -9,17 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from asr.manifest import Utterance, normalised_text
-from asr.recipe import (
-    UNWRITABLE,
-    CorpusConfig,
-    TokenizerConfig,
-    dev_rows,
-    say_left_out,
-    training_rows,
-    unwritable,
-)
+from asr.recogniser import UNWRITABLE, TokenizerConfig, unwritable
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer
+from asr.training_rows import CorpusConfig, dev_rows, say_left_out, training_rows
 from lm.errors import InputError
 
 Side = Literal["text", "translation"]

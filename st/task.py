@@ -19,7 +19,7 @@ from asr.frames import frames_needed
 from asr.loss import ctc_loss
 from asr.manifest import Utterance
 from asr.model import CTCModel, Emissions
-from asr.trainer import DIVERGED, StepOutput
+from asr.task import DIVERGED, StepOutput
 from asr.watchdog import Watch
 from lm.errors import InputError
 from st.dev import DevScores

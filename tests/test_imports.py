@@ -20,7 +20,8 @@ ROOMS = {
         config text checkpoint card features formats tokenizer audio manifest importers check mixing recut pseudo
         score score_report score_files stats decode calibration tune
         encoder model emissions opened
-        augment cache loss fingerprint sharding trainer ctc pretrain joint recipe
+        augment cache loss fingerprint sharding task trainer_config optimizers resume trainer ctc pretrain joint
+        training_rows recogniser recipe
         segment curate inspect transcribe align cli
     """,
     "st": """

@@ -52,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
     from asr.opened import open_model
     from asr.recut import read_alignments, recut
 
-    if not args.max_pause >= 0:  # nan, too
+    if not args.max_duration > 0:  # nan, too
+        raise InputError(f"--max-duration is {args.max_duration:g}. Give seconds above 0.")
+    if not args.max_pause >= 0:
         raise InputError(f"--max-pause is {args.max_pause:g}. Give seconds from 0.")
     check_manifest_out(args.out, args.overwrite, filter(None, [args.manifest, args.alignment]))
     rows = read_manifest(args.manifest, split=args.split, corpus=args.corpus)

@@ -10,7 +10,7 @@ from asr.decode.beam import BeamDecoder
 from asr.decode.config import BeamSearchConfig
 from asr.decode.fusion import Components, LanguageModel, Ngram
 from asr.decode.greedy import GreedyDecoder
-from asr.decode.hypothesis import Decoder, FloatArray, Hypothesis, WordSpan, decode_all, plain_text
+from asr.decode.hypothesis import Decoder, EmissionArray, Hypothesis, WordSpan, decode_all, plain_text
 from asr.decode.reconcile import reconcile
 from asr.decode.times import align_labels
 
@@ -19,7 +19,7 @@ __all__ = [
     "BeamSearchConfig",
     "Components",
     "Decoder",
-    "FloatArray",
+    "EmissionArray",
     "GreedyDecoder",
     "Hypothesis",
     "LanguageModel",

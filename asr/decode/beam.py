@@ -21,8 +21,8 @@ from asr.decode.config import BeamSearchConfig
 from asr.decode.engine import new_workspace, search
 from asr.decode.fusion import LanguageModel
 from asr.decode.hypothesis import (
+    EmissionArray,
     Finished,
-    FloatArray,
     Hypothesis,
     WordSpan,
     check_emissions,
@@ -68,11 +68,11 @@ class BeamDecoder:
         else:
             self._search = CompiledSearch(self._models)
 
-    def decode(self, emissions: FloatArray) -> list[Hypothesis]:
+    def decode(self, emissions: EmissionArray) -> list[Hypothesis]:
         """The n-best list; see `Decoder.decode`."""
         return self.decode_all([emissions])[0]
 
-    def decode_all(self, emissions: Sequence[FloatArray]) -> list[list[Hypothesis]]:
+    def decode_all(self, emissions: Sequence[EmissionArray]) -> list[list[Hypothesis]]:
         """The n-best list of each utterance; see `BatchDecoder.decode_all`."""
         for each in emissions:
             check_emissions(each, len(self._surfaces))
@@ -81,13 +81,13 @@ class BeamDecoder:
         found = self._search(emissions)
         return [self._hypotheses(each, finished) for each, finished in zip(emissions, found, strict=True)]
 
-    def _hypotheses(self, emissions: FloatArray, finished: Finished) -> list[Hypothesis]:
+    def _hypotheses(self, emissions: EmissionArray, finished: Finished) -> list[Hypothesis]:
         posteriors = hypothesis_posteriors(finished.parts.sum(axis=1).tolist())
         wanted = range(min(len(posteriors), self._config.num_hypotheses))
         return [self._hypothesis(emissions, finished, place, posteriors) for place in wanted]
 
     def _hypothesis(
-        self, emissions: FloatArray, finished: Finished, place: int, posteriors: list[float]
+        self, emissions: EmissionArray, finished: Finished, place: int, posteriors: list[float]
     ) -> Hypothesis:
         labels = finished.row(place)
         written = tuple(self._surfaces[label] for label in labels)
@@ -125,7 +125,7 @@ class BeamDecoder:
 class Search(Protocol):
     """One of the engines."""
 
-    def __call__(self, emissions: Sequence[FloatArray]) -> Iterable[Finished]:
+    def __call__(self, emissions: Sequence[EmissionArray]) -> Iterable[Finished]:
         """Texts of each utterance's last beam.
 
         Args:
@@ -145,11 +145,11 @@ class CompiledSearch:
         """Without the workspaces of this process's threads."""
         return CompiledSearch, (self._models,)
 
-    def __call__(self, emissions: Sequence[FloatArray]) -> Iterator[Finished]:
+    def __call__(self, emissions: Sequence[EmissionArray]) -> Iterator[Finished]:
         """See `Search`."""
         return map(self._search, emissions)
 
-    def _search(self, emissions: FloatArray) -> Finished:
+    def _search(self, emissions: EmissionArray) -> Finished:
         models = self._models
         workspace = getattr(self._local, "workspace", None) or new_workspace(
             models.word, models.character, models.piece

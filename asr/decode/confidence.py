@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from asr.decode.hypothesis import FloatArray
+from asr.decode.hypothesis import EmissionArray
 
 ACOUSTIC_SHARE = 0.2
 """Weight of the labels' posteriors in a word's confidence after beam search. On simulated emissions
@@ -17,7 +17,7 @@ of Kichwa texts 0.1 to 0.25 gave the best normalised cross entropy (about 0.2; -
 
 
 def acoustic_confidences(
-    emissions: FloatArray,
+    emissions: EmissionArray,
     labels: Sequence[int],
     frames: NDArray[np.int64],
     words: Sequence[tuple[str, int, int]],
@@ -56,7 +56,7 @@ def _peaks(
     return peaks
 
 
-def blank_confidence(emissions: FloatArray, blank: int) -> float:
+def blank_confidence(emissions: EmissionArray, blank: int) -> float:
     """Geometric mean of the blank's posterior: how sure the model is that there is no word."""
     return _probability(float(emissions[:, blank].mean())) if len(emissions) else 1.0
 

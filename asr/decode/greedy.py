@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from asr.decode.confidence import acoustic_confidences, blank_confidence, mean_confidence
-from asr.decode.hypothesis import FloatArray, Hypothesis, WordSpan, check_emissions, check_surfaces
+from asr.decode.hypothesis import EmissionArray, Hypothesis, WordSpan, check_emissions, check_surfaces
 from asr.decode.times import word_frames, words_of_labels
 
 
@@ -22,7 +22,7 @@ class GreedyDecoder:
         self._surfaces = surfaces
         self._blank = blank
 
-    def decode(self, emissions: FloatArray) -> list[Hypothesis]:
+    def decode(self, emissions: EmissionArray) -> list[Hypothesis]:
         """One hypothesis; see `Decoder.decode`."""
         check_emissions(emissions, len(self._surfaces))
         path = emissions.argmax(axis=1)  # (T, C) -> (T,)

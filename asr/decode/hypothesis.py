@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from asr.names import composed
 
-FloatArray = npt.NDArray[np.floating[Any]]
+EmissionArray = npt.NDArray[np.floating[Any]]
+"""Of any precision; `asr.arrays.FloatArray` is of 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Finished:
 class Decoder(Protocol):
     """Turns the emissions of one utterance into hypotheses."""
 
-    def decode(self, emissions: FloatArray) -> list[Hypothesis]:
+    def decode(self, emissions: EmissionArray) -> list[Hypothesis]:
         """Hypotheses, best first; at least one, whose text may be empty.
 
         Args:
@@ -87,12 +88,12 @@ class Decoder(Protocol):
 class BatchDecoder(Decoder, Protocol):
     """A decoder that takes many utterances at once."""
 
-    def decode_all(self, emissions: Sequence[FloatArray]) -> list[list[Hypothesis]]:
+    def decode_all(self, emissions: Sequence[EmissionArray]) -> list[list[Hypothesis]]:
         """`Decoder.decode` of each utterance; what an utterance gives does not depend on the others."""
         ...
 
 
-def decode_all(decoder: Decoder, emissions: Sequence[FloatArray]) -> list[list[Hypothesis]]:
+def decode_all(decoder: Decoder, emissions: Sequence[EmissionArray]) -> list[list[Hypothesis]]:
     """Hypotheses of many utterances, decoded together where the decoder can."""
     if isinstance(decoder, BatchDecoder):
         return decoder.decode_all(emissions)
@@ -117,7 +118,7 @@ def check_surfaces(surfaces: tuple[str, ...], blank: int) -> None:
             )
 
 
-def check_emissions(emissions: FloatArray, num_labels: int) -> None:
+def check_emissions(emissions: EmissionArray, num_labels: int) -> None:
     """Refuse what is not one utterance's log-probabilities.
 
     Raises:

@@ -18,7 +18,7 @@ import numpy as np
 from asr.decode.confidence import hypothesis_posteriors
 from asr.decode.config import BeamSearchConfig
 from asr.decode.fusion import RESERVED
-from asr.decode.hypothesis import FloatArray, Hypothesis, WordSpan, check_emissions, check_surfaces
+from asr.decode.hypothesis import EmissionArray, Hypothesis, WordSpan, check_emissions, check_surfaces
 from asr.decode.reconcile import MAX_UNWRITTEN, Spelling
 from asr.decode.times import align_labels, word_frames, words_of_labels
 from lm.errors import InputError
@@ -72,7 +72,7 @@ class PyctcDecoder:
             lm_score_boundary=config.score_end,
         )
 
-    def decode(self, emissions: FloatArray) -> list[Hypothesis]:
+    def decode(self, emissions: EmissionArray) -> list[Hypothesis]:
         """The n-best list; see `Decoder.decode`."""
         emissions = self._labels(emissions)
         if _is_impossible(emissions):
@@ -177,7 +177,7 @@ class FlashlightDecoder:
         self._parts: list[Any] = [language_model, trie]  # the decoder holds no references of its own
         self._decoder = LexiconDecoder(options, trie, language_model, silence, blank, unknown, [], False)
 
-    def decode(self, emissions: FloatArray) -> list[Hypothesis]:
+    def decode(self, emissions: EmissionArray) -> list[Hypothesis]:
         """The n-best list; see `Decoder.decode`."""
         emissions, surfaces = self._labels(emissions), self._labels.surfaces
         if _is_impossible(emissions):
@@ -228,7 +228,7 @@ class OneBlank:
         self.surfaces = tuple(surfaces[label] for label in self._kept)
         self.blank = self._kept.index(blank)
 
-    def __call__(self, emissions: FloatArray) -> FloatArray:
+    def __call__(self, emissions: EmissionArray) -> EmissionArray:
         """Emissions of these labels, float32; those of the others are added to the blank's."""
         check_emissions(emissions, self._num_labels)
         emissions = np.asarray(emissions, dtype=np.float32)
@@ -239,7 +239,7 @@ class OneBlank:
         return kept
 
 
-def _is_impossible(emissions: FloatArray) -> bool:
+def _is_impossible(emissions: EmissionArray) -> bool:
     """No path has a probability: pyctcdecode fails there, and flashlight-text writes whatever it likes."""
     return bool(np.isneginf(emissions).all(axis=1).any())
 

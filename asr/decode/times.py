@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numba import njit
 
 from asr.best_path import advance, trace
-from asr.decode.hypothesis import FloatArray
+from asr.decode.hypothesis import EmissionArray
 
 MAX_STRETCH_FRAMES = 2
 """A word grows into the gap on either side by at most this. CTC puts a label's one frame somewhere
@@ -24,7 +24,7 @@ AFAR = -32.0
 """What the best path is first supposed to reach, beside the frames' best; the best of 30 s seldom ends lower."""
 
 
-def align_labels(emissions: FloatArray, labels: Sequence[int], blank: int) -> npt.NDArray[np.int64]:
+def align_labels(emissions: EmissionArray, labels: Sequence[int], blank: int) -> npt.NDArray[np.int64]:
     """Frames of each label on the most probable path that writes ``labels`` (Viterbi over the CTC lattice).
 
     Args:

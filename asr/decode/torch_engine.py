@@ -31,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asr.decode.hypothesis import Finished, FloatArray
+from asr.decode.hypothesis import EmissionArray, Finished
 from asr.decode.lexicon import Models
 from asr.decode.tensors import TensorModels
 from asr.decode.times import words_of_labels
@@ -132,7 +132,7 @@ class TorchSearch:
         """Without the buffers of this process, which hold a lock and a GPU's graphs."""
         return TorchSearch, (self._models, str(self._device))
 
-    def __call__(self, emissions: Sequence[FloatArray]) -> list[Finished]:
+    def __call__(self, emissions: Sequence[EmissionArray]) -> list[Finished]:
         """See `asr.decode.beam.Search`."""
         if not emissions:
             return []

@@ -27,7 +27,7 @@ from asr.frames import seconds_to_samples
 from asr.manifest import Utterance
 from asr.mixing import Group, MixConfig, Mixed, Mixture, group_of, warn_of_lost_groups
 from asr.pretrain.objectives import Outcome, PretrainModel
-from asr.trainer import DIVERGED, StepOutput, Task
+from asr.task import DIVERGED, StepOutput, Task
 from asr.watchdog import Watch
 from lm.errors import InputError
 

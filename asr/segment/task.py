@@ -31,7 +31,7 @@ from asr.importers.measure import measure
 from asr.manifest import Utterance
 from asr.mixing import MixConfig, Mixed, Mixture
 from asr.segment.classifier import FrameClassifier, save_classifier
-from asr.trainer import StepOutput
+from asr.task import DIVERGED, StepOutput
 from asr.watchdog import Watch
 from lm.errors import InputError
 
@@ -280,9 +280,7 @@ class SegmenterTask(Mixed):
 
     def explain(self, batch: WindowBatch) -> str:
         """Look for audio that is no audio."""
-        return unsound(batch.ids, batch.waveforms) or (
-            "The audio looks sound, so training diverged. Lower trainer.lr or set trainer.precision=float32."
-        )
+        return unsound(batch.ids, batch.waveforms) or (f"The audio looks sound. {DIVERGED}")
 
     def save(self, model: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write the classifier's folder."""

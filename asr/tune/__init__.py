@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from asr.bootstrap import Comparison, paired_bootstrap
-from asr.decode import BeamSearchConfig, FloatArray, Hypothesis, LanguageModel
+from asr.decode import BeamSearchConfig, EmissionArray, Hypothesis, LanguageModel
 from asr.tune.halving import MakeDecoder, Runs, Setting, halve
 from asr.tune.pool import GRID, NOT_NEGATIVE, Base, Pool, Ranking, default_grid
 from lm.errors import InputError
@@ -88,7 +88,7 @@ class TuneResult:
 
 
 def tune(
-    emissions: Sequence[FloatArray],
+    emissions: Sequence[EmissionArray],
     references: Sequence[str],
     arms: Mapping[str, LanguageModel],
     make_decoder: MakeDecoder,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from asr.decode import BeamSearchConfig, Decoder, FloatArray, Hypothesis, LanguageModel, decode_all
+from asr.decode import BeamSearchConfig, Decoder, EmissionArray, Hypothesis, LanguageModel, decode_all
 from asr.tune.pool import Base, Pool, Weights, errors, hotword_distance, with_value
 
 MakeDecoder = Callable[[LanguageModel, BeamSearchConfig], Decoder]
@@ -42,7 +42,7 @@ class Runs:
 
     def __init__(
         self,
-        emissions: Sequence[FloatArray],
+        emissions: Sequence[EmissionArray],
         references: Sequence[str],
         arms: Mapping[str, LanguageModel],
         make_decoder: MakeDecoder,

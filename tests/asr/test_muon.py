@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from asr.muon import COEFFICIENTS, ITERATIONS, Muon, orthogonalise
-from asr.trainer import TrainerConfig, build_optimizers
+from asr.optimizers import build_optimizers
+from asr.trainer_config import TrainerConfig
 
 
 def test_singular_values_come_near_one() -> None:

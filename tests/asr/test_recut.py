@@ -355,21 +355,16 @@ def test_the_command_tells_how_many_a_pause_keeps_apart(
     assert len(read_manifest(tmp_path / "joined.tsv")) == len(made) - 1
 
 
-@pytest.mark.parametrize("pause", ["-1", "nan"])
-def test_a_pause_that_is_no_length_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], pause: str
+@pytest.mark.parametrize(
+    ("option", "wrong", "remedy"),
+    [("--max-pause", "-1", "from 0"), ("--max-pause", "nan", "from 0"), ("--max-duration", "0", "above 0")],
+)
+def test_a_length_that_is_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, wrong: str, remedy: str
 ) -> None:
-    command = [
-        "corpus",
-        "recut",
-        str(mini_rows(tmp_path)),
-        "--model",
-        str(MINI / "model"),
-        "--max-pause",
-        pause,
-    ]
+    command = ["corpus", "recut", str(mini_rows(tmp_path)), "--model", str(MINI / "model"), option, wrong]
     assert main([*command, "--out", str(tmp_path / "cut.tsv")]) == 1
-    assert f"--max-pause is {pause}. Give seconds from 0." in capsys.readouterr().err
+    assert f"{option} is {wrong}. Give seconds {remedy}." in capsys.readouterr().err
     assert not (tmp_path / "cut.tsv").exists()
 
 

@@ -17,7 +17,9 @@ from torch import nn
 from asr import checkpoint
 from asr.card import CARD
 from asr.checkpoint import whole_checkpoints
-from asr.trainer import StepOutput, Trainer, TrainerConfig
+from asr.task import StepOutput
+from asr.trainer import Trainer
+from asr.trainer_config import TrainerConfig
 from asr.watchdog import Watch
 from lm.errors import InputError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from asr.bootstrap import paired_bootstrap
-from asr.decode import BeamDecoder, BeamSearchConfig, Decoder, FloatArray, LanguageModel
+from asr.decode import BeamDecoder, BeamSearchConfig, Decoder, EmissionArray, LanguageModel
 from asr.decode.fusion import components
 from asr.decode.hotwords import HOTWORD_WEIGHT
 from asr.edits import error_counts
@@ -32,7 +32,7 @@ FIXED: dict[str, tuple[float, ...]] = {"unknown_offset": (-3.0,), "spelling_weig
 BAD = BeamSearchConfig(lm_weight=0.0, char_weight=0.0, word_bonus=-8.0, beam_width=16)
 
 
-def dev_set(num_utterances: int) -> tuple[list[FloatArray], list[str]]:
+def dev_set(num_utterances: int) -> tuple[list[EmissionArray], list[str]]:
     """Blurred emissions of texts that the language model finds likely."""
     rng = np.random.default_rng(11)
     emissions, texts = [], []

@@ -28,18 +28,14 @@ from asr.fingerprint import differences
 from asr.joint import JointConfig, JointTask
 from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.model import CTCModel, load_model, save_model
+from asr.optimizers import learning_rate
 from asr.pretrain.objectives import ObjectiveConfig
-from asr.recipe import (
-    RecogniserConfig,
-    TokenizerConfig,
-    build_recogniser,
-    defaults,
-    save_config,
-    transcribed_rows,
-)
+from asr.recipe import defaults, save_config
+from asr.recogniser import RecogniserConfig, TokenizerConfig, build_recogniser
 from asr.text import WRITTEN, TextPolicy
 from asr.tokenizer import character_tokenizer
-from asr.trainer import TrainerConfig, learning_rate
+from asr.trainer_config import TrainerConfig
+from asr.training_rows import transcribed_rows
 from lm.errors import InputError
 from recipes.finetune_ctc import FinetuneConfig, finetune
 from recipes.pretrain_siamese import PretrainConfig, pretrain

@@ -21,7 +21,7 @@ from asr.fingerprint import differences
 from asr.manifest import read_manifest, write_manifest
 from asr.mixing import MixConfig
 from asr.model import CTCModel, load_model, save_model
-from asr.recipe import TokenizerConfig
+from asr.recogniser import TokenizerConfig
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer, character_tokenizer
 from lm.errors import InputError

@@ -14,7 +14,7 @@ import asr.emissions
 import asr.opened
 import asr.tune
 from asr.cli import main
-from asr.decode import FloatArray
+from asr.decode import EmissionArray
 from asr.manifest import Utterance, write_manifest
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer, piece_tokenizer
@@ -36,7 +36,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def say(
         model: SimpleNamespace, utterances: Sequence[Utterance]
-    ) -> Iterator[tuple[Utterance, FloatArray]]:
+    ) -> Iterator[tuple[Utterance, EmissionArray]]:
         for each in utterances:
             spoken = "".join(char for char in each.text.upper() if char in "AB ")
             labels = [(2 * at + 1, PUBLISHED.surfaces.index(char)) for at, char in enumerate(spoken)]
@@ -173,7 +173,7 @@ def test_words_pieces_and_both_are_compared(
 
     def say(
         model: SimpleNamespace, utterances: Sequence[Utterance]
-    ) -> Iterator[tuple[Utterance, FloatArray]]:
+    ) -> Iterator[tuple[Utterance, EmissionArray]]:
         for each in utterances:
             labels = [(2 * at + 1, label) for at, label in enumerate(pieces.spell(each.text))]
             yield each, peaky_emissions(labels, 2 * len(labels) + 2, len(pieces))

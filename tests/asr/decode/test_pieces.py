@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.decode import BeamDecoder, BeamSearchConfig, FloatArray, build_decoder, reconcile
+from asr.decode import BeamDecoder, BeamSearchConfig, EmissionArray, build_decoder, reconcile
 from asr.decode.fusion import components
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer, character_tokenizer, piece_tokenizer
@@ -37,7 +37,7 @@ def model(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Lan
     return LanguageModel.load(folder)
 
 
-def saying(labels: list[int], num_labels: int) -> FloatArray:
+def saying(labels: list[int], num_labels: int) -> EmissionArray:
     """Emissions with one path: the labels, a blank after each."""
     with np.errstate(divide="ignore"):
         emissions = np.log(np.zeros((2 * len(labels), num_labels), dtype=np.float32))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
 
-from asr.decode import BeamDecoder, BeamSearchConfig, FloatArray, GreedyDecoder, align_labels
+from asr.decode import BeamDecoder, BeamSearchConfig, EmissionArray, GreedyDecoder, align_labels
 from asr.decode.agreement import word_shares
 from asr.decode.confidence import hypothesis_posteriors
 from asr.decode.hypothesis import Finished
@@ -20,7 +20,7 @@ from tests.asr.decode.toy import peaky_emissions, random_emissions, toy_model
 SURFACES = ("", "a", " ", "b")
 
 
-def best_path_that_writes(emissions: FloatArray, labels: list[int]) -> tuple[int, ...]:
+def best_path_that_writes(emissions: EmissionArray, labels: list[int]) -> tuple[int, ...]:
     """The most probable of all paths that collapse to ``labels`` (blank 0)."""
     paths = []
     for path in product(range(emissions.shape[1]), repeat=len(emissions)):
@@ -41,7 +41,7 @@ def test_alignment_is_the_most_probable_path_that_writes_the_labels(labels: list
     assert tuple(path.tolist()) == best_path_that_writes(emissions, labels)
 
 
-def best_score(emissions: FloatArray, labels: list[int]) -> float:
+def best_score(emissions: EmissionArray, labels: list[int]) -> float:
     """Log-probability of the most probable path that writes ``labels`` (blank 0), over the whole lattice."""
     states = [0, *(state for label in labels for state in (label, 0))]
     scores = np.full(len(states), -np.inf)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies
 
-from asr.decode import BeamDecoder, BeamSearchConfig, FloatArray, GreedyDecoder, Hypothesis, decode_all
+from asr.decode import BeamDecoder, BeamSearchConfig, EmissionArray, GreedyDecoder, Hypothesis, decode_all
 from asr.decode.lexicon import Models
 from asr.decode.torch_engine import TorchSearch
 from bench.common import OpCounter
@@ -337,7 +337,7 @@ def test_the_guard_against_looks_sees_one() -> None:
 
 
 def test_a_greedy_decoder_takes_many_utterances_one_by_one() -> None:
-    emissions: list[FloatArray] = [random_emissions(9, 4, seed) for seed in range(3)]
+    emissions: list[EmissionArray] = [random_emissions(9, 4, seed) for seed in range(3)]
     decoder = GreedyDecoder(LETTERS, 0)
     assert decode_all(decoder, emissions) == [decoder.decode(each) for each in emissions]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.decode import BeamSearchConfig, FloatArray, plain_text
+from asr.decode import BeamSearchConfig, EmissionArray, plain_text
 from asr.decode.fusion import components
 from lm.tables import NgramTables, load_tables
 
@@ -102,13 +102,13 @@ class ToyNgram:
         return [*found, float(self._rows[before, -1])]
 
 
-def random_emissions(num_frames: int, num_labels: int, seed: int, sharpness: float = 1.0) -> FloatArray:
+def random_emissions(num_frames: int, num_labels: int, seed: int, sharpness: float = 1.0) -> EmissionArray:
     """Normalised log-probabilities, (T, C)."""
     logits = sharpness * np.random.default_rng(seed).normal(size=(num_frames, num_labels))
     return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
 
 
-def every_text(emissions: FloatArray, surfaces: tuple[str, ...], blank: int) -> dict[str, float]:
+def every_text(emissions: EmissionArray, surfaces: tuple[str, ...], blank: int) -> dict[str, float]:
     """log p_CTC of every text by its definition: the sum over all paths that write it."""
     masses: dict[str, float] = {}
     for row, mass in every_row(emissions, blank).items():
@@ -117,7 +117,7 @@ def every_text(emissions: FloatArray, surfaces: tuple[str, ...], blank: int) -> 
     return {text: math.log(mass) for text, mass in masses.items()}
 
 
-def every_row(emissions: FloatArray, blank: int) -> dict[tuple[int, ...], float]:
+def every_row(emissions: EmissionArray, blank: int) -> dict[tuple[int, ...], float]:
     """Probability of every row of labels without blanks by its definition: the sum over all its paths."""
     masses: dict[tuple[int, ...], float] = {}
     num_frames, num_labels = emissions.shape
@@ -163,7 +163,7 @@ def hotword_score(text: str, hotwords: dict[str, float]) -> float:
 
 
 def best_texts(
-    emissions: FloatArray,
+    emissions: EmissionArray,
     surfaces: tuple[str, ...],
     blank: int,
     model: ToyModel | None,
@@ -226,7 +226,7 @@ def _in_vocabulary(
 
 def peaky_emissions(
     labels: Iterable[tuple[int, int]], num_frames: int, num_labels: int, peak: float = 0.95
-) -> FloatArray:
+) -> EmissionArray:
     """Blank (label 0) at 0.99 everywhere but where (frame, label) says so, at ``peak``."""
     probabilities = np.full((num_frames, num_labels), 0.01 / (num_labels - 1))
     probabilities[:, 0] = 0.99

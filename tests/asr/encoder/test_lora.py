@@ -14,7 +14,7 @@ from asr.encoder import build_encoder
 from asr.encoder.lora import LoraSettings, add_adapters, plain_state
 from asr.manifest import read_manifest
 from asr.model import CTCModel, load_model, save_model
-from asr.recipe import build_recogniser
+from asr.recogniser import build_recogniser
 from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from lm.errors import InputError
