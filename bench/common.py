@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import json
 import multiprocessing
 import os
@@ -64,6 +65,8 @@ def machine(*packages: str) -> dict[str, Any]:
 
 def start(title: str, protocol: str, *packages: str) -> dict[str, Any]:
     """Print what is measured, on what machine and how; give the machine back for the JSON line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # it takes an hour: a file of it is to be followed
     found = machine(*packages)
     print(f"# {title}\n\nmachine:")
     for name, value in found.items():
@@ -76,7 +79,6 @@ def start(title: str, protocol: str, *packages: str) -> dict[str, Any]:
 
 def finish(figures: Mapping[str, Any]) -> None:
     """Print the last line: the figures as JSON, on one line."""
-    sys.stdout.flush()
     print(json.dumps(figures, ensure_ascii=False, allow_nan=False))
 
 

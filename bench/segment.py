@@ -76,7 +76,7 @@ def main() -> int:
                 f"{max(run.longest_s for run in runs.values()):.1f}",
             ]
         )
-        print(*rows[-1], flush=True)
+        print(*rows[-1])
     header = [
         "segmenter",
         *(f"hours/s, {each:g} h" for each in hours),

@@ -168,7 +168,7 @@ def choose(case: Case, expected: Tensor, ladder: list[tuple[str, Run]], limit: f
         began = time.perf_counter()
         reached = cosine(run(case), expected, case.x_lengths)
         took = time.perf_counter() - began
-        print(f"  {setting}: cosine {reached:.5f}, {took:.2f} s", flush=True)
+        print(f"  {setting}: cosine {reached:.5f}, {took:.2f} s")
         if best is None or reached > best.cosine:
             best = Choice(setting, run, reached, took)
         if reached >= ENOUGH or took > limit:
