@@ -1,9 +1,10 @@
 """Translate a split: ``python -m recipes.decode_st MODEL MANIFEST --split test --out hyp.tsv``.
 
 MODEL is a speech translator; or a text translator, which translates the manifest's transcripts, or those of
-``--texts``, a table that recipes.decode_ctc wrote: the second half of a cascade. Writes one row per
-utterance: id, text (the translation), score, and the further ones of the n-best list as JSON. ``loquela score
---translation`` reads it.
+``--texts``, a table that recipes.decode_ctc wrote: the second half of a cascade. With ``--with`` several translators
+that write the same labels, of speech or of text, write together: of each label the mean of their probabilities counts.
+Writes one row per utterance: id, text (the translation), score, and the further ones of the n-best list as JSON.
+``loquela score --translation`` reads it.
 """
 
 from __future__ import annotations
@@ -30,10 +31,13 @@ from asr.score_files import read_hypotheses, written_by
 from asr.text import WRITTEN
 from lm.errors import InputError
 from st.languages import refuse_other_languages
-from st.model import Memory, SpeechTranslator, load_translator
-from st.search import TranslationHypothesis, TranslationSearchConfig
-from st.texts import BATCH, Legibility, OwnTranslator, refuse_ctc_score, translate_labels
-from st.translate import look, search_together
+from st.model import Memory, SpeechTranslator, TextTranslator, load_translator
+from st.search import TranslationHypothesis, TranslationSearchConfig, translate
+from st.texts import BATCH, Legibility, OwnTranslator, refuse_ctc_score, text_memories
+from st.translate import look
+
+BLOCK = 1024
+"""Utterances whose memories are held at once."""
 
 
 def main() -> int:
@@ -41,6 +45,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m recipes.decode_st", description=__doc__)
     parser.add_argument("model", help="experiment or model folder of a translator")
     parser.add_argument("manifest", type=given_path)
+    parser.add_argument(
+        "--with",
+        dest="others",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="another translator that writes together with it, as one of another seed; may be given several times",
+    )
     parser.add_argument("--split", default="", help="rows to translate (default: all)")
     parser.add_argument("--corpus", default="", help="folder that relative audio paths start from")
     parser.add_argument("--texts", type=given_path, help="table of transcripts for a text translator")
@@ -57,7 +69,6 @@ def main() -> int:
     args = parser.parse_args()
     check_table_out(args.out, (args.manifest, args.texts))
 
-    model = load_translator(args.model, device_named(args.device))
     config = TranslationSearchConfig(
         beam=args.beam,
         length_penalty=args.length_penalty,
@@ -67,63 +78,50 @@ def main() -> int:
         max_ratio=args.max_ratio,
     )
     utterances = read_manifest(args.manifest, split=args.split, corpus=args.corpus)
-    refuse_other_languages(f"model {args.model}", model, utterances)
     started = time.monotonic()
+    texts = _with_heard(utterances, args.texts) if args.texts else utterances
+    voices: list[_Hearing | _Reading] = []
+    for name in (args.model, *args.others):
+        model = load_translator(name, device_named(args.device))
+        refuse_other_languages(f"model {name}", model, utterances)
+        if isinstance(model, SpeechTranslator):
+            voices.append(_Hearing(model))
+        else:
+            refuse_ctc_score(name, config)
+            voices.append(_Reading(model, name, texts, str(args.texts or args.manifest)))
+    if args.texts and all(isinstance(voice, _Hearing) for voice in voices):
+        raise InputError(f"--texts {args.texts} is for a text translator; {args.model} translates speech.")
+    tokenizer = voices[0].model.tokenizer
+    for name, voice in zip(args.others, voices[1:], strict=True):
+        if voice.model.tokenizer.surfaces != tokenizer.surfaces:
+            raise InputError(
+                f"--with {name} writes other labels than {args.model}. Give one whose decoder began with the same text "
+                "translator's (decoder_from), or that was trained on the same translations."
+            )
     found: dict[str, list[TranslationHypothesis]] = {}
-    failed = False
-    if isinstance(model, SpeechTranslator):
-        if args.texts:
-            raise InputError(
-                f"--texts {args.texts} is for a text translator; {args.model} translates speech."
-            )
-        speaking = model
-        seen = encoded_utterances(lambda waveforms: look(speaking, waveforms), model.recogniser, utterances)
-        for rows in in_rows(seen, BATCH):
-            memories: dict[str, Memory] = {}
-            for utterance, both in rows:
-                if isinstance(both, InputError):
-                    print(f"left out: {both}", file=sys.stderr)
-                    failed = True
-                else:
-                    memories[utterance.id] = both[1]
-            together = search_together(speaking, list(memories.values()), config)
-            found.update(zip(memories, together, strict=True))
-    else:
-        refuse_ctc_score(args.model, config)
-        read_from = _with_heard(utterances, args.texts) if args.texts else utterances
-        labels = [encoded(model.source, row) for row in read_from]
-        silent = [row.id for row, read in zip(utterances, labels, strict=True) if not read]
-        source = str(args.texts or args.manifest)
-        if len(silent) == len(utterances):
-            raise InputError(
-                f"{source}: none of the {len(utterances)} utterances has a text in it that {args.model} can read. "
-                "Give the transcripts of this split with --texts."
-            )
-        keys = {row.extra.get(WRITTEN, "") for row in read_from}
-        written = keys.pop() if len(keys) == 1 else ""
-        legibility = Legibility(OwnTranslator(model, written=written), args.model)
-        unread = []
-        for row, read in zip(read_from, labels, strict=True):
-            if not legibility.reads(row.text) and read:
-                unread.append(row.id)
-                read.clear()
-        legibility.check(source)
-        say_ids(source, silent, "without a text to translate, left empty")
-        say_ids(source, unread, f"with a text that {args.model} cannot read, left empty")
-        for row, hypotheses in zip(utterances, translate_labels(model, labels, config), strict=True):
-            found[row.id] = hypotheses
+    for block in in_rows(utterances, BLOCK):
+        seen = [voice.memories(block) for voice in voices]
+        there = [row.id for row in block if all(row.id in each for each in seen)]
+        # Alike lengths together, so that little is padding.
+        there.sort(key=lambda name: int(seen[0][name].num_frames))
+        for ids in in_rows(there, BATCH):
+            first, *others = [
+                (voice.model.decoder, Memory.together([each[name] for name in ids]))
+                for voice, each in zip(voices, seen, strict=True)
+            ]
+            found.update(zip(ids, translate(*first, config, others), strict=True))
 
     # One table, in the manifest's order, whole or not at all.
     lines = ["id\ttext\tscore\talternatives"]
     for utterance in utterances:
         if utterance.id in found:
-            best, *others = found[utterance.id]
-            further = json.dumps([model.tokenizer.decode(each.labels) for each in others], ensure_ascii=False)
+            best, *rest = found[utterance.id]
+            further = json.dumps([tokenizer.decode(each.labels) for each in rest], ensure_ascii=False)
             lines.append(
-                "\t".join([utterance.id, model.tokenizer.decode(best.labels), f"{best.score:.4f}", further])
+                "\t".join([utterance.id, tokenizer.decode(best.labels), f"{best.score:.4f}", further])
             )
     write_whole(args.out, (f"{line}\n".encode() for line in lines), overwrite=True)
-    if empty := sum(not model.tokenizer.decode(best.labels) for best, *_ in found.values()):
+    if empty := sum(not tokenizer.decode(best.labels) for best, *_ in found.values()):
         print(f"{empty} of {len(found)} utterances have no translation", file=sys.stderr)
     if cut := sum(best.cut for best, *_ in found.values()):
         print(config.cut_off(cut), file=sys.stderr)
@@ -132,7 +130,7 @@ def main() -> int:
         f"{len(found)} utterances, {total_hours(utterances):.3f} h in {seconds:.1f} s -> {args.out}",
         file=sys.stderr,
     )
-    return int(failed)
+    return int(len(found) < len(utterances))
 
 
 def _with_heard(utterances: Sequence[Utterance], table: Path) -> list[Utterance]:
@@ -141,6 +139,67 @@ def _with_heard(utterances: Sequence[Utterance], table: Path) -> list[Utterance]
     return [
         replace(row, text=texts.get(row.id, ""), extra={**row.extra, WRITTEN: written}) for row in utterances
     ]
+
+
+class _Hearing:
+    """A speech translator, and what its decoder looks at."""
+
+    def __init__(self, model: SpeechTranslator) -> None:
+        self.model = model
+
+    def memories(self, rows: Sequence[Utterance]) -> dict[str, Memory]:
+        """Of each, by id; one that cannot be heard is told on stderr and left out."""
+        found = {}
+        encoder = self.model.recogniser
+        for row, both in encoded_utterances(lambda waveforms: look(self.model, waveforms), encoder, rows):
+            if isinstance(both, InputError):
+                print(f"left out: {both}", file=sys.stderr)
+            else:
+                found[row.id] = both[1]
+        return found
+
+
+class _Reading:
+    """A text translator, and what its decoder looks at."""
+
+    def __init__(
+        self, model: TextTranslator, name: str | Path, rows: Sequence[Utterance], source: str
+    ) -> None:
+        """
+        Args:
+            rows: all whose texts will be translated; of those that it cannot read some are left empty, and told.
+            source: where the texts are from.
+        Raises:
+            InputError: there are no texts, or it cannot read enough of them.
+        """
+        self.model = model
+        self.labels = {row.id: encoded(model.source, row) for row in rows}
+        silent = [row.id for row in rows if not self.labels[row.id]]
+        if len(silent) == len(rows):
+            raise InputError(
+                f"{source}: none of the {len(rows)} utterances has a text in it that {name} can read. "
+                "Give the transcripts of this split with --texts."
+            )
+        keys = {row.extra.get(WRITTEN, "") for row in rows}
+        legibility = Legibility(OwnTranslator(model, written=keys.pop() if len(keys) == 1 else ""), name)
+        unread = []
+        for row in rows:
+            if not legibility.reads(row.text) and self.labels[row.id]:
+                unread.append(row.id)
+                self.labels[row.id] = []
+        legibility.check(source)
+        say_ids(source, silent, "without a text to translate, left empty")
+        say_ids(source, unread, f"with a text that {name} cannot read, left empty")
+
+    def memories(self, rows: Sequence[Utterance]) -> dict[str, Memory]:
+        """Of each, by id; of a text that is empty, an empty one."""
+        order = sorted((row.id for row in rows), key=lambda name: len(self.labels[name]))
+        found: dict[str, Memory] = {}
+        for ids in in_rows(order, BATCH):
+            found.update(
+                zip(ids, text_memories(self.model, [self.labels[name] for name in ids]), strict=True)
+            )
+        return found
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ class DistilConfig:
     top_k: int = 8
     """Labels of the teacher that are kept for each place."""
     temperature: float = 1.0
-    """Divides the logits of these before they become shares; above 1 the shares are more even."""
+    """Divides the logits of both before they become shares; above 1 the shares are more even, and what is unlikely
+    counts for more."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight <= 1:
@@ -91,6 +92,8 @@ class Teaching:
     """Digest of the teacher's files and of what it was asked, wherever it lies."""
     weight: float = 0.0
     """Of what follows, beside the references."""
+    temperature: float = 1.0
+    """Divides the student's logits, as it divided the teacher's."""
     between: Sequence[int] = ()
     """Labels between the translations of utterances that are laid end to end."""
     labels: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
@@ -184,7 +187,9 @@ def teach(
     labels, shares = (
         {name: tables[f"{kind}.{key}"] for name, key in keys.items()} for kind in ("labels", "shares")
     )
-    return rows, Teaching(_digest(keys)[:12], config.weight, tokenizer.between, labels, shares)
+    return rows, Teaching(
+        _digest(keys)[:12], config.weight, config.temperature, tokenizer.between, labels, shares
+    )
 
 
 def _translations(model: TextTranslator, sources: Mapping[str, list[int]], path: Path) -> dict[str, str]:

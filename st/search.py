@@ -85,27 +85,40 @@ class TranslationHypothesis:
 
 @torch.inference_mode()
 def translate(
-    decoder: TextDecoder, memory: Memory, config: TranslationSearchConfig | None = None
+    decoder: TextDecoder,
+    memory: Memory,
+    config: TranslationSearchConfig | None = None,
+    others: Sequence[tuple[TextDecoder, Memory]] = (),
 ) -> list[list[TranslationHypothesis]]:
     """The best texts of each utterance, best first.
 
     An utterance whose memory is empty has one hypothesis, the empty text. Every utterance gets what it
     would get alone, whatever stands beside it in the batch.
 
+    Args:
+        others: decoders that write together with the first, with the same labels, each with what it looks at of the
+            same utterances: the probability of a label is the mean of theirs, of those whose memory is not empty.
     Raises:
         InputError: a CTC score is asked for and the model has no CTC layer for translations.
     """
     config = config or TranslationSearchConfig()
+    decoders, memories = zip((decoder, memory), *others, strict=True)
     if config.ctc_weight and memory.target_emissions is None:
         raise InputError(
             "ctc_weight is given, and the model has no CTC layer for translations. "
             "Train one with st.target_ctc_weight, or leave it out."
         )
     size, beam, device = len(memory.num_frames), config.beam, memory.states.device
-    limits = config.limits(memory.num_frames).clamp(max=decoder.longest).tolist()
+    longest = min(each.longest for each in decoders)
+    limits = (
+        torch.stack([config.limits(each.num_frames) for each in memories]).amax(0).clamp(max=longest).tolist()
+    )
     if not any(limits):
         return [[_EMPTY] for _ in limits]
-    cache = decoder.begin(memory.states, memory.num_frames, beam)
+    caches = [
+        each.begin(seen.states, seen.num_frames, beam) for each, seen in zip(decoders, memories, strict=True)
+    ]
+    speaking = torch.stack([seen.num_frames > 0 for seen in memories])  # (V, N)
     # Scores of the beams; at first all but one of each utterance are the same text.
     scores = torch.full((size, beam), -torch.inf, device=device)
     scores[:, 0] = 0
@@ -116,7 +129,8 @@ def translate(
     last = torch.full((size * beam,), END, dtype=torch.long, device=device)
     ctc = _PrefixScores(memory, beam) if config.ctc_weight else None
     for length in count(1):
-        steps = decoder.step(last, cache)  # (N K, C)
+        each_steps = [each.step(last, cache) for each, cache in zip(decoders, caches, strict=True)]
+        steps = _mean(each_steps, speaking[:, going])  # (N K, C)
         if ctc is not None:
             steps = (1 - config.ctc_weight) * steps + config.ctc_weight * ctc.steps(steps).to(steps)
         totals = scores[..., None] + steps.view(len(going), beam, -1)  # (N, K, C)
@@ -131,12 +145,26 @@ def translate(
         scores = torch.tensor(kept, device=device)
         last = torch.tensor(labels, device=device)
         if rows != list(range(len(steps))):  # a copy of all that is kept
-            cache.reorder(torch.tensor(rows, device=device))
+            for cache in caches:
+                cache.reorder(torch.tensor(rows, device=device))
         if ctc is not None:
             ctc.extend(rows, labels)
     return [
         sorted(each, key=lambda found: -found.score)[: config.num_hypotheses] or [_EMPTY] for each in done
     ]
+
+
+def _mean(steps: Sequence[Tensor], speaking: Tensor) -> Tensor:
+    """Log of the mean probability that decoders give to each label.
+
+    Args:
+        steps: of each, log-probabilities (N K, C).
+        speaking: whether each has something to look at, (V, N).
+    """
+    if len(steps) == 1:
+        return steps[0]
+    shares = (speaking / speaking.sum(0)).log().repeat_interleave(len(steps[0]) // speaking.shape[1], dim=1)
+    return torch.logsumexp(torch.stack(list(steps)) + shares[..., None], dim=0)
 
 
 def goes_round(text: Sequence[int]) -> bool:

@@ -183,12 +183,16 @@ class SiameseTask(CtcTask):
         num_labels: Tensor,
         layers: Collection[int],
     ) -> tuple[Emissions, Tensor | None]:
+        counted = torch.ones_like(num_labels)
         if self.siamese.shuffled:
-            labels, num_labels = labels.roll(1, dims=0), num_labels.roll(1, dims=0)
+            own, labels, num_labels = labels, labels.roll(1, dims=0), num_labels.roll(1, dims=0)
+            # Alone, or beside one of the same text, an utterance would be compared with its own.
+            counted = (labels != own).any(dim=1).to(num_labels)
         emissions, distance = model(waveforms, num_samples, labels, num_labels, layers)
         if distance is None:
             return emissions, None
-        return emissions, self.siamese.weight * distance.sum() / num_labels.sum()
+        total = (num_labels * counted).sum().clamp(min=1)
+        return emissions, self.siamese.weight * (distance * counted).sum() / total
 
     def recogniser_of(self, model: nn.Module) -> CTCModel:
         """The recogniser in what is trained."""

@@ -114,7 +114,9 @@ class TranslationTask(CtcTask):
         logs = {"translation": float(loss.detach())}
         if self.teaching and batch.taught is not None:
             labels, shares = (each.to(device) for each in batch.taught)
-            taught = distillation(logits, labels, shares, num_wanted).sum() / total
+            taught = (
+                distillation(logits / self.teaching.temperature, labels, shares, num_wanted).sum() / total
+            )
             loss = (1 - self.teaching.weight) * loss + self.teaching.weight * taught
             logs["distillation"] = float(taught.detach())
         if config.source_ctc_weight:

@@ -12,7 +12,7 @@ import torch
 
 from asr.batches import in_rows, padded
 from lm.errors import InputError
-from st.model import TextTranslator
+from st.model import END, Memory, TextTranslator
 from st.search import TranslationHypothesis, TranslationSearchConfig, translate
 
 BATCH = 16
@@ -137,17 +137,24 @@ def translate_labels(
     model: TextTranslator, labels: Sequence[Sequence[int]], config: TranslationSearchConfig
 ) -> list[list[TranslationHypothesis]]:
     """Translations of each text, best first; that of an empty one is empty."""
-    device = next(model.parameters()).device
     found = [[TranslationHypothesis((), 0.0)] for _ in labels]
     # Alike lengths together, so that little is padding.
     order = sorted((place for place, row in enumerate(labels) if row), key=lambda place: len(labels[place]))
     for places in in_rows(order, BATCH):
-        batch, lengths = padded([np.asarray(labels[place], dtype=np.int64) for place in places])
-        with torch.inference_mode():
-            memory = model.memory(batch.to(device), lengths.to(device))
+        memory = Memory.together(text_memories(model, [labels[place] for place in places]))
         for place, hypotheses in zip(places, translate(model.decoder, memory, config), strict=True):
             found[place] = hypotheses
     return found
+
+
+@torch.inference_mode()
+def text_memories(model: TextTranslator, labels: Sequence[Sequence[int]]) -> list[Memory]:
+    """What the decoder looks at of each text; of an empty one, an empty memory."""
+    # An empty text stands in the batch with a label that nothing looks at.
+    batch, _ = padded([np.asarray(row or [END], dtype=np.int64) for row in labels])
+    sizes = torch.tensor([len(row) for row in labels])
+    device = model.decoder.embedding.labels.weight.device
+    return model.memory(batch.to(device), sizes.to(device)).apart()
 
 
 def refuse_ctc_score(name: str | Path, search: TranslationSearchConfig) -> None:

@@ -167,7 +167,7 @@ class FlashlightDecoder:
             beam_size=config.beam_width,
             beam_size_token=min(config.max_labels, len(surfaces)),
             beam_threshold=config.beam_threshold,
-            lm_weight=config.lm_weight,
+            lm_weight=config.lm_weight * LN10,  # it takes what kenlm says, in log10, as it is
             word_score=config.word_bonus,
             unk_score=-math.inf,
             sil_score=0.0,

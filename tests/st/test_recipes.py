@@ -20,11 +20,11 @@ from lm.errors import InputError
 from recipes import average, decode_st, retrieve, train_st
 from st.cli import main as loquela
 from st.decoder import DecoderConfig
-from st.model import END, TextTranslator, load_translator, save_translator
+from st.model import END, Memory, TextTranslator, load_translator, save_translator
 from st.retrieval import SHARED, Retrieval
 from st.retrieval import retrieve as compare
-from st.search import TranslationHypothesis
 from st.text_encoder import TextEncoderConfig
+from st.texts import text_memories
 from st.transport import sinkhorn_divergence
 from tests.st.conftest import st_config
 
@@ -95,17 +95,50 @@ def test_a_table_of_the_policy_that_the_translator_reads_by_is_normalised_once(
     rows = read_manifest(spoken_numbers, split="dev")
     read: list[list[int]] = []
 
-    def reading(_: TextTranslator, labels: Any, __: Any) -> list[list[TranslationHypothesis]]:
+    def reading(model: TextTranslator, labels: Any) -> list[Memory]:
         read.append(labels[0])
-        return [[TranslationHypothesis((), 0.0)] for _ in labels]
+        return text_memories(model, labels)
 
-    monkeypatch.setattr(decode_st, "translate_labels", reading)
+    monkeypatch.setattr(decode_st, "text_memories", reading)
     for text, key in ((policy("jua huasi"), policy.key), ("jua huasi", "")):
         table = tmp_path / "heard.tsv"
         table.write_text("id\ttext\twritten\n" + "".join(f"{row.id}\t{text}\t{key}\n" for row in rows))
         words = (spoken_numbers, "--split", "dev", "--texts", table, "--out", tmp_path / "out.tsv")
         assert run(monkeypatch, decode_st, tmp_path / "mt", *words) == 0
     assert read == [source.encode("jua huasi")] * 2
+
+
+def test_translators_of_speech_and_of_text_write_together(
+    st: Path, mt: Path, spoken_numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def table(model: Path, *others: object) -> str:
+        out = tmp_path / "out.tsv"
+        assert (
+            run(monkeypatch, decode_st, model, spoken_numbers, "--split", "dev", *others, "--out", out) == 0
+        )
+        return out.read_text()
+
+    alone = table(mt)
+    assert table(mt, "--with", mt) == alone
+    both = table(mt, "--with", st)
+    assert both not in (alone, table(st))
+    assert len(both.splitlines()) == len(alone.splitlines())
+    source, target = load_translator(mt).source, character_tokenizer(["other labels"], TextPolicy())  # type: ignore[union-attr]
+    sizes = {"width": 16, "layers": 1, "heads": 2, "inner": 16}
+    model = TextTranslator(source, target, TextEncoderConfig(**sizes), DecoderConfig(**sizes))  # type: ignore[arg-type]
+    save_translator(model, tmp_path / "other")
+    words = (
+        mt,
+        spoken_numbers,
+        "--split",
+        "dev",
+        "--with",
+        tmp_path / "other",
+        "--out",
+        tmp_path / "out.tsv",
+    )
+    with pytest.raises(InputError, match=r"--with .*other writes other labels than .*mt"):
+        run(monkeypatch, decode_st, *words)
 
 
 @pytest.mark.parametrize("out", ["m.tsv", "texts.tsv"])

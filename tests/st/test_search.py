@@ -36,15 +36,18 @@ def model() -> TextTranslator:
 
 
 def every_text(
-    decoder: TextDecoder, memory: Memory, longest: int, power: float
+    decoder: TextDecoder, memory: Memory, longest: int, power: float, *others: tuple[TextDecoder, Memory]
 ) -> list[tuple[float, tuple[int, ...]]]:
     """All texts with their scores by the definition, best first."""
     found = []
     for length in range(longest + 1):
         for text in product(range(1, LABELS), repeat=length):
             read, wanted = torch.tensor([[END, *text]]), torch.tensor([[*text, END]])
-            steps = decoder(read, memory.states, memory.num_frames).log_softmax(dim=-1)
-            score = float(steps.detach().gather(2, wanted[..., None]).sum())
+            steps = [
+                each(read, seen.states, seen.num_frames).detach().softmax(dim=-1)
+                for each, seen in ((decoder, memory), *others)
+            ]
+            score = float(torch.stack(steps).mean(0).log().gather(2, wanted[..., None]).sum())
             found.append((score / (length + 1) ** power, text))
     return sorted(found, reverse=True)
 
@@ -61,6 +64,35 @@ def test_a_wide_beam_finds_the_best_text_of_all(model: TextTranslator, power: fl
         score, text = every_text(model.decoder, alone, 3, power)[0]
         assert hypotheses[0].labels == text
         assert hypotheses[0].score == pytest.approx(score, abs=1e-4)
+
+
+def test_decoders_that_write_together_are_searched_by_their_mean(model: TextTranslator) -> None:
+    torch.manual_seed(1)
+    other = TextDecoder(LABELS, 24, DecoderConfig(width=16, layers=1, heads=2, inner=16)).eval()
+    for parameter in other.parameters():
+        parameter.data *= 3
+    labels, num_labels = torch.tensor([[1, 2, 3], [2, 0, 0]]), torch.tensor([3, 1])
+    memory = model.memory(labels, num_labels)
+    seen = Memory(torch.randn(2, 6, 24), torch.tensor([0, 6]))  # nothing of the first
+    config = TranslationSearchConfig(beam=300, max_labels=3, max_ratio=9)
+    found = translate(model.decoder, memory, config, [(other, seen)])
+    first, second = memory.apart()
+    alone = every_text(model.decoder, first, 3, 1.0)[0]
+    both = every_text(model.decoder, second, 3, 1.0, (other, seen.apart()[1]))[0]
+    for hypotheses, (score, text) in zip(found, (alone, both), strict=True):
+        assert hypotheses[0].labels == text
+        assert hypotheses[0].score == pytest.approx(score, abs=1e-4)
+    assert both != every_text(model.decoder, second, 3, 1.0)[0]
+
+
+def test_a_decoder_with_nothing_to_look_at_has_no_say(model: TextTranslator) -> None:
+    memory = model.memory(torch.tensor([[1, 2, 3]]), torch.tensor([3]))
+    nothing = Memory(memory.states[:, :0], torch.tensor([0]))
+    assert translate(model.decoder, nothing, None, [(model.decoder, nothing)])[0][0].labels == ()
+    ((one, *_),) = translate(model.decoder, memory)
+    ((same, *_),) = translate(model.decoder, nothing, None, [(model.decoder, memory)])
+    assert same.labels == one.labels
+    assert same.score == pytest.approx(one.score, abs=1e-5)
 
 
 def test_an_utterance_is_translated_as_it_is_alone(model: TextTranslator) -> None:

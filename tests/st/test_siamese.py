@@ -72,6 +72,25 @@ def test_a_text_encoder_is_the_same_wherever_it_lies(
     assert any(name.startswith("text_from") for name in differences(said("mt"), said(other)))
 
 
+def test_a_control_never_has_an_utterance_beside_its_own_text(
+    tiny_model: CTCModel, tone_corpus: Path
+) -> None:
+    rows = read_manifest(tone_corpus)[-2:]
+    config = SiameseConfig(text=TextEncoderConfig(width=24, layers=1, heads=2, inner=16), shuffled=True)
+    task = SiameseTask(tiny_model, rows, rows, CtcConfig(), 1, config)
+    task.model.eval()
+    batch = task.load(0, [(0, [0]), (1, [1])])
+    distances = []
+    for places in ([0], [0, 0], [0, 1]):  # alone; beside one of the same text; beside another
+        given = (
+            each[places] for each in (batch.waveforms, batch.num_samples, batch.labels, batch.num_labels)
+        )
+        with torch.inference_mode():
+            distances.append(float(task._forward(task.model, *given, ())[1]))  # type: ignore[arg-type]
+    assert distances[:2] == [0.0, 0.0]
+    assert distances[2] > 0
+
+
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_frozen_text_encoder_says_the_same_of_a_text_every_time(
     tiny_model: CTCModel, tmp_path: Path, frozen: bool

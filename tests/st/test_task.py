@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from asr.tokenizer import character_tokenizer, piece_tokenizer
 from lm.errors import InputError
 from st.decoder import DecoderConfig
 from st.dev import DevScores
+from st.distil import Teaching
 from st.loss import framed
 from st.model import Memory, SpeechTranslator, TextTranslator
 from st.mt import MtConfig, TextTranslationTask
@@ -43,6 +45,34 @@ def gradients(
     out = task.step(model, task.load(0, [(place, [place]) for place in range(len(rows))]), progress=0.5)
     out.loss.backward()
     return {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+
+
+def test_a_student_is_taught_at_the_temperature_of_its_teacher(
+    spoken_numbers: Path, tiny_model: CTCModel
+) -> None:
+    rows = read_manifest(spoken_numbers, split="train")[:2]
+    tokenizer = character_tokenizer([row.translation for row in rows], TextPolicy())
+    torch.manual_seed(0)
+    model = SpeechTranslator(tiny_model, tokenizer, SMALL).eval()
+    sizes = [len(tokenizer.encode(row.translation)) + 1 for row in rows]
+    labels = {row.id: np.tile([1, 2], (size, 1)) for row, size in zip(rows, sizes, strict=True)}
+    shares = {
+        row.id: np.tile(np.float32([0.75, 0.25]), (size, 1)) for row, size in zip(rows, sizes, strict=True)
+    }
+    found = {}
+    for temperature in (1.0, 4.0):
+        teaching = Teaching("teacher", 1.0, temperature, (), labels, shares)
+        task = TranslationTask(
+            model, rows, rows[:1], TranslationConfig(), CtcConfig(), seed=1, teaching=teaching
+        )
+        batch = task.load(0, [(0, [0]), (1, [1])])
+        found[temperature] = task.step(model, batch, progress=0.5).logs["distillation"]
+        logits, _ = model(batch.waveforms, batch.num_samples, batch.read)
+        said = (logits / temperature).log_softmax(-1)
+        real = torch.arange(said.shape[1]) < batch.num_wanted[:, None]
+        wanted = -(0.75 * said[..., 1] + 0.25 * said[..., 2])[real].mean()
+        assert found[temperature] == pytest.approx(float(wanted.detach()), rel=1e-4)
+    assert found[1.0] != found[4.0]
 
 
 def test_a_row_that_lacks_a_transcript_in_part_has_none_for_ctc(

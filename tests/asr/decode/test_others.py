@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,20 @@ def test_what_is_plainly_said_is_read(
     assert found.word_score == 2 * CONFIG.word_bonus
     assert all(0 <= word.start_frame < word.end_frame <= 18 for word in found.words)
     assert found.words[0].end_frame <= found.words[1].start_frame + 1
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_the_weight_is_of_natural_logs(
+    decoder: type[PyctcDecoder] | type[FlashlightDecoder], model: LanguageModel
+) -> None:
+    kenlm = pytest.importorskip("kenlm")
+    assert model.word is not None
+    said = kenlm.Model(str(model.word.path)).score("ab b", bos=True, eos=True) * math.log(10)
+    config = replace(CONFIG, lm_weight=0.7)
+    found = decoder(SURFACES, 0, model.word.path, model.vocabulary, config).decode(EMISSIONS)[0]
+    assert found.text == "ab b"
+    # flashlight-text adds up paths, and gives the acoustic score of one.
+    assert found.lm_score == pytest.approx(0.7 * said, abs=0.1)
 
 
 def test_hotwords_are_refused_rather_than_passed_over(
