@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from asr.checkpoint import is_whole, save_checkpoint, whole_checkpoints, write_folder
+from asr.checkpoint import is_whole, put_back, save_checkpoint, whole_checkpoints, write_folder
 from lm.errors import InputError
 
 
@@ -33,6 +34,39 @@ def test_a_crash_while_writing_leaves_the_old_folder(tmp_path: Path) -> None:
         (partial / "b").write_text("newer")
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["b"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_a_crash_left_aside_is_put_back_before_anything_is_removed(tmp_path: Path) -> None:
+    """It is the only whole folder, and the next write fails, too."""
+    (tmp_path / "model.old").mkdir()
+    (tmp_path / "model.old" / "a").write_text("old")
+    with pytest.raises(RuntimeError, match="full disk"), write_folder(tmp_path / "model"):
+        raise RuntimeError("full disk")
+    assert (tmp_path / "model" / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize("move", ["model", "model.partial"])
+def test_a_crash_before_either_move_keeps_the_old_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, move: str
+) -> None:
+    with write_folder(tmp_path / "model") as partial:
+        (partial / "a").write_text("old")
+
+    def rename(source: Path, target: Path, real: Callable[[Path, Path], None] = os.rename) -> None:
+        if source.name == move:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    def write() -> None:
+        with write_folder(tmp_path / "model") as partial:
+            (partial / "a").write_text("new")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", rename)
+        with pytest.raises(KeyboardInterrupt):
+            write()
+    put_back(tmp_path / "model")
+    assert (tmp_path / "model" / "a").read_text() == "old"
 
 
 def test_a_full_disk_is_told_and_given_back(tmp_path: Path) -> None:
