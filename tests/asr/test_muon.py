@@ -92,3 +92,13 @@ def test_muon_gets_the_hidden_matrices_and_nothing_is_left_out(name: str, matric
     assert [row for row, each in zip(held, optimizers, strict=True) if isinstance(each, Muon)] == (
         [matrices] if matrices else []
     )
+
+
+def test_weight_decay_pulls_matrices_alone_and_betas_are_in_their_order() -> None:
+    config = TrainerConfig(weight_decay=0.3, beta1=0.8, beta2=0.95)
+    (adamw,) = build_optimizers(HeadedTask(), config, torch.float32)  # type: ignore[arg-type]
+    matrices, rest = adamw.param_groups
+    assert {parameter.ndim for parameter in matrices["params"]} == {2, 3}
+    assert {parameter.ndim for parameter in rest["params"]} == {1}
+    assert (matrices["weight_decay"], rest["weight_decay"]) == (0.3, 0.0)
+    assert matrices["betas"] == rest["betas"] == (0.8, 0.95)

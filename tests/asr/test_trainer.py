@@ -127,6 +127,39 @@ def test_an_average_that_begins_late_begins_with_the_weights(tmp_path: Path) -> 
         torch.testing.assert_close(later.ema[name], decay * weights[name] + (1 - decay) * value)
 
 
+@pytest.mark.parametrize(("updates", "moved"), [(2, [False, True]), (3, [True, True])])
+def test_the_output_layer_alone_learns_while_the_rest_is_frozen(
+    tmp_path: Path, updates: int, moved: list[bool]
+) -> None:
+    encoder, head = nn.Linear(1, 1), nn.Linear(1, 1)
+    task = ToyTask()
+    task.model = nn.Sequential(encoder, head)
+    task.head_parameters = lambda: list(head.parameters())  # type: ignore[method-assign]
+    before = [layer.weight.detach().clone() for layer in (encoder, head)]
+    trainer(task, tmp_path, updates=updates, freeze_updates=2, weight_decay=0.0).run()
+    after = [layer.weight for layer in (encoder, head)]
+    assert [not torch.equal(old, new) for old, new in zip(before, after, strict=True)] == moved
+
+
+@pytest.mark.parametrize(("clip_norm", "norm"), [(0.0, 200**0.5), (20.0, 200**0.5), (1e-3, 1e-3)])
+def test_a_gradient_is_scaled_down_to_the_norm_that_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip_norm: float, norm: float
+) -> None:
+    task = ToyTask()
+    for parameter in task.model.parameters():  # at 0 the gradient of each is -10
+        nn.init.zeros_(parameter)
+    norms: list[float] = []
+
+    def note(*_: object) -> None:
+        gradients = [each.grad for each in task.model.parameters() if each.grad is not None]
+        norms.append(float(nn.utils.get_total_norm(gradients)))
+
+    made = trainer(task, tmp_path, clip_norm=clip_norm)
+    monkeypatch.setattr(torch.optim.AdamW, "step", note)
+    made.run()
+    assert norms == pytest.approx([norm] * 4, rel=0.01)
+
+
 def test_damaged_checkpoints_are_not_taken_for_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
