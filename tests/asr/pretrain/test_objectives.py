@@ -12,6 +12,7 @@ from torch import Tensor
 
 from asr.encoder import Encoder, build_encoder
 from asr.encoder.base import Frames
+from asr.pretrain.alteration import AlterConfig
 from asr.pretrain.contrastive import masked_places, sample_negatives
 from asr.pretrain.objectives import ObjectiveConfig, PretrainModel, Wav2Vec2
 from asr.pretrain.source import with_objective
@@ -215,6 +216,47 @@ def test_negatives_are_other_masked_frames_of_the_same_utterance() -> None:
 def test_w2v_bert_needs_layers_above_the_contrasted_one() -> None:
     with pytest.raises(InputError, match="the encoder has 3 layers"):
         build("conformer", "w2v-bert", contrastive_layer=3)
+
+
+def test_w2v_bert_contrasts_a_third_of_the_way_up() -> None:
+    encoder = build_encoder({**ENCODERS["conformer"], "num_layers": 6})
+    model = PretrainModel(encoder, ObjectiveConfig(kind="w2v-bert", **SETTINGS))
+    assert model.objective.layer == 2
+
+
+def test_every_part_of_w2v_bert_counts_by_its_weight() -> None:
+    model = build(
+        "conformer", "w2v-bert",
+        prediction_weight=0.3, contrastive_weight=0.7, diversity_weight=0.2, penalty_weight=0.5,
+    )  # fmt: skip
+    out = model(*batch())
+    parts = {name: float(value) for name, value in out.terms.items()}
+    contrastive = 0.7 * (parts["contrastive"] + 0.2 * parts["diversity"])
+    assert float(out.loss.detach()) == pytest.approx(
+        contrastive + 0.5 * parts["penalty"] + 0.3 * parts["prediction"], rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("altered", "least", "most"),
+    [
+        ({"noise_probability": 1.0, "noise_level": 0.0}, 1.0, 1.0),
+        # A band of up to all bins: half of them in the mean.
+        ({"frequency_share": 1.0}, 0.05, 0.95),
+        ({"time_share": 0.3}, 0.05, 0.35),
+        ({}, 0.0, 0.001),
+    ],
+)
+def test_teras_loss_is_of_the_frames_that_were_altered(
+    altered: dict[str, float], least: float, most: float
+) -> None:
+    nothing = {"time_share": 0.0, "frequency_share": 0.0, "noise_probability": 0.0}
+    model = build("conformer", "tera", alter=AlterConfig(**{**nothing, **altered}))
+    waveforms, num_samples = batch()
+    out = model(waveforms, num_samples)
+    frames = sum(model.encoder.grid.num_frames(int(samples)) for samples in num_samples)
+    assert least <= float(out.count) / frames <= most
+    assert (float(out.loss.detach()) > 0) == bool(altered)
 
 
 def test_the_quantiser_cools_down() -> None:
