@@ -136,6 +136,22 @@ def test_what_training_leaves_of_an_epoch_comes_first_in_the_next_and_the_shares
     assert a == pytest.approx(b, abs=7 * 9.0 + 9.0)
 
 
+def test_what_is_left_of_a_group_whose_share_falls_still_comes_in_its_round() -> None:
+    """The next epoch draws less of it than was left: what it does not draw comes in later ones."""
+    utterances = corpus(a=[1.0] * 40, b=[1.0] * 40)
+    mixture = Mixture(utterances, MixConfig(levels=("language",), skill_eta=1.0), seed=1)
+    mixture.note([index for index in mixture.draw(0) if utterances[index].language == "b"])
+    mixture.learn({("a",): 1.0, ("b",): 5.0})
+    taken = Counter(range(40))  # those of a, once each
+    for epoch in range(1, 60):
+        rows = mixture.draw(epoch)
+        mixture.note(rows)
+        taken.update(index for index in rows if utterances[index].language == "a")
+    assert len(taken) == 40
+    assert max(taken.values()) > 2
+    assert max(taken.values()) - min(taken.values()) <= 1
+
+
 def test_shares_are_of_the_seconds_that_are_heard() -> None:
     config = MixConfig(levels=("language",), temperature=(0.0,))
     utterances = corpus(a=[60.0] * 60, b=[4.0] * 900)
