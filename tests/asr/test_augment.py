@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr.arrays import FloatArray
 from asr.audio.channel import PhoneCodec, telephone
 from asr.augment import AugmentConfig, augment, shortest_factor
 from lm.errors import InputError
@@ -37,6 +38,34 @@ def test_noise_has_the_ratio_that_was_asked_for() -> None:
     config = AugmentConfig(speeds=(), noise_probability=1, noise_snr_db=(10, 10), gain_db=0)
     noise = augment(TONE, config, np.random.default_rng(0)) - TONE
     assert 10 * np.log10(np.mean(TONE**2) / np.mean(noise**2)) == pytest.approx(10, abs=0.1)
+
+
+def decibels(one: FloatArray, other: FloatArray) -> float:
+    """By how much the one is louder."""
+    return float(10 * np.log10(np.mean(np.square(one)) / np.mean(np.square(other))))
+
+
+def test_noise_is_of_all_ratios_between_the_two() -> None:
+    config = replace(STILL, noise_probability=1, noise_snr_db=(10, 30))
+    heard = [augment(TONE, config, np.random.default_rng(seed)) for seed in range(60)]
+    found = [decibels(TONE, waveform - TONE) for waveform in heard]
+    assert 9.9 <= min(found) < 13
+    assert 27 < max(found) <= 30.1
+
+
+def test_the_level_changes_by_no_more_than_the_gain_either_way() -> None:
+    config = replace(STILL, gain_db=6)
+    found = [decibels(augment(TONE, config, np.random.default_rng(seed)), TONE) for seed in range(60)]
+    assert -6.01 <= min(found) < -4
+    assert 4 < max(found) <= 6.01
+
+
+@pytest.mark.parametrize("name", ["room_probability", "telephone_probability", "noise_probability"])
+def test_a_share_of_the_waveforms_is_changed(name: str) -> None:
+    config = replace(STILL, **{name: 0.2})
+    heard = [augment(TONE, config, np.random.default_rng(seed)) for seed in range(60)]
+    # Within three deviations of a fifth.
+    assert 3 <= sum(not np.array_equal(waveform, TONE) for waveform in heard) <= 21
 
 
 def test_the_noise_that_was_asked_for_is_heard() -> None:
