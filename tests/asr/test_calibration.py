@@ -91,6 +91,14 @@ def test_too_few_words_change_nothing() -> None:
     assert fit_calibration(sure, [each < 0.5 for each in sure])[0] > 0
 
 
+def test_words_that_are_told_apart_without_an_error_keep_a_modest_scale() -> None:
+    """Without the prior nothing would hold it: every confidence would become 0 or 1."""
+    sure = np.concatenate([np.linspace(0.05, 0.4, 40), np.linspace(0.6, 0.95, 40)]).tolist()
+    scale, shift = fit_calibration(sure, [each > 0.5 for each in sure])
+    assert 1 < scale < 8
+    assert abs(shift) < 2
+
+
 def test_confidences_that_say_nothing_come_out_as_the_share_that_is_right() -> None:
     draw = np.random.default_rng(1)
     sure = draw.uniform(0.6, 0.98, 400)
