@@ -85,12 +85,14 @@ def test_no_two_recordings_have_one_name_in_kaldis_form(tmp_path: Path, make_aud
 
 
 def test_fairseq_files_read_back(tmp_path: Path, make_audio: Make) -> None:
-    paths = [make_audio(tmp_path / "wav" / name, 1.0) for name in ("x/a.wav", "b.wav")]
+    paths = [make_audio(tmp_path / "wav" / name, 1.25) for name in ("x/a.wav", "b.wav")]
     utterances = [
-        Utterance(id=path.stem, audio=path, duration_s=1.0, text=text, split="train")
+        Utterance(id=path.stem, audio=path, duration_s=1.25, text=text, split="train")
         for path, text in zip(paths, ("ñuka wasi", ""), strict=True)
     ]
     export_corpus(utterances, "fairseq", tmp_path / "out")
+    rows = (tmp_path / "out" / "train.tsv").read_text(encoding="utf-8").splitlines()
+    assert rows == [str(tmp_path / "wav"), "x/a.wav\t20000", "b.wav\t20000"]
     assert (tmp_path / "out" / "train.ltr").read_text(encoding="utf-8") == "ñ u k a | w a s i |\n\n"
     assert "a 2\n" in (tmp_path / "out" / "dict.ltr.txt").read_text(encoding="utf-8")
     back = import_corpus(tmp_path / "out").utterances
