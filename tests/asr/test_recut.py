@@ -280,6 +280,7 @@ def test_words_without_a_letter_leave_the_others_where_they_are() -> None:
     ]
     numbered = [replace(row, text=f"1990 2000 {row.text} - 7") for row in rows]
     expected = {row.id: words for row, words in words_in_time(model, rows)}
+    assert len(rows) == 2
     for row, found in words_in_time(model, numbered):
         before = expected[row.id]
         assert not isinstance(found, InputError)

@@ -154,6 +154,7 @@ def test_the_hybrid_walks_to_the_longest_pause_between_its_lengths() -> None:
 def test_nothing_probable_is_lost_from_the_sound(config: PdacConfig | PstrmConfig | PthrConfig) -> None:
     track = Loudness()
     probable = np.concatenate(list(track([TALK]))) >= 0.5
+    assert probable.any()
     inside = np.zeros(len(TALK), np.bool_)
     for segment, _ in split_probabilities([TALK], track, config):
         inside[round(segment.start * RATE) : round(segment.end * RATE)] = True
