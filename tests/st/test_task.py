@@ -23,28 +23,104 @@ from lm.errors import InputError
 from st.decoder import DecoderConfig
 from st.dev import DevScores
 from st.distil import Teaching
-from st.loss import framed
-from st.model import Memory, SpeechTranslator, TextTranslator
+from st.loss import framed, smoothed_cross_entropy
+from st.model import END, Memory, SpeechTranslator, TextTranslator
 from st.mt import MtConfig, TextTranslationTask
-from st.task import TranslationConfig, TranslationTask
+from st.task import TranslationBatch, TranslationConfig, TranslationTask
 from st.text_encoder import TextEncoderConfig
 
 SMALL = DecoderConfig(width=16, layers=1, heads=2, inner=16)
 TEXT = TextEncoderConfig(width=16, layers=1, heads=2, inner=16)
 
 
+def made(
+    recogniser: CTCModel,
+    rows: Sequence[Utterance],
+    config: TranslationConfig,
+    batches: CtcConfig | None = None,
+    teaching: Teaching | None = None,
+) -> tuple[TranslationTask, TranslationBatch]:
+    """An untrained translator's task, and one batch of all rows."""
+    torch.manual_seed(0)
+    tokenizer = character_tokenizer([row.translation for row in rows], TextPolicy())
+    model = SpeechTranslator(recogniser, tokenizer, SMALL, target_ctc=True).eval()
+    task = TranslationTask(model, rows, rows[:1], config, batches or CtcConfig(), seed=1, teaching=teaching)
+    batch = task.load(0, [(place, [place]) for place in range(len(rows))])
+    assert isinstance(batch, TranslationBatch)
+    return task, batch
+
+
 def gradients(
     recogniser: CTCModel, rows: Sequence[Utterance], config: TranslationConfig
 ) -> dict[str, Tensor]:
     """Of one batch of all rows, by parameter."""
-    torch.manual_seed(0)
+    task, batch = made(recogniser, rows, config)
+    task.model.zero_grad()
+    task.step(task.model, batch, progress=0.5).loss.backward()
+    return {name: each.grad for name, each in task.model.named_parameters() if each.grad is not None}
+
+
+def test_the_loss_is_the_sum_of_its_parts_by_their_weights(
+    spoken_numbers: Path, tiny_model: CTCModel
+) -> None:
+    rows = [replace(row, translation=row.text) for row in read_manifest(spoken_numbers)[:3]]
     tokenizer = character_tokenizer([row.translation for row in rows], TextPolicy())
-    model = SpeechTranslator(recogniser, tokenizer, SMALL, target_ctc=True).eval()
-    task = TranslationTask(model, rows, rows[:1], config, CtcConfig(), seed=1)
-    model.zero_grad()
-    out = task.step(model, task.load(0, [(place, [place]) for place in range(len(rows))]), progress=0.5)
-    out.loss.backward()
-    return {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+    sizes = {row.id: len(tokenizer.encode(row.translation)) + 1 for row in rows}
+    labels = {name: np.tile([1, 2], (size, 1)) for name, size in sizes.items()}
+    shares = {name: np.tile(np.float32([0.7, 0.3]), (size, 1)) for name, size in sizes.items()}
+    teaching = Teaching("teacher", 0.2, 1.0, (), labels, shares)
+    config = TranslationConfig(source_ctc_weight=0.3, target_ctc_weight=0.4)
+    task, batch = made(tiny_model, rows, config, teaching=teaching)
+    out = task.step(task.model, batch, progress=0.5)
+    parts = out.logs
+    assert all(parts[name] > 0 for name in ("translation", "distillation", "ctc", "target_ctc"))
+    assert float(out.loss.detach()) == pytest.approx(
+        0.8 * parts["translation"]
+        + 0.2 * parts["distillation"]
+        + 0.3 * parts["ctc"]
+        + 0.4 * parts["target_ctc"],
+        rel=1e-5,
+    )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.4])
+def test_the_labels_of_a_translation_are_smoothed_as_asked(
+    spoken_numbers: Path, tiny_model: CTCModel, smoothing: float
+) -> None:
+    rows = read_manifest(spoken_numbers)[:2]
+    task, batch = made(tiny_model, rows, TranslationConfig(label_smoothing=smoothing))
+    logits, _ = task.translator(batch.waveforms, batch.num_samples, batch.read)
+    losses = smoothed_cross_entropy(logits, batch.wanted, batch.num_wanted, smoothing)
+    wanted = float((losses.sum() / batch.num_wanted.sum()).detach())
+    found = task.step(task.model, batch, progress=0.5).logs["translation"]
+    assert found == pytest.approx(wanted, rel=1e-5)
+
+
+def test_ctc_of_the_translation_is_of_its_own_labels(spoken_numbers: Path, tiny_model: CTCModel) -> None:
+    # Translations no longer than the transcripts, for which there are frames enough.
+    rows = [replace(row, translation=row.text) for row in read_manifest(spoken_numbers)[:2]]
+    task, batch = made(tiny_model, rows, TranslationConfig(target_ctc_weight=0.4))
+    texts = [task.translator.tokenizer.encode(row.translation) for row in rows]
+    _, memory = task.translator(batch.waveforms, batch.num_samples, batch.read)
+    emissions = memory.target_emissions
+    labels = torch.tensor([label for text in texts for label in text])
+    losses = torch.nn.functional.ctc_loss(
+        emissions.values.transpose(0, 1), labels, emissions.num_frames,
+        torch.tensor([len(text) for text in texts]), blank=END, reduction="sum",
+    )  # fmt: skip
+    wanted = float(losses.detach()) / len(labels)
+    found = task.step(task.model, batch, progress=0.5).logs["target_ctc"]
+    assert found == pytest.approx(wanted, rel=1e-4)
+
+
+def test_masks_wait_in_translation_too(spoken_numbers: Path, tiny_model: CTCModel) -> None:
+    rows = read_manifest(spoken_numbers)[:1]
+    task, batch = made(tiny_model, rows, TranslationConfig(), CtcConfig(mask_start=0.4))
+    found = []
+    for progress in (0.1, 0.6, 0.9):
+        task.step(task.model, batch, progress)
+        found.append(tiny_model.encoder.mask_scale)
+    assert found == pytest.approx([0, 0.5, 1])
 
 
 def test_a_student_is_taught_at_the_temperature_of_its_teacher(
@@ -167,6 +243,20 @@ def test_the_translations_of_dev_do_not_depend_on_the_batches(tiny_model: CTCMod
         found.append(scores.found)
     assert found[0] == found[1]
     assert {len(text) for text in found[0].values()} == {2 * 13}
+
+
+def test_the_loss_on_dev_is_not_smoothed(tiny_model: CTCModel) -> None:
+    labels = tiny_model.tokenizer
+    torch.manual_seed(0)
+    model = TextTranslator(labels, labels, TEXT, SMALL).eval()
+    scores = DevScores(model, [Utterance(id="u", audio=Path("u.wav"), duration_s=1.0, translation="ab c")])
+    read, wanted, num_wanted = framed([labels.encode("ab c")])
+    with torch.inference_mode():
+        memory = model.memory(torch.tensor([[1, 2]]), torch.tensor([2]))
+        scores.add(["u"], memory, read, wanted, num_wanted)
+        logits = model.decoder(read, memory.states, memory.num_frames)
+    expected = torch.nn.functional.cross_entropy(logits[0], wanted[0])
+    assert scores.losses.per_label() == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_a_dev_reference_in_nfd_is_the_same_text(tiny_model: CTCModel) -> None:
