@@ -91,6 +91,23 @@ def test_a_control_never_has_an_utterance_beside_its_own_text(
     assert distances[2] > 0
 
 
+def test_the_distance_of_speech_and_text_counts_by_its_weight(
+    tiny_model: CTCModel, tone_corpus: Path
+) -> None:
+    rows = read_manifest(tone_corpus)[:3]
+    found = {}
+    for weight in (1.0, 3.0):
+        torch.manual_seed(0)
+        config = SiameseConfig(text=TextEncoderConfig(width=24, layers=1, heads=2, inner=16), weight=weight)
+        task = SiameseTask(tiny_model, rows, rows, CtcConfig(inter_weight=0.0), 1, config)
+        task.model.eval()
+        out = task.step(task.model, task.load(0, [(0, [0]), (1, [1]), (2, [2])]), progress=0.5)
+        found[weight] = out.logs["objective"]
+        assert float(out.loss.detach()) == pytest.approx(out.logs["ctc"] + found[weight], rel=1e-5)
+    assert found[1.0] > 0
+    assert found[3.0] == pytest.approx(3 * found[1.0], rel=1e-5)
+
+
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_frozen_text_encoder_says_the_same_of_a_text_every_time(
     tiny_model: CTCModel, tmp_path: Path, frozen: bool
