@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -68,6 +72,19 @@ def tiny_model() -> CTCModel:
     """An untrained two-layer model over the letters of the tone corpus."""
     torch.manual_seed(0)
     return CTCModel(ConformerEncoder(TINY), character_tokenizer([f"{LETTERS} "], TextPolicy())).eval()
+
+
+class _HandedOnError(Exception):
+    """Stops a command at the call that is looked at."""
+
+
+def handed_on(target: object, name: str, command: Callable[[], object]) -> SimpleNamespace:
+    """What a command calls ``target.name`` with, by the names of its parameters; the call itself is never made."""
+    names = list(inspect.signature(getattr(target, name)).parameters)
+    with patch.object(target, name, side_effect=_HandedOnError) as called, pytest.raises(_HandedOnError):
+        command()
+    given = called.call_args
+    return SimpleNamespace(**dict(zip(names, given.args, strict=False)), **given.kwargs)
 
 
 CONFIG = """

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.pseudo import Heard, SiftConfig, sift
 from asr.text import TextPolicy
 from lm.errors import InputError
+from recipes import pseudo_label
 from recipes.finetune_ctc import finetune
 from recipes.pseudo_label import main
-from tests.conftest import configure
+from tests.conftest import configure, handed_on
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,6 +73,24 @@ def test_mistakes_are_named() -> None:
         sift([utterance("g", "abc")], [utterance("u")], {}, SiftConfig(), TextPolicy())
     with pytest.raises(InputError, match="Give a share"):
         SiftConfig(keep_share=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "where", "value"),
+    [
+        ("--keep 0.5", "config.keep_share", 0.5),
+        ("--min-confidence 0.25", "config.min_confidence", 0.25),
+    ],
+)
+def test_what_an_option_says_reaches_the_sifting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, where: str, value: float
+) -> None:
+    write_manifest([utterance("u", split="unlabelled")], tmp_path / "manifest.tsv")
+    (tmp_path / "heard.tsv").write_text("id\ttext\tconfidence\nu\tabc\t0.9\n", encoding="utf-8")
+    paths = [str(tmp_path / name) for name in ("manifest.tsv", "heard.tsv", "new.tsv")]
+    command = ["pseudo_label", paths[0], "--hypothesis", paths[1], "--out", paths[2], *words.split()]
+    monkeypatch.setattr(sys, "argv", command)
+    assert attrgetter(where)(handed_on(pseudo_label, "sift", main)) == value
 
 
 def test_a_manifest_that_is_there_is_kept(tone_corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from st.retrieval import retrieve as compare
 from st.text_encoder import TextEncoderConfig
 from st.texts import text_memories
 from st.transport import sinkhorn_divergence
+from tests.conftest import handed_on
 from tests.st.conftest import st_config
 
 
@@ -167,6 +168,25 @@ def test_texts_of_another_split_and_none_at_all_are_refused(
     with pytest.raises(InputError, match="translates text, which has no CTC layer"):
         run(monkeypatch, decode_st, mt, spoken_numbers, "--ctc-weight", 0.3, "--out", out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        ("--beam 7", "beam", 7),
+        ("--length-penalty 0.5", "length_penalty", 0.5),
+        ("--ctc-weight 0.25", "ctc_weight", 0.25),
+        ("--nbest 3", "num_hypotheses", 3),
+        ("--max-labels 90", "max_labels", 90),
+        ("--max-ratio 3", "max_ratio", 3),
+    ],
+)
+def test_what_an_option_of_decoding_says_reaches_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, name: str, value: float
+) -> None:
+    command = ["m", "manifest.tsv", "--out", tmp_path / "out.tsv", *words.split()]
+    given = handed_on(decode_st, "TranslationSearchConfig", lambda: run(monkeypatch, decode_st, *command))
+    assert getattr(given, name) == value
 
 
 @pytest.mark.parametrize("kind", ["st", "mt"])

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from st.search import TranslationHypothesis, TranslationSearchConfig
 from st.text_encoder import TextEncoderConfig
 from st.texts import OwnTranslator, Scored
 from st.translate import Cascade, TranslateConfig, Translator, look, search_together
-from tests.conftest import spoken
+from tests.conftest import handed_on, spoken
 from tests.st.conftest import translated
 
 TEXT = "ab cde fa"
@@ -310,6 +311,33 @@ def test_options_that_would_do_nothing_are_refused(
     err = capsys.readouterr().err
     assert says.replace("MT", str(mt)) in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "where", "value"),
+    [
+        ("", "cascade", "mt"),
+        ("--source-language quy", "source_language", "quy"),
+        ("--target-language es", "target_language", "es"),
+        ("--language quz", "language", "quz"),
+        ("--device cpu", "device", "cpu"),
+        ("--lm none", "lm", "none"),
+        ("--channel 2", "config.transcribe.channel", "2"),
+        ("--translation-beam 7", "config.search.beam", 7),
+        ("--length-penalty 0.5", "config.search.length_penalty", 0.5),
+        ("--ctc-weight 0.25", "config.search.ctc_weight", 0.25),
+        ("--max-labels 90", "config.search.max_labels", 90),
+        ("--max-ratio 3", "config.search.max_ratio", 3),
+        ("--hand-over 4", "config.hand_over", 4),
+        ("--no-transcript", "config.transcript", False),
+        ("--beam 9", "decoding", {"beam_width": 9}),
+    ],
+)
+def test_what_an_option_says_reaches_the_translator(
+    talk: Path, words: str, where: str, value: object
+) -> None:
+    command = ["translate", str(talk), "--model", "m", "--cascade", "mt", *words.split()]
+    assert attrgetter(where)(handed_on(Translator, "load", lambda: main(command))) == value
 
 
 @pytest.mark.parametrize(("language", "wanted"), [("quy", "quy"), ("", "tone")])

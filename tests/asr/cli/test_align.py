@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import asr.align
 from asr.align import AlignConfig, AlignedLine, Aligner, Alignment, SearchConfig
 from asr.align.corpus import find_pairs
 from asr.align.texts import Line, read_lines
@@ -28,6 +30,7 @@ from asr.manifest import Utterance, read_manifest
 from asr.transcribe import Transcriber
 from asr.transcript import Gap, Transcript, TranscriptSegment
 from lm.errors import InputError
+from tests.conftest import handed_on
 
 MINI = Path(__file__).resolve().parents[3] / "egs" / "mini"
 MODEL = MINI / "model"
@@ -399,6 +402,31 @@ def test_a_share_of_false_accepts_is_a_share() -> None:
     with pytest.raises(Exception, match="false_accepts"):
         AlignConfig(false_accepts=1.0)
     assert Aligner(loaded()).config.false_accepts == 0.01
+
+
+@pytest.mark.parametrize("command", ["align", "corpus align"])
+@pytest.mark.parametrize(
+    ("target", "name", "words", "where", "value"),
+    [
+        (Transcriber, "load", "--model-language quz", "language", "quz"),
+        (Transcriber, "load", "--device cpu", "device", "cpu"),
+        (Transcriber, "load", "--channel 1", "config.channel", "1"),
+        (Transcriber, "load", "--segmenter dac", "config.segmenter", "dac"),
+        (Transcriber, "load", "--segmenter pdac --segmenter-model c", "config.classifier", "c"),
+        (Transcriber, "load", "--max-segment 9", "config.segments.max_segment_s", 9),
+        (asr.align, "Aligner", "--star-cost 2", "config.search.star_cost", 2),
+        (asr.align, "Aligner", "--pass-cost 3", "config.search.pass_cost", 3),
+        (asr.align, "Aligner", "--false-accepts 0.2", "config.false_accepts", 0.2),
+    ],
+)
+def test_what_an_option_says_reaches_the_model_and_the_aligner(
+    tmp_path: Path, command: str, target: object, name: str, words: str, where: str, value: object
+) -> None:
+    soundfile.write(tmp_path / "talk.wav", np.zeros(1600), 16_000)
+    text = write(tmp_path / "talk.txt", "Kei hea te ngeru?")
+    inputs = [tmp_path, "--out", tmp_path / "out"] if command != "align" else [tmp_path / "talk.wav", text]
+    all_words = [*command.split(), *map(str, inputs), "--model", "m", *words.split()]
+    assert attrgetter(where)(handed_on(target, name, lambda: main(all_words))) == value
 
 
 # --- a corpus -----------------------------------------------------------------------------------

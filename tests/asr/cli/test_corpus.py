@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from asr import curate, importers
 from asr.cli import main
 from asr.cli.corpus import FORMS
 from asr.importers import IMPORTERS
 from asr.manifest import read_manifest
 from asr.text import TextPolicy
+from tests.conftest import handed_on
 
 
 @pytest.fixture
@@ -49,6 +52,47 @@ def test_the_help_of_corpus_names_every_action(capsys: pytest.CaptureFixture[str
     assert len(named) == 8
     for action in named:
         assert re.search(rf"\b{action.replace('stats', 'count')}\b", description), action
+
+
+@pytest.mark.parametrize(
+    ("words", "where", "value"),
+    [
+        ("--form elan", "form", "elan"),
+        ("--audio sounds", "config.audio", Path("sounds")),
+        ("--columns audio=file,text=said", "config.columns", {"audio": "file", "text": "said"}),
+        ("--tier a --tier b", "config.tiers", ("a", "b")),
+        ("--translation-tier c --translation-tier d", "config.translation_tiers", ("c", "d")),
+        ("--language quz", "config.language", "quz"),
+        ("--translation-language es", "config.translation_language", "es"),
+        ("--speaker ana", "config.speaker", "ana"),
+        ("--speaker-pattern (x)", "config.speaker_pattern", "(x)"),
+        ("--trust-header", "config.trust_header", True),
+        ("--jobs 3", "config.jobs", 3),
+    ],
+)
+def test_what_an_option_says_reaches_the_import(
+    tmp_path: Path, words: str, where: str, value: object
+) -> None:
+    command = ["corpus", "import", "source", "--out", str(tmp_path / "manifest.tsv"), *words.split()]
+    assert attrgetter(where)(handed_on(importers, "import_corpus", lambda: main(command))) == value
+
+
+@pytest.mark.parametrize(
+    ("words", "where", "value"),
+    [
+        ("--language quz", "config.language", "quz"),
+        ("--min-snr 5", "config.min_snr_db", 5),
+        ("--max-segment 9", "config.vad.max_segment_s", 9),
+        ("--keep-music", "config.min_low_energy", 0),
+        ("--dev-share 0.2", "config.dev_share", 0.2),
+        ("--jobs 3", "jobs", 3),
+    ],
+)
+def test_what_an_option_says_reaches_the_curation(
+    tmp_path: Path, words: str, where: str, value: object
+) -> None:
+    command = ["corpus", "curate", "source", "--out", str(tmp_path / "out"), *words.split()]
+    assert attrgetter(where)(handed_on(curate, "curate", lambda: main(command))) == value
 
 
 def test_a_folder_is_imported_split_by_speaker_checked_and_counted(

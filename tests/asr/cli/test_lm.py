@@ -12,8 +12,10 @@ from asr.cli import lm
 from asr.manifest import Utterance, write_manifest
 from asr.text import TextPolicy
 from asr.tokenizer import Tokenizer, character_tokenizer, piece_tokenizer
+from lm import build as building
 from lm.errors import InputError
 from lm.folder import LanguageModel
+from tests.conftest import handed_on
 
 
 def run(*arguments: object) -> int:
@@ -38,6 +40,28 @@ def manifest(tmp_path: Path) -> Path:
         tmp_path / "manifest.tsv",
     )
     return tmp_path / "manifest.tsv"
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        ("--word-order 4", "word_order", 4),
+        ("--character-order 5", "character_order", 5),
+        ("--prune 0 1", "word_prune", [0, 1]),
+        ("--character-prune 0 2", "character_prune", [0, 2]),
+        ("--closed-vocabulary", "open_vocabulary", False),
+        ("--no-fallback", "fallback", None),
+        ("--binary", "binary", True),
+        ("--overwrite", "overwrite", True),
+    ],
+)
+def test_what_an_option_says_reaches_the_building(
+    tmp_path: Path, words: str, name: str, value: object
+) -> None:
+    (tmp_path / "text.txt").write_text("ñuka rini\n", encoding="utf-8")
+    inputs = ("--text", tmp_path / "text.txt", "--out", tmp_path / "lm")
+    given = handed_on(building, "build_language_model", lambda: run("build", *inputs, *words.split()))
+    assert getattr(given, name) == value
 
 
 def test_build_normalises_and_saves_the_policy(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 
 import av
@@ -39,6 +40,7 @@ from lm.build import build_language_model
 from lm.errors import InputError
 from lm.folder import set_decoding
 from recipes import pack
+from tests.conftest import handed_on
 
 SPEECH_S = 3.0
 
@@ -83,6 +85,36 @@ def one_line(captured: str) -> str:
     assert len(lines) == 1, captured
     assert "Traceback" not in captured
     return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "where", "value"),
+    [
+        ("--language quz", "language", "quz"),
+        ("--device cpu", "device", "cpu"),
+        ("--lm none", "lm", "none"),
+        ("--channel 2", "config.channel", "2"),
+        ("--segmenter dac", "config.segmenter", "dac"),
+        ("--segmenter pdac --segmenter-model c", "config.classifier", "c"),
+        ("--max-segment 9", "config.segments.max_segment_s", 9),
+        ("--segmenter hybrid --min-segment 0.7", "config.segments.min_segment_s", 0.7),
+        ("--vad-mode 3", "config.segments.mode", 3),
+        ("--segmenter-option keep_s=0.21", "config.segments.keep_s", 0.21),
+        ("--overlap 2.5", "config.overlap_s", 2.5),
+        ("--nbest 3", "config.num_hypotheses", 3),
+        ("--lm-weight 0.1", "decoding", {"lm_weight": 0.1}),
+        ("--char-weight 0.2", "decoding", {"char_weight": 0.2}),
+        ("--piece-weight 0.3", "decoding", {"piece_weight": 0.3}),
+        ("--word-bonus 0.4", "decoding", {"word_bonus": 0.4}),
+        ("--beam 7", "decoding", {"beam_width": 7}),
+        ("--closed-vocabulary", "decoding", {"open_vocabulary": False}),
+    ],
+)
+def test_what_an_option_says_reaches_the_transcriber(
+    talk: Path, words: str, where: str, value: object
+) -> None:
+    given = handed_on(Transcriber, "load", lambda: transcribe(Path("m"), talk, *words.split()))
+    assert attrgetter(where)(given) == value
 
 
 # --- what works ---------------------------------------------------------------------------------
