@@ -12,6 +12,7 @@ exp=exp/ctc
 recording=ch19        # what stage 10 transcribes, beside the linguists' tiers
 . ./path.sh
 . "$ROOT/egs/parse_options.sh"
+. "$ROOT/egs/corpus.sh"
 . "$ROOT/egs/steps.sh"
 manifest=data/manifest.tsv
 
@@ -20,7 +21,7 @@ if at 1 "import"; then
 fi
 if at 2 "check"; then
     # What it finds (jingles shared by the splits, a few marks) is the corpus's own: see RESULTS.md.
-    loquela corpus check "$manifest" || true
+    check_corpus "$manifest"
     loquela corpus stats "$manifest"
 fi
 if at 3 "train: tokenizer of the training split, conformer, CTC"; then

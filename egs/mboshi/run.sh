@@ -12,6 +12,7 @@ corpus=../../../shared/corpora/mboshi
 exp=exp/ctc
 . ./path.sh
 . "$ROOT/egs/parse_options.sh"
+. "$ROOT/egs/corpus.sh"
 . "$ROOT/egs/steps.sh"
 manifest=data/manifest.tsv
 
@@ -20,7 +21,7 @@ if at 1 "import; carve dev from the training sessions"; then
     python local/carve_dev.py data/published.tsv "$manifest"
 fi
 if at 2 "check"; then
-    loquela corpus check "$manifest" || true
+    check_corpus "$manifest"
     loquela corpus stats "$manifest"
 fi
 if at 3 "train: tokenizer of the training split, conformer, CTC"; then

@@ -1,0 +1,52 @@
+"""The recipes' own scripts, with a `python` that does nothing but end as a test says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+EGS = Path(__file__).resolve().parents[2] / "egs"
+RECIPES = sorted(path.parent.name for path in EGS.glob("*/run.sh"))
+
+# Tells its arguments; WHEN is a case of them, DO what is then done.
+PYTHON = """#!/usr/bin/env bash
+echo "$*"
+case "$*" in {when}) {do} ;; esac
+"""
+
+
+@pytest.fixture
+def egs(tmp_path: Path) -> Path:
+    """The scripts alone, without what was trained beside them."""
+    for script in [*EGS.glob("*.sh"), *EGS.glob("*/*.sh")]:
+        copy = tmp_path / "egs" / script.relative_to(EGS)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(script, copy)
+    return tmp_path / "egs"
+
+
+def run(
+    egs: Path, recipe: str, *options: str, when: str = "none", do: str = ":"
+) -> subprocess.CompletedProcess[str]:
+    python = egs.parent / "bin" / "python"
+    python.parent.mkdir(exist_ok=True)
+    python.write_text(PYTHON.format(when=when, do=do))
+    python.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}"}
+    command = ["bash", str(egs / recipe / "run.sh"), *options]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.parametrize("recipe", ["killkan", "mboshi"])
+@pytest.mark.parametrize(("status", "goes_on"), [(0, True), (1, True), (2, False), (130, False)])
+def test_findings_do_not_stop_a_recipe_but_ctrl_c_does(
+    egs: Path, recipe: str, status: int, goes_on: bool
+) -> None:
+    done = run(egs, recipe, "--stage", "2", "--stop_stage", "2", when="*check*", do=f"exit {status}")
+    assert ("corpus stats" in done.stdout) == goes_on
+    assert done.returncode == (0 if goes_on else status)
