@@ -24,6 +24,7 @@ recogniser=           # of another language, that stages 9 and 12 begin with (de
 scratch=              # recogniser that stage 11 compares with (default: what ../TARGET trained, or ships)
 . ./path.sh
 . "$ROOT/egs/parse_options.sh"
+. "$ROOT/egs/corpus.sh"
 case $target in
 killkan) other=mboshi ;;
 mboshi) other=killkan ;;
@@ -72,10 +73,10 @@ gold_last() { # FROM TO MINUTES SEED: 200 updates more on the gold labels alone
 }
 
 if at 1 "import; source languages in one manifest; labels of some minutes"; then
-    loquela corpus import --overwrite --form manifest "$killkan/manifest.tsv" --out data/killkan.tsv
-    loquela corpus import --overwrite --form manifest "$storybooks/manifest.tsv" --out data/storybooks.tsv
+    import_corpus "$killkan/manifest.tsv" data/killkan.tsv
+    import_corpus "$storybooks/manifest.tsv" data/storybooks.tsv
     # Mboshi's published dev is the test; dev is carved from its training sessions.
-    loquela corpus import --overwrite --form manifest "$mboshi/manifest.tsv" --out data/mboshi.published.tsv
+    import_corpus "$mboshi/manifest.tsv" data/mboshi.published.tsv
     python ../mboshi/local/carve_dev.py data/mboshi.published.tsv data/mboshi.tsv
     loquela corpus join --overwrite "$other=data/$other.tsv" storybooks=data/storybooks.tsv --out "data/source.$target.tsv"
     loquela corpus join --overwrite "$target=data/$target.tsv" --out "data/target.$target.tsv"

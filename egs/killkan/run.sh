@@ -17,7 +17,7 @@ recording=ch19        # what stage 10 transcribes, beside the linguists' tiers
 manifest=data/manifest.tsv
 
 if at 1 "import"; then
-    loquela corpus import --overwrite --form manifest "$corpus/manifest.tsv" --out "$manifest"
+    import_corpus "$corpus/manifest.tsv" "$manifest"
 fi
 if at 2 "check"; then
     # What it finds (jingles shared by the splits, a few marks) is the corpus's own: see RESULTS.md.

@@ -17,11 +17,12 @@ conf=conf
 recording=ch19        # what stage 9 translates
 . ./path.sh
 . "$ROOT/egs/parse_options.sh"
+. "$ROOT/egs/corpus.sh"
 . "$ROOT/egs/st_steps.sh"
 manifest=data/manifest.tsv
 
 if at 1 "import"; then
-    loquela corpus import --overwrite --form manifest "$corpus/manifest.tsv" --out "$manifest"
+    import_corpus "$corpus/manifest.tsv" "$manifest"
 fi
 if at 2 "text translator: the cascade's second half, the first decoder and text encoder, the teacher"; then
     python -m recipes.train_mt "$conf/mt.yaml" source_from="$recogniser"

@@ -17,7 +17,7 @@ exp=exp/ctc
 manifest=data/manifest.tsv
 
 if at 1 "import; carve dev from the training sessions"; then
-    loquela corpus import --overwrite --form manifest "$corpus/manifest.tsv" --out data/published.tsv
+    import_corpus "$corpus/manifest.tsv" data/published.tsv
     python local/carve_dev.py data/published.tsv "$manifest"
 fi
 if at 2 "check"; then

@@ -16,11 +16,12 @@ base=ctc              # the arm that stage 7 compares the others with
 conf=../killkan_es/conf   # the same models and training as Kichwa's
 . ./path.sh
 . "$ROOT/egs/parse_options.sh"
+. "$ROOT/egs/corpus.sh"
 . "$ROOT/egs/st_steps.sh"
 manifest=data/manifest.tsv
 
 if at 1 "import; carve dev from the training sessions"; then
-    loquela corpus import --overwrite --form manifest "$corpus/manifest.tsv" --out data/published.tsv
+    import_corpus "$corpus/manifest.tsv" data/published.tsv
     python ../mboshi/local/carve_dev.py data/published.tsv "$manifest"
 fi
 if at 2 "text translator"; then

@@ -50,3 +50,34 @@ def test_findings_do_not_stop_a_recipe_but_ctrl_c_does(
     done = run(egs, recipe, "--stage", "2", "--stop_stage", "2", when="*check*", do=f"exit {status}")
     assert ("corpus stats" in done.stdout) == goes_on
     assert done.returncode == (0 if goes_on else status)
+
+
+IMPORTING = ["adapt", "killkan", "killkan_es", "mboshi", "mboshi_fr"]
+
+
+def test_these_recipes_import() -> None:
+    assert [name for name in RECIPES if "import_corpus" in (EGS / name / "run.sh").read_text()] == IMPORTING
+
+
+@pytest.mark.parametrize("recipe", IMPORTING)
+def test_recordings_that_were_left_out_do_not_stop_a_recipe(egs: Path, recipe: str) -> None:
+    # The manifest is the last word but none; it is younger than what lay there before.
+    wrote = 'sleep 0.05; echo >"${@: -1}"; exit 1'
+    done = run(egs, recipe, "--stop_stage", "1", when="*import*", do=wrote)
+    assert done.returncode == 0, done.stderr
+    imports = done.stdout.count("corpus import")
+    assert done.stderr.count("without what was left out above") == imports >= 1
+    assert not list((egs / recipe / "data").glob("*.began"))
+
+
+@pytest.mark.parametrize("recipe", IMPORTING)
+@pytest.mark.parametrize("status", [1, 2, 130])
+def test_an_import_that_wrote_nothing_stops_a_recipe(egs: Path, recipe: str, status: int) -> None:
+    data = egs / recipe / "data"
+    data.mkdir()
+    for name in ("killkan", "manifest", "published"):
+        (data / f"{name}.tsv").touch()  # of an earlier run
+    done = run(egs, recipe, "--stop_stage", "1", when="*import*", do=f"exit {status}")
+    assert done.returncode == status
+    assert len(done.stdout.splitlines()) == 1
+    assert "going on" not in done.stderr
