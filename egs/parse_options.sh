@@ -5,7 +5,7 @@
 #   ./run.sh --stage 3 --exp exp/b      or  --exp=exp/b; a dash in a name is an underscore
 #   ./run.sh --help                     the comment at the top of the script, the options, the defaults
 #
-# It also gives `at N "name"`: true when stage N is among those to run, and says so.
+# It also gives `at N "name"`: true when stage N is among those to run, and says so; `runs N` says nothing.
 #
 # Only small letters, digits and underscores make an option; arrays and capitals do not. The
 # names are read from the script's own text, so that what the environment happens to hold
@@ -109,8 +109,12 @@ _parse_options() {
     done
 }
 
+runs() { # N: whether stage N is among those to run
+    ((${stage:-1} <= $1 && $1 <= ${stop_stage:-$1}))
+}
+
 at() { # N NAME: whether stage N runs; a banner on stderr when it does
-    ((${stage:-1} <= $1 && $1 <= ${stop_stage:-$1})) || return 1
+    runs "$1" || return 1
     printf '== stage %s: %s  (%(%F %T)T, %d s since the start)\n' "$1" "$2" -1 "$SECONDS" >&2
 }
 

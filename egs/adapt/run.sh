@@ -4,6 +4,7 @@
 # an hour or all of the target's labels, several seeds, the same number of updates for every arm.
 # Then what pseudo-labels add, and what labels of another language do, however they are mixed; last, a recogniser of the
 # other language as the beginning: of the corpus's own, longer recipe, and of few labels.
+# Stages 9 and 12 need a recogniser of the other language: Kichwa's ships, Mboshi's is trained by ../mboshi/run.sh.
 # --killkan, --mboshi and --storybooks are the corpora's folders (see egs/killkan, egs/mboshi and egs/longform); --target is killkan or mboshi.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -34,7 +35,31 @@ mboshi) other=killkan ;;
     ;;
 esac
 exp=exp/$target
-[[ -n $recogniser ]] || for recogniser in "../$other/exp/ctc" "../$other/model"; do [[ ! -d $recogniser ]] || break; done
+
+model_of() { # CORPUS: what its recipe trained, or what ships; nothing where neither is there
+    local each
+    for each in "../$1/exp/ctc" "../$1/model"; do
+        # An experiment that was stopped early is a folder without a model.
+        if [[ -f $each/model/loquela.json || -f $each/loquela.json ]]; then
+            echo "$each"
+            return
+        fi
+    done
+}
+
+need_model() { # MODEL OPTION CORPUS STAGE: said at the start, as the stage comes after hours of training
+    if [[ -z $1 ]] && runs "$4"; then
+        echo "run.sh: stage $4 needs a recogniser of $3, and ../$3 has none. Run ../$3/run.sh first, give --$2, or leave" \
+            "that stage out (--stage, --stop_stage)." >&2
+        exit 2
+    fi
+}
+
+recogniser=${recogniser:-$(model_of "$other")}
+scratch=${scratch:-$(model_of "$target")}
+need_model "$recogniser" recogniser "$other" 9
+need_model "$recogniser" recogniser "$other" 12
+need_model "$scratch" scratch "$target" 11
 
 pretrain() { # EXP MANIFEST UPDATES SETTING...
     local to=$1 manifest=$2 number=$3
@@ -166,7 +191,6 @@ if at 10 "the same again from there, with two views"; then
     python -m recipes.decode_ctc "$exp/again/all.1" "data/$target.tsv" --split test --out "$exp/again/all.1/test.tsv"
 fi
 if at 11 "score: against the recipe from scratch"; then
-    [[ -n $scratch ]] || for scratch in "../$target/exp/ctc" "../$target/model"; do [[ ! -d $scratch ]] || break; done
     python -m recipes.decode_ctc "$scratch" "data/$target.tsv" --split test --out "$exp/scratch/all.1/test.tsv"
     python local/table.py "$exp" "data/$target.tsv" --arms "scratch adapted again" --labels all --seeds 1 \
         --base scratch

@@ -81,3 +81,28 @@ def test_an_import_that_wrote_nothing_stops_a_recipe(egs: Path, recipe: str, sta
     assert done.returncode == status
     assert len(done.stdout.splitlines()) == 1
     assert "going on" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "stage"),
+    [([], 9), (["--stage", "12"], 12), (["--target", "mboshi", "--recogniser", "x"], 11)],
+)
+def test_adapt_says_at_the_start_that_a_recogniser_is_missing(
+    egs: Path, options: list[str], stage: int
+) -> None:
+    done = run(egs, "adapt", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"stage {stage} needs a recogniser of mboshi" in done.stderr
+    assert f"Run ../mboshi/run.sh first, give --{'scratch' if stage == 11 else 'recogniser'}" in done.stderr
+    assert run(egs, "adapt", *options, "--stage", "2", "--stop_stage", "2").returncode == 0
+
+
+@pytest.mark.parametrize(("trained", "taken"), [(False, "../killkan/model"), (True, "../killkan/exp/ctc")])
+def test_adapt_begins_with_what_was_trained_to_a_model_or_else_what_ships(
+    egs: Path, trained: bool, taken: str
+) -> None:
+    for card in ("model/loquela.json", "exp/ctc/model/loquela.json" if trained else "exp/ctc/config.yaml"):
+        (egs / "killkan" / card).parent.mkdir(parents=True)
+        (egs / "killkan" / card).touch()
+    done = run(egs, "adapt", "--target", "mboshi", "--stage", "9", "--stop_stage", "9")
+    assert f"encoder.source={taken} encoder.shrink=true head_from={taken}" in done.stdout
