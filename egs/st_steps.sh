@@ -32,10 +32,22 @@ train_arms() { # ARMS SEEDS: a speech translator from each arm's encoder, with e
     done
 }
 
-cascade() { # RECOGNISER MANIFEST SPLIT: of what is recognised, and of the true transcripts
-    python -m recipes.decode_ctc "$1" "$2" --split "$3" --lm "$1/lm" --out exp/cascade/heard.tsv
-    python -m recipes.decode_st exp/mt "$2" --split "$3" --texts exp/cascade/heard.tsv --out "exp/cascade/$3.tsv"
-    python -m recipes.decode_st exp/mt "$2" --split "$3" --out exp/cascade/gold.tsv
+need_lm() { # RECOGNISER LM MANIFEST: said at the start, as the cascade comes after hours of training
+    # A recogniser that is not there either is told by what loads it.
+    [[ -d $1 && ! -e ${2/#\~\//$HOME/} ]] || return 0
+    cat >&2 <<END
+${0##*/}: language model $2: no such folder; the cascade decodes with it. Give another as --lm, leave the cascade out
+(--stage, --stop_stage), or, after stage 1, build and tune one in $PWD:
+    loquela lm build --manifest $3 --split train --policy $1 --out $2
+    loquela lm tune --model $1 --lm $2 --manifest $3
+END
+    exit 2
+}
+
+cascade() { # RECOGNISER LM MANIFEST SPLIT: of what is recognised, and of the true transcripts
+    python -m recipes.decode_ctc "$1" "$3" --split "$4" --lm "$2" --out exp/cascade/heard.tsv
+    python -m recipes.decode_st exp/mt "$3" --split "$4" --texts exp/cascade/heard.tsv --out "exp/cascade/$4.tsv"
+    python -m recipes.decode_st exp/mt "$3" --split "$4" --out exp/cascade/gold.tsv
 }
 
 decode_arms() { # ARMS SEEDS MANIFEST SPLIT

@@ -10,6 +10,7 @@ cd "$(dirname "$0")"
 stage=1 stop_stage=9
 corpus=../../../shared/corpora/killkan
 recogniser=../killkan/model
+lm=                   # language model of stages 6 and 9 (default: RECOGNISER/lm)
 seeds="1 2 3"
 arms="random ce ctc ot"
 base=ctc              # the arm that stage 7 compares the others with
@@ -20,6 +21,8 @@ recording=ch19        # what stage 9 translates
 . "$ROOT/egs/corpus.sh"
 . "$ROOT/egs/st_steps.sh"
 manifest=data/manifest.tsv
+lm=${lm:-$recogniser/lm}
+if runs 6 || runs 9; then need_lm "$recogniser" "$lm" "$manifest"; fi
 
 if at 1 "import"; then
     import_corpus "$corpus/manifest.tsv" "$manifest"
@@ -32,7 +35,7 @@ if at 3 "pre-train the encoder: cross-entropy, CTC, CTC + OT, and OT with the te
 fi
 if at 4 "train each arm with each seed"; then train_arms "$arms" "$seeds"; fi
 if at 5 "the last arm again, learning from the text translator too"; then train_arms distilled "$seeds"; fi
-if at 6 "cascade"; then cascade "$recogniser" "$manifest" test; fi
+if at 6 "cascade"; then cascade "$recogniser" "$lm" "$manifest" test; fi
 if at 7 "translate and score"; then
     decode_arms "$arms distilled" "$seeds" "$manifest" test
     score_arms "$arms distilled" "$seeds" "$manifest" test
@@ -40,5 +43,5 @@ fi
 if at 8 "does speech find its text?"; then retrieval "$recogniser" "$seeds" "$manifest" dev test; fi
 if at 9 "translate a whole recording into the linguists' ELAN file"; then
     loquela translate "$corpus/recordings/$recording.ogg" "$corpus/recordings/$recording.eaf" \
-        --model "$recogniser" --cascade exp/mt --format eaf,json,srt --out exp/translations --overwrite
+        --model "$recogniser" --cascade exp/mt --lm "$lm" --format eaf,json,srt --out exp/translations --overwrite
 fi

@@ -106,3 +106,20 @@ def test_adapt_begins_with_what_was_trained_to_a_model_or_else_what_ships(
         (egs / "killkan" / card).touch()
     done = run(egs, "adapt", "--target", "mboshi", "--stage", "9", "--stop_stage", "9")
     assert f"encoder.source={taken} encoder.shrink=true head_from={taken}" in done.stdout
+
+
+@pytest.mark.parametrize("recipe", ["killkan_es", "mboshi_fr"])
+def test_a_cascade_without_a_language_model_says_at_the_start_how_to_build_one(
+    egs: Path, recipe: str
+) -> None:
+    (egs / "recogniser").mkdir()
+    given = ["--recogniser", "../recogniser"]
+    done = run(egs, recipe, *given)
+    assert (done.returncode, done.stdout) == (2, "")
+    said = "--manifest data/manifest.tsv --split train --policy ../recogniser --out ../recogniser/lm"
+    assert f"loquela lm build {said}" in done.stderr
+    assert "loquela lm tune --model ../recogniser --lm ../recogniser/lm" in done.stderr
+    assert run(egs, recipe, *given, "--stop_stage", "1").returncode == 0
+    (egs / "lm").mkdir()
+    done = run(egs, recipe, *given, "--lm", "../lm", "--stage", "6", "--stop_stage", "6")
+    assert "decode_ctc ../recogniser data/manifest.tsv --split test --lm ../lm --out" in done.stdout
