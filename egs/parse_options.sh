@@ -103,7 +103,10 @@ _parse_options() {
         true | false) [[ $value =~ ^(true|false)$ ]] || _wrong_usage "--$name is '$value'. Give true or false." ;;
         esac
         case $name in
-        stage | stop_stage) [[ $value =~ ^[0-9]+$ ]] || _wrong_usage "--$name is '$value'. Give a number." ;;
+        stage | stop_stage)
+            [[ $value =~ ^[0-9]+$ ]] || _wrong_usage "--$name is '$value'. Give a number."
+            value=$((10#$value)) # 08 is no octal number
+            ;;
         esac
         printf -v "$name" '%s' "$value"
     done

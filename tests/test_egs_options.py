@@ -63,7 +63,8 @@ def test_without_options_the_defaults_stand_and_every_stage_runs(script: Path) -
         (["--stage", "2"], ["train", "decode"]),
         (["--stop_stage=2"], ["prepare", "train"]),
         (["--stage", "2", "--stop-stage", "2"], ["train"]),
-        (["--stage", "4"], []),
+        (["--stage", "03"], ["decode"]),
+        (["--stop_stage", "08"], ["prepare", "train", "decode"]),
     ],
 )
 def test_stages_run_from_stage_to_stop_stage(script: Path, options: list[str], stages: list[str]) -> None:
