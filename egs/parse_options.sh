@@ -76,7 +76,7 @@ _print_help() {
 }
 
 _parse_options() {
-    local name value
+    local name value last=${stop_stage:-} # a script stops at its last stage unless told otherwise
     while (($#)); do
         case $1 in
         -h | --help)
@@ -110,6 +110,9 @@ _parse_options() {
         esac
         printf -v "$name" '%s' "$value"
     done
+    [[ " ${_options[*]} " == *" stage "* && " ${_options[*]} " == *" stop_stage "* ]] || return 0
+    ((${stage:-1} <= last)) || _wrong_usage "--stage $stage is after the last stage, $last, so nothing would run."
+    ((${stage:-1} <= stop_stage)) || _wrong_usage "--stage $stage is after --stop_stage $stop_stage, so nothing would run."
 }
 
 runs() { # N: whether stage N is among those to run

@@ -110,6 +110,10 @@ def test_an_option_sets_its_variable_to_exactly_what_was_given(
         (["--corpus", "--stage", "2"], "--corpus needs a value"),
         (["--flag", "yes"], "Give true or false"),
         (["--stage", "two"], "Give a number"),
+        (["--stage", "4"], "--stage 4 is after the last stage, 3, so nothing would run."),
+        (["--stage", "4", "--stop_stage", "9"], "--stage 4 is after the last stage, 3"),
+        (["--stage", "3", "--stop_stage", "2"], "--stage 3 is after --stop_stage 2, so nothing would run."),
+        (["--stop_stage", "0"], "--stage 1 is after --stop_stage 0"),
         (["talk.wav"], "unexpected argument 'talk.wav'"),
     ],
 )

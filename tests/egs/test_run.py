@@ -123,3 +123,11 @@ def test_a_cascade_without_a_language_model_says_at_the_start_how_to_build_one(
     (egs / "lm").mkdir()
     done = run(egs, recipe, *given, "--lm", "../lm", "--stage", "6", "--stop_stage", "6")
     assert "decode_ctc ../recogniser data/manifest.tsv --split test --lm ../lm --out" in done.stdout
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_stops_by_default_at_its_last_stage(recipe: str) -> None:
+    script = (EGS / recipe / "run.sh").read_text()
+    stages = [int(number) for number in re.findall(r"^if at (\d+) ", script, flags=re.MULTILINE)]
+    assert stages == list(range(1, len(stages) + 1))
+    assert f"stop_stage={len(stages)}\n" in script  # by which parse_options.sh knows the last one
