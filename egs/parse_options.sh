@@ -5,6 +5,8 @@
 #   ./run.sh --stage 3 --exp exp/b      or  --exp=exp/b; a dash in a name is an underscore
 #   ./run.sh --help                     the comment at the top of the script, the options, the defaults
 #
+# Relative paths start from the folder that the script has changed to, as recipes do to their own.
+#
 # It also gives `at N "name"`: true when stage N is among those to run, and says so; `runs N` says nothing.
 #
 # Only small letters, digits and underscores make an option; arrays and capitals do not. The
@@ -73,6 +75,15 @@ _print_help() {
     sed -n -e '1{/^#!/d}' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$_script_file"
     printf '\noptions of %s, and what they are by default:\n' "$_script"
     for name in "${_options[@]}"; do printf '  --%-20s %s\n' "$name" "${!name}"; done
+    printf '\nRelative paths start from %s.\n' "$PWD"
+}
+
+_hint_of_path() { # NAME VALUE: where a path of the user's folder would be looked for in the recipe's
+    local from=${OLDPWD:-$PWD}
+    # Names of arms and languages are no paths, and may be folders there.
+    [[ -n $2 && $2 != /* && $2${!1} == */* && ! -e $2 && -e $from/$2 ]] || return 0
+    printf '%s: --%s %s is looked for in %s; there is one in %s: give %s.\n' \
+        "$_script" "$1" "$2" "$PWD" "$from" "$from/$2" >&2
 }
 
 _parse_options() {
@@ -108,6 +119,7 @@ _parse_options() {
             value=$((10#$value)) # 08 is no octal number
             ;;
         esac
+        _hint_of_path "$name" "$value"
         printf -v "$name" '%s' "$value"
     done
     [[ " ${_options[*]} " == *" stage "* && " ${_options[*]} " == *" stop_stage "* ]] || return 0

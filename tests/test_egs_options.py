@@ -132,18 +132,37 @@ def test_help_shows_the_comment_and_the_defaults_and_runs_nothing(script: Path) 
     assert lines[:3] == ["Makes a thing.", "", "    ./run.sh --stage 2"]
     assert lines[5].split() == ["--stage", "1"]
     assert lines[7].split() == ["--corpus", "/data/mini"]
-    assert len(lines) == 11
+    assert lines[11:] == ["", f"Relative paths start from {Path.cwd()}."]
 
 
-def test_the_options_are_found_after_the_script_changed_its_folder(script: Path) -> None:
-    moving = script.read_text(encoding="utf-8").replace(
-        "set -euo pipefail", 'set -euo pipefail; cd "$(dirname "$0")"'
+@pytest.fixture
+def moving(script: Path) -> Path:
+    """The script as recipes are: it changes to its own folder; here under its path from the one above."""
+    text = script.read_text(encoding="utf-8")
+    script.write_text(
+        text.replace("set -euo pipefail", 'set -euo pipefail; cd "$(dirname "$0")"'), encoding="utf-8"
     )
-    script.write_text(moving, encoding="utf-8")
-    outside = script.parents[1]
-    done = run(script.relative_to(outside), "--corpus", "x", folder=outside)
+    return script.relative_to(script.parents[1])
+
+
+def test_the_options_are_found_after_the_script_changed_its_folder(moving: Path, tmp_path: Path) -> None:
+    done = run(moving, "--corpus", "x", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "corpus=x text" in done.stdout
+
+
+def test_a_path_of_the_folder_where_the_user_stands_is_pointed_out(moving: Path, tmp_path: Path) -> None:
+    (tmp_path / "corp").mkdir()
+    done = run(moving, "--corpus", "corp", "--stage", "3", folder=tmp_path)
+    own = tmp_path / "my recipe"
+    said = f"run.sh: --corpus corp is looked for in {own}; there is one in {tmp_path}: give {tmp_path}/corp."
+    assert done.stderr.splitlines()[0] == said
+    assert "corpus=corp" in done.stdout
+    # No path by its default; absolute; and there in the script's own folder as well.
+    (own / "corp").mkdir()
+    for options in (["--text", "my recipe"], ["--corpus", str(own)], ["--corpus", "corp"], ["--corpus="]):
+        assert "looked for" not in run(moving, *options, folder=tmp_path).stderr
+    assert run(moving, "--help", folder=tmp_path).stdout.endswith(f"Relative paths start from {own}.\n")
 
 
 def test_the_helper_is_clean_to_shellcheck() -> None:
