@@ -46,8 +46,16 @@ def model_folder(source: str | Path) -> Path:
     """
     folder = own_folder(source)
     if folder is None:
-        raise InputError(f"model {source}: no {CARD} in it. Give the folder that training wrote.")
+        raise _no_model(source)
     return folder
+
+
+def _no_model(source: str | Path) -> InputError:
+    if not given_path(source).is_dir():
+        return InputError(
+            f"model {source}: no such folder. Give an experiment or model folder, or train one first."
+        )
+    return InputError(f"model {source}: no {CARD} in it. Give the folder that training wrote.")
 
 
 def own_folder(source: str | Path) -> Path | None:
@@ -63,14 +71,10 @@ def read_card(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: there is none, or it cannot be read.
     """
-    if not folder.is_dir():
-        raise InputError(
-            f"model {folder}: no such folder. Give an experiment or model folder, or train one first."
-        )
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"model {folder}: no {CARD} in it. Give the folder that training wrote.") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _no_model(folder) from error
     except (OSError, ValueError) as error:
         raise InputError(
             f"model {folder}: {CARD} cannot be read ({error}). Copy the folder again."
