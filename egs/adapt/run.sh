@@ -18,9 +18,10 @@ labels="10 60 all"
 seeds="1 2 3"
 updates=2000          # of pretraining; going on takes half as many again
 teacher=target        # the arm that labels what has no labels
-gold="10 60"          # minutes of labels that self-training begins with
+gold="10 60"          # minutes of labels that stages 5 and 12 begin with; stage 5 wants them in --labels
 keep=0.7              # share of the pseudo-labels that the student learns from, the surest
 mixes="proportional temperature uniform skill"
+mixed=10              # minutes of labels that stage 7 mixes with the other language's; stage 8 wants them in --labels
 recogniser=           # of another language, that stages 9 and 12 begin with (default: what ../OTHER trained, or ships)
 scratch=              # recogniser that stage 11 compares with (default: what ../TARGET trained, or ships)
 . ./path.sh
@@ -105,7 +106,7 @@ if at 1 "import; source languages in one manifest; labels of some minutes"; then
     python ../mboshi/local/carve_dev.py data/mboshi.published.tsv data/mboshi.tsv
     loquela corpus join --overwrite "$other=data/$other.tsv" storybooks=data/storybooks.tsv --out "data/source.$target.tsv"
     loquela corpus join --overwrite "$target=data/$target.tsv" --out "data/target.$target.tsv"
-    for minutes in $labels; do
+    for minutes in $(tr ' ' '\n' <<<"$labels $gold $mixed" | sort -u); do
         python local/subset.py "data/$target.tsv" "$minutes" "data/$target.$minutes.tsv"
     done
 fi
@@ -151,8 +152,8 @@ if at 6 "score: students against teachers that were trained on as long"; then
     python local/table.py "$exp" "data/$target.tsv" --arms "longer $teacher student" --labels "$gold" \
         --seeds "$seeds" --base longer
 fi
-if at 7 "labels of another language beside 10 minutes of the target's, mixed in four ways"; then
-    loquela corpus join --overwrite "$target=data/$target.10.tsv" "$other=data/$other.tsv" --out "data/mixed.$target.tsv"
+if at 7 "labels of another language beside $mixed minutes of the target's, mixed in four ways"; then
+    loquela corpus join --overwrite "$target=data/$target.$mixed.tsv" "$other=data/$other.tsv" --out "data/mixed.$target.tsv"
     mapfile -t encoder < <(encoder_of "$teacher")
     for seed in $seeds; do
         for mix in $mixes; do
@@ -162,7 +163,7 @@ if at 7 "labels of another language beside 10 minutes of the target's, mixed in 
             uniform) how="temperature: [0]" ;;
             skill) how="skill_eta: 0.5" ;;
             esac
-            run=$exp/mixed.$mix/10.$seed
+            run=$exp/mixed.$mix/$mixed.$seed
             python -m recipes.finetune_ctc conf/finetune.yaml manifest="data/mixed.$target.tsv" exp="$run" \
                 trainer.seed="$seed" "ctc.mix={levels: [corpus], $how}" tokenizer.language_labels=true "${encoder[@]}"
             python -m recipes.decode_ctc "$run" "data/$target.tsv" --split test --out "$run/test.tsv"
@@ -170,7 +171,7 @@ if at 7 "labels of another language beside 10 minutes of the target's, mixed in 
     done
 fi
 if at 8 "score: the mixtures against the target alone"; then
-    python local/table.py "$exp" "data/$target.tsv" --labels 10 --seeds "$seeds" --base "$teacher" \
+    python local/table.py "$exp" "data/$target.tsv" --labels "$mixed" --seeds "$seeds" --base "$teacher" \
         --arms "$teacher mixed.${mixes// / mixed.}"
 fi
 if at 9 "the corpus's own recipe, on all labels, from the other corpus's recogniser"; then

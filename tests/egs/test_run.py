@@ -131,3 +131,13 @@ def test_a_recipe_stops_by_default_at_its_last_stage(recipe: str) -> None:
     stages = [int(number) for number in re.findall(r"^if at (\d+) ", script, flags=re.MULTILINE)]
     assert stages == list(range(1, len(stages) + 1))
     assert f"stop_stage={len(stages)}\n" in script  # by which parse_options.sh knows the last one
+
+
+def test_adapt_makes_the_labels_that_it_mixes_whatever_it_compares(egs: Path) -> None:
+    amounts = ["--labels", "1", "--gold", "1 2", "--mixed", "3"]
+    made = run(egs, "adapt", *amounts, "--stop_stage", "1").stdout
+    assert re.findall(r"subset.py data/killkan.tsv (\d+) ", made) == ["1", "2", "3"]
+    done = run(egs, "adapt", *amounts, "--stage", "7", "--stop_stage", "8")
+    assert "killkan=data/killkan.3.tsv" in done.stdout
+    assert "exp=exp/killkan/mixed.skill/3.1" in done.stdout
+    assert "--labels 3 " in done.stdout
