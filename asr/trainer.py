@@ -153,6 +153,8 @@ class Trainer:
         waited: dict[str, float] = {}
         handlers = self._catch_signals()
         try:
+            if self._due() and all(row["update"] != self.update for row in self.history):
+                self._evaluate(bar, writer)  # which the last run had too little memory for
             while self.update < self.config.updates and not self._stalled():
                 epoch = self.epoch
                 updates = self._updates()
@@ -168,7 +170,7 @@ class Trainer:
                     if writer and self.update % 20 == 0:
                         for name, value in waited.items():
                             writer.add_scalar(f"train/{name}", value, self.update)
-                    if self.update % self.config.evaluate_every == 0 or self.update == self.config.updates:
+                    if self._due():
                         self._evaluate(bar, writer)
                     if self._asked_to_stop():
                         self._save()
@@ -219,11 +221,20 @@ class Trainer:
 
     def _asked_to_stop(self) -> bool:
         """Whether any process was asked to: all must stop after the same update."""
+        return self._anywhere(self.stopping)
+
+    def _anywhere(self, own: bool) -> bool:
+        """Whether it is so in any process; all must ask."""
         if self.accelerator.num_processes == 1:
-            return self.stopping
-        asked = torch.tensor(int(self.stopping), device=self.device)
-        total: Tensor = self.accelerator.reduce(asked, reduction="sum")
+            return own
+        total: Tensor = self.accelerator.reduce(torch.tensor(int(own), device=self.device), reduction="sum")
         return bool(total)
+
+    def _due(self) -> bool:
+        """Whether an evaluation follows this update."""
+        if not self.update:
+            return False
+        return self.update % self.config.evaluate_every == 0 or self.update == self.config.updates
 
     def _updates(self) -> Generator[tuple[Sequence[Any], list[tuple[int, Any]]]]:
         """For each update that is left of the epoch: what all processes take, and this one's numbered batches.
@@ -308,16 +319,17 @@ class Trainer:
         except (MemoryError, RuntimeError) as error:
             if not is_lack_of_memory(error):
                 raise
-            fingerprint = self.task.fingerprint()
-            setting = next(
-                (name for group, name in BATCH_SIZES.items() if group in fingerprint), "their size"
-            )
             heard: Tensor | None = getattr(batch, "waveforms", None)  # of texts there are none
             size = "" if heard is None else f" ({samples_to_seconds(heard.numel()):.0f} s with padding)"
             raise InputError(
                 f"update {self.update}: out of memory on the utterances {', '.join(batch.ids)}{size}. "
-                f"Lower {setting} and raise trainer.accumulate."
+                f"Lower {self._batch_size('their size')} and raise trainer.accumulate."
             ) from error
+
+    def _batch_size(self, otherwise: str) -> str:
+        """The setting that says how much a batch holds."""
+        fingerprint = self.task.fingerprint()
+        return next((name for group, name in BATCH_SIZES.items() if group in fingerprint), otherwise)
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -341,14 +353,18 @@ class Trainer:
         model.eval()
         if isinstance(model, FSDPModule):
             model.unshard()  # a task may call parts of it alone, which do not gather it
-        row = {
-            "update": self.update,
-            "epoch": self.epoch,
-            "hours": self.seconds / 3600,
-            **self.task.evaluate(model),
-        }
+        scores = self._scores(model)
         if isinstance(model, FSDPModule):
             model.reshard()
+        if self._anywhere(scores is None):
+            model.load_state_dict(own)
+            model.train()
+            self._save()
+            raise InputError(
+                f"{self._lack_on_dev()} Update {self.update} is saved: run again, it goes on there."
+            )
+        assert scores is not None
+        row = {"update": self.update, "epoch": self.epoch, "hours": self.seconds / 3600, **scores}
         if self.accelerator.num_processes > 1:
             # Of two GPUs each may round in its own way, and what is decided by it must be one thing.
             said = [row, self.task.state()]
@@ -386,6 +402,24 @@ class Trainer:
             self.epoch, self.batch = self.epoch + 1, 0
         self._save()
         look_after(self.task.watches(), self.history, self.sound)
+
+    def _scores(self, model: nn.Module) -> dict[str, float] | None:
+        """The task's evaluation; None where memory is too small for it."""
+        try:
+            return self.task.evaluate(model)
+        except (MemoryError, RuntimeError) as error:
+            if not is_lack_of_memory(error):
+                raise
+            if self.config.shard:  # others may wait for this process within a layer, and cannot save with it
+                raise InputError(self._lack_on_dev()) from error
+        return None
+
+    def _lack_on_dev(self) -> str:
+        setting = self._batch_size("the size of its batches").replace("ctc.batch_s", "ctc.dev_batch_s")
+        return (
+            f"update {self.update}: out of memory in the evaluation on dev. Lower {setting}, or cut or leave out the "
+            "longest utterances of dev."
+        )
 
     def _save(self) -> None:
         weights = self._weights()

@@ -14,7 +14,7 @@ from asr.arrays import FloatArray
 from asr.audio import AudioInfo, channels, probe, stream
 from asr.audio.clock import Clock
 from asr.decode import BeamSearchConfig, Decoder, Hypothesis, build_decoder, decode_all
-from asr.emissions import encode_groups
+from asr.emissions import encode_groups, too_much
 from asr.frames import samples_to_seconds
 from asr.model import CTCModel
 from asr.names import shown
@@ -256,8 +256,10 @@ class Transcriber:
 
         Args:
             chunks: its waveform in consecutive pieces, each (S,).
+        Raises:
+            InputError: nothing can be read, or a segment alone is too much for the memory.
         """
-        groups = self._encoded(self._groups(self._cut(path, chunks)))
+        groups = self._encoded(path, self._groups(self._cut(path, chunks)))
         return self._joined(groups) if self.config.overlap else groups
 
     def encode(self, waveforms: Sequence[FloatArray]) -> list[Encoded]:
@@ -277,9 +279,11 @@ class Transcriber:
             for segment, encoded in group:
                 yield segment, Heard(next(readings)) if encoded else NOTHING
 
-    def _encoded(self, groups: Iterable[list[Speech]]) -> Iterator[list[tuple[Segment, Encoded | None]]]:
+    def _encoded(
+        self, path: Path, groups: Iterable[list[Speech]]
+    ) -> Iterator[list[tuple[Segment, Encoded | None]]]:
         grid = self.model.grid
-        encoded = encode_groups(
+        groups_encoded = encode_groups(
             self.encode,
             (
                 (group, [waveform for _, waveform in group if grid.num_frames(len(waveform))])
@@ -287,12 +291,20 @@ class Transcriber:
             ),
             on_cpu=self.model.on_cpu,
         )
-        for group, found in encoded:
+        for group, found in groups_encoded:
             made = iter(found)
-            yield [
-                (segment, next(made) if grid.num_frames(len(waveform)) else None)
-                for segment, waveform in group
-            ]
+            rows: list[tuple[Segment, Encoded | None]] = []
+            for segment, waveform in group:
+                long_enough = grid.num_frames(len(waveform)) > 0
+                encoded = next(made) if long_enough else None
+                if long_enough and encoded is None:
+                    raise too_much(
+                        f"{shown(path)}, {segment.start:.1f} to {segment.end:.1f} s",
+                        len(waveform),
+                        "Give shorter segments with --max-segment, or a machine with more.",
+                    )
+                rows.append((segment, encoded))
+            yield rows
 
     def _joined(
         self, groups: Iterable[list[tuple[Segment, Encoded | None]]]

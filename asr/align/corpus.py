@@ -20,6 +20,7 @@ from asr.formats.tiernames import TIER_ENDINGS
 from asr.importers.base import find_files, place_below, recording_names
 from asr.journal import append_entry, read_journal, stamp
 from asr.manifest import Utterance
+from asr.memory import is_lack_of_memory
 from asr.names import AUDIO_ENDINGS, composed, misnamed, shown
 from asr.transcript import Transcript
 from lm.errors import InputError
@@ -190,6 +191,15 @@ def align_corpus(
                 aligned.append((pair, alignment))
             except InputError as error:
                 problems.append(error)
+            except (MemoryError, RuntimeError) as error:
+                if not is_lack_of_memory(error):
+                    raise
+                problems.append(
+                    InputError(
+                        f"{shown(pair.recording)}: there is not enough memory to align it. Cut it and its transcript "
+                        "into parts, or take a machine with more."
+                    )
+                )
     threshold = aligner.threshold([alignment for _, alignment in aligned])
     utterances: list[Utterance] = []
     rejected: list[Utterance] = []

@@ -299,6 +299,30 @@ def test_a_lack_of_memory_names_the_utterances_and_the_setting(tmp_path: Path) -
         trainer(task, tmp_path).run()
 
 
+def test_an_evaluation_that_lacks_memory_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: ToyTask, model: nn.Module) -> dict[str, float]:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    changes: dict[str, Any] = {"evaluate_every": 2, "ema_decay": 0.9, "updates": 2}
+    task = ToyTask()
+    task.settings = {"ctc": {}}
+    with monkeypatch.context() as patch:
+        patch.setattr(ToyTask, "evaluate", full)
+        with pytest.raises(
+            InputError, match=r"update 2: .* on dev\. Lower ctc\.dev_batch_s.* Update 2 is saved"
+        ):
+            trainer(task, tmp_path, **changes).run()
+    # It goes on with the evaluation, also where that was the last.
+    again = ToyTask()
+    again.settings = task.settings
+    resumed = trainer(again, tmp_path, **changes)
+    assert torch.equal(resumed._weights()["weight"], task.model.weight)  # and not their average
+    assert resumed.run()["update"] == 2
+    assert again.saved == [2]
+
+
 @pytest.mark.parametrize(
     ("signals", "said", "saved"),
     [

@@ -529,6 +529,26 @@ def test_a_corpus_that_was_stopped_goes_on(
     assert sum(row.id.startswith("b_") for row in read_manifest(out / "manifest.tsv")) == 3
 
 
+def test_a_recording_that_is_too_much_for_the_memory_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "recordings", tmp_path / "out"
+    folder.mkdir()
+    for name, first in (("a", 0), ("b", 5)):
+        write(folder / f"{name}.txt", *(line.text for line in cut(folder / f"{name}.wav", first, first + 4)))
+    align = Aligner.align
+
+    def narrow(self: Aligner, path: Path, *others: Any, **named: Any) -> Alignment:
+        if path.stem == "a":
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return align(self, path, *others, **named)
+
+    monkeypatch.setattr(Aligner, "align", narrow)
+    assert main(["corpus", "align", str(folder), "--model", str(MODEL), "--out", str(out)]) == 1
+    assert "a.wav: there is not enough memory to align it" in one_line(capsys.readouterr().err)
+    assert {row.id[0] for row in read_manifest(out / "manifest.tsv")} == {"b"}
+
+
 def test_what_is_no_manifest_is_not_replaced_by_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
