@@ -542,6 +542,27 @@ def test_a_recording_that_is_too_much_for_the_memory_is_named_and_the_others_are
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["talk.txt"]
 
 
+def test_segments_that_are_too_much_together_are_encoded_one_by_one(
+    model: Path, talk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a GPU, whose groups hold 120 s however short the segments."""
+    monkeypatch.setattr(CTCModel, "on_cpu", False)
+    emissions = CTCModel.emissions
+    groups: list[int] = []
+
+    def narrow(self: CTCModel, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        groups.append(len(waveforms))
+        if len(waveforms) > 1:
+            lack_on_a_gpu()
+        return emissions(self, waveforms)
+
+    monkeypatch.setattr(CTCModel, "emissions", narrow)
+    assert transcribe(model, talk, "--segmenter", "fixed", "--max-segment", "2") == 0
+    assert groups[0] > 1
+    assert groups[1:] == [1] * groups[0]
+    assert capsys.readouterr().out
+
+
 def test_another_failure_of_torch_is_no_lack_of_memory(
     model: Path, talk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
