@@ -24,6 +24,10 @@ OWN = ("encoder", "policy", "tokenizer")
 """Settings of new recognisers that one to begin with brings its own of."""
 UNWRITABLE = 0.001
 """Share of the training texts' characters that a recogniser to begin with may have no label for."""
+FOREIGN = 0.5
+"""Share of dev's characters without a label that rare letters cannot explain: dev is another language or script."""
+LISTED = 10
+"""Characters without a label that are named; of the others, how many they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +83,13 @@ def build_tokenizer(
     *,
     languages: Iterable[str] = (),
 ) -> Tokenizer:
-    """Labels of the training texts; what dev has and they lack is told on stderr.
+    """Labels of the training texts; what has none is told on stderr.
 
     Args:
         policy: what normalised the texts.
         languages: of the training texts, which ``language_labels`` are for.
+    Raises:
+        InputError: more than half of dev's characters have none.
     """
     if config.unit == "piece":
         tokenizer = piece_tokenizer(train, policy, num_pieces=config.num_pieces)
@@ -91,16 +97,36 @@ def build_tokenizer(
             print(f"the texts give {len(tokenizer)} pieces, not {config.num_pieces}", file=sys.stderr)
     else:
         tokenizer = character_tokenizer(train, policy, min_count=config.min_count)
-    unwritable(tokenizer, "dev", dev)
+    unwritable(tokenizer, "training", train)
+    check_dev(tokenizer, dev)
     return tokenizer.with_languages(languages) if config.language_labels else tokenizer
 
 
 def unwritable(tokenizer: Tokenizer, split: str, texts: Sequence[str]) -> float:
     """Tell on stderr what of some normalised texts no label can write; returns its share of their characters."""
     unknown = tokenizer.unknown(texts)
-    for char, count in unknown.most_common():
-        print(f"{split} has {count} x {code_point(char)}, which no label writes", file=sys.stderr)
-    return unknown.total() / max(1, sum(map(len, texts)))
+    share = unknown.total() / max(1, sum(map(len, texts)))
+    if unknown:
+        named = ", ".join(f"{count} x {code_point(char)}" for char, count in unknown.most_common(LISTED))
+        rest = f", and {len(unknown) - LISTED} more" if len(unknown) > LISTED else ""
+        print(
+            f"{split} texts: no label writes {unknown.total()} characters ({share:.2%}): {named}{rest}",
+            file=sys.stderr,
+        )
+    return share
+
+
+def check_dev(tokenizer: Tokenizer, dev: Sequence[str]) -> None:
+    """Tell on stderr what of dev no label can write.
+
+    Raises:
+        InputError: it is more than half, so that errors on dev tell no good model from a bad one.
+    """
+    if (share := unwritable(tokenizer, "dev", dev)) > FOREIGN:
+        raise InputError(
+            f"no label writes {share:.0%} of the dev texts' characters, listed above. Check that they are of the "
+            "language and script that the labels are for, and that min_count is not too high."
+        )
 
 
 def build_recogniser(
@@ -109,9 +135,9 @@ def build_recogniser(
     """The recogniser to begin with; or encoder and output layer, with labels for the texts of the training rows.
 
     Raises:
-        InputError: the policy leaves nothing of the dev texts; or the recogniser has no label for more than 0.1 % of
-            the training texts' characters, or for one of their languages, or emits another number of times for each
-            frame than the configuration says.
+        InputError: the policy leaves nothing of the dev texts, or more than half of their characters have no label; or
+            the recogniser has no label for more than 0.1 % of the training texts' characters, or for one of their
+            languages, or emits another number of times for each frame than the configuration says.
     """
     policy = with_own(config).policy
     texts = [[normalised_text(utterance, policy) for utterance in rows] for rows in (train, dev)]
@@ -130,15 +156,13 @@ def build_recogniser(
         model = load_model(model_folder(config.recogniser)).train()
         model.dropout.p = config.head_dropout
         _check_languages(config, model.tokenizer, train)
-        shares = [
-            unwritable(model.tokenizer, *split) for split in zip(("training", "dev"), texts, strict=True)
-        ]
-        if shares[0] > UNWRITABLE:
+        if (share := unwritable(model.tokenizer, "training", texts[0])) > UNWRITABLE:
             raise InputError(
-                f"recogniser {config.recogniser} has no label for {shares[0]:.1%} of the training texts' characters, "
+                f"recogniser {config.recogniser} has no label for {share:.1%} of the training texts' characters, "
                 "listed above. Write them otherwise in the manifest, or let it learn new labels: "
                 f"{_with_new_labels(config.recogniser)} in place of recogniser."
             )
+        check_dev(model.tokenizer, texts[1])
         return _prepared(model, config)
     languages = (row.language for row in train)
     tokenizer = build_tokenizer(config.tokenizer, policy, *texts, languages=languages)

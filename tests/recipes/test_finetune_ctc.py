@@ -407,9 +407,7 @@ def test_a_recogniser_without_the_letters_is_refused_and_they_are_listed(
     write_manifest(rows, tmp_path / "other.tsv")
     with pytest.raises(InputError, match=r"no label for .* of the training texts' characters"):
         finetune(configure(tmp_path, tmp_path / "other.tsv", f"recogniser={trained}", "trainer.updates=1"))
-    assert (
-        "x ɲ (U+0272 LATIN SMALL LETTER N WITH LEFT HOOK), which no label writes" in capsys.readouterr().err
-    )
+    assert "x ɲ (U+0272 LATIN SMALL LETTER N WITH LEFT HOOK)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
