@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from itertools import permutations
 from pathlib import Path
 
@@ -29,13 +30,15 @@ def main() -> int:
     parser.add_argument("--weight", type=float, default=0.5, help="of an edge between two (paper: 0.5)")
     args = parser.parse_args()
     losses: dict[frozenset[str], dict[str, float]] = {}
+    updates: dict[str, int] = {}
     for run in args.runs:
         names, equals, folder = run.partition("=")
         if not (names and equals and folder):
             raise InputError(f"{run!r}: write LANGUAGES=EXP, as in a+b=exp/ab.")
-        losses[frozenset(names.split("+"))] = last_losses(Path(folder))
+        updates[run], losses[frozenset(names.split("+"))] = last_evaluation(Path(folder))
         if "+" in names:
             check_drawn_alike(Path(folder))
+    check_equally_long(updates)
     print(yaml.safe_dump({"skill_graph": graph(losses, args.weight)}, allow_unicode=True), end="")
     return 0
 
@@ -67,8 +70,8 @@ def graph(losses: dict[frozenset[str], dict[str, float]], weight: float) -> dict
     return found
 
 
-def last_losses(exp: Path) -> dict[str, float]:
-    """Dev loss of each language at the end of a run.
+def last_evaluation(exp: Path) -> tuple[int, dict[str, float]]:
+    """After how many updates a run was last evaluated, and the dev loss of each language then.
 
     Raises:
         InputError: the folder has no evaluations by language.
@@ -76,12 +79,29 @@ def last_losses(exp: Path) -> dict[str, float]:
     try:
         lines = (exp / "history.jsonl").read_text(encoding="utf-8").splitlines()
         row = json.loads(lines[-1])
-    except (OSError, ValueError, IndexError) as error:
+        update = int(row["update"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"{exp} has no history.jsonl with an evaluation. Train it first.") from error
     found = {name.removeprefix("loss/"): value for name, value in row.items() if name.startswith("loss/")}
     if not found:
         raise InputError(f"{exp} was not evaluated by language. Train it with ctc.mix.levels=[language].")
-    return found
+    return update, found
+
+
+def check_equally_long(updates: Mapping[str, int]) -> None:
+    """Refuse runs of different length: the longer has the lower loss whoever helps whom.
+
+    Args:
+        updates: a run -> the update of its last evaluation.
+    Raises:
+        InputError: they are not all the same.
+    """
+    if len(set(updates.values())) > 1:
+        ends = ", ".join(f"{run} at update {update}" for run, update in updates.items())
+        raise InputError(
+            f"the runs were last evaluated after different numbers of updates: {ends}. Train all to the same "
+            "trainer.updates, with trainer.patience=0; a run that broke off goes on when it is started again."
+        )
 
 
 def check_drawn_alike(exp: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lm.errors import InputError
-from recipes.skill_graph import check_drawn_alike, graph, last_losses
+from recipes.skill_graph import check_drawn_alike, graph, last_evaluation, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +34,9 @@ def test_an_edge_is_a_lower_loss_than_alone() -> None:
 def test_the_command_reads_runs(tmp_path: Path) -> None:
     for name, a, b in (("a", 1.0, 3.0), ("b", 3.0, 1.0), ("ab", 0.9, 1.1)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "history.jsonl").write_text(json.dumps({"loss/a": a, "loss/b": b}) + "\n")
+        (tmp_path / name / "history.jsonl").write_text(
+            json.dumps({"update": 40, "loss/a": a, "loss/b": b}) + "\n"
+        )
     config = tmp_path / "ab" / "config.yaml"
     config.write_text("ctc: {mix: {levels: [language], temperature: [0.0]}}")
     command = [
@@ -52,8 +54,25 @@ def test_the_command_reads_runs(tmp_path: Path) -> None:
         InputError, match=r"ab was trained with ctc\.mix\.temperature=\[\], which does not draw"
     ):
         check_drawn_alike(tmp_path / "ab")
-    (tmp_path / "a" / "history.jsonl").write_text("{}\n")
+    (tmp_path / "a" / "history.jsonl").write_text('{"update": 40}\n')
     with pytest.raises(InputError, match="not evaluated by language"):
-        last_losses(tmp_path / "a")
+        last_evaluation(tmp_path / "a")
     with pytest.raises(InputError, match="no history"):
-        last_losses(tmp_path / "none")
+        last_evaluation(tmp_path / "none")
+
+
+def test_runs_of_different_length_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, update in (("a", 4000), ("b", 4000), ("ab", 1000)):
+        (tmp_path / name).mkdir()
+        row = {"update": update, "loss/a": 1.0, "loss/b": 1.0}
+        (tmp_path / name / "history.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "ab" / "config.yaml").write_text("ctc: {mix: {levels: [language], temperature: [0.0]}}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["skill_graph", "a=a", "b=b", "a+b=ab"])
+    with pytest.raises(
+        InputError, match=r"a=a at update 4000, .*a\+b=ab at update 1000\. Train all to the same"
+    ):
+        main()
+    assert not capsys.readouterr().out
