@@ -22,7 +22,7 @@ FORMS = {
     "auto": "find out which of the following it is",
     "manifest": "a manifest.tsv of this toolkit, durations measured again",
     "kaldi": "a Kaldi data directory, or a folder of them (one per split)",
-    "fairseq": "fairseq wav2vec manifests: .tsv with .ltr or .wrd",
+    "fairseq": "fairseq wav2vec manifests: .tsv with .ltr or .wrd, or of audio without texts",
     "mustc": "MuST-C, mTEDx, IWSLT's low-resource sets: SPLIT/txt/SPLIT.yaml or SPLIT/stamped.tsv, texts, SPLIT/wav",
     "covost": "CoVoST 2: covost_v2.SOURCE_TARGET.tsv, joined with Common Voice (--audio FOLDER)",
     "commonvoice": "Common Voice: train.tsv, dev.tsv, test.tsv and clips/",

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from asr.importers import ImportConfig, import_corpus
+import pytest
+
+from asr.importers import ImportConfig, detect_form, import_corpus
+from lm.errors import InputError
 
 Make = Callable[..., Path]
 
@@ -28,3 +31,27 @@ def test_files_of_different_length_are_refused(tmp_path: Path, make_audio: Make)
     imported = import_corpus(tmp_path, "fairseq", ImportConfig(audio=tmp_path))
     assert [(each.split, each.text) for each in imported.utterances] == [("train", "one")]
     assert "1 files for 2 texts" in imported.problems[0]
+
+
+def test_audio_without_texts_is_known_by_its_lines(tmp_path: Path, make_audio: Make) -> None:
+    table = tmp_path / "valid.tsv"
+    for name in ("a", "b"):
+        make_audio(tmp_path / "wav" / f"{name}.wav")
+    table.write_text(f"{tmp_path / 'wav'}\na.wav\t16000\nb.wav\t16000\n")
+    for source in (tmp_path, table):
+        imported = import_corpus(source)
+        assert [(each.id, each.text, each.split) for each in imported.utterances] == [
+            ("a", "", "valid"),
+            ("b", "", "valid"),
+        ]
+        assert not imported.problems
+        assert "its 2 files have no texts" in imported.notes[0]
+    # Tables of other forms.
+    for content in ("path\tsamples\na.wav\t16000\n", "wav\na.wav\tiskay\n", "wav\n", ""):
+        table.write_text(content)
+        with pytest.raises(InputError, match="is of no form"):
+            detect_form(tmp_path)
+        with pytest.raises(
+            InputError, match=r"valid\.tsv has no \.tsv with an \.ltr or \.wrd beside it, nor one"
+        ):
+            import_corpus(table, "fairseq")
