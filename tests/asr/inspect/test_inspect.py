@@ -130,11 +130,15 @@ def test_a_letter_is_read_where_the_recogniser_heard_it(
 
 
 def test_similarity_of_codes() -> None:
-    one, other = np.array([0.5, 0.5, 0, 0]), np.array([0, 0, 0.5, 0.5])
+    one, other = np.array([[0.5, 0.5, 0, 0]]), np.array([[0, 0, 0.5, 0.5]])
     assert similarity(one, one) == pytest.approx(1)
     assert similarity(one, other) == pytest.approx(0)
     assert similarity(one, (one + other) / 2) == pytest.approx(1 - 0.311, abs=1e-3)
     assert perplexity(one) == pytest.approx(2)
+    # Two codebooks, one of them collapsed: what they use is added, what they share is averaged.
+    healthy, collapsed = np.full(320, 1 / 320), np.eye(320)[0]
+    assert perplexity(np.stack([healthy, collapsed])) == pytest.approx(321)
+    assert similarity(np.stack([healthy, np.eye(320)[1]]), np.stack([healthy, collapsed])) == pytest.approx(0.5)
 
 
 def test_the_command(
