@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +16,13 @@ from torch import Tensor
 from asr.audio import load
 from asr.batches import epoch_batches, padded
 from asr.card import model_folder, own_folder, read_card
-from asr.config import from_mapping
+from asr.config import from_mapping, read_yaml
 from asr.encoder import Encoder, build_encoder
-from asr.encoder.saved import saved_objective
 from asr.frames import FrameGrid
 from asr.manifest import Utterance
 from asr.model import CTCModel, load_model
 from asr.pretrain.objectives import ObjectiveConfig, PretrainModel
+from asr.pretrain.source import source_objective, with_objective
 from lm.errors import InputError
 
 Groups = Mapping[str, Sequence[Utterance]]
@@ -31,26 +32,30 @@ FRAMES_OF_AN_UTTERANCE = 50
 
 def open_encoder(source: str | Path) -> Encoder:
     """The encoder of an experiment or model folder of ours, or a published one by name."""
-    kind = "saved" if own_folder(source) else "pretrained"
-    return build_encoder({"kind": kind, "source": str(source)}).eval()
+    return build_encoder(_settings(source)).eval()
 
 
 def open_pretrained(source: str | Path) -> PretrainModel:
-    """An encoder with the objective it was pretrained with.
+    """An encoder with the objective it was pretrained with: as our experiment says, or a published wav2vec 2.0's.
 
     Raises:
-        InputError: the folder holds no objective.
+        InputError: there is none, or it is not what the experiment says.
     """
-    weights = saved_objective(source) if own_folder(source) else {}
-    config = Path(source) / "config.yaml"
-    if not weights or not config.is_file():
-        raise InputError(f"{source} holds no objective. Give the experiment folder of recipes.pretrain.")
-    import yaml
+    settings, written = _settings(source), Path(source) / "config.yaml"
+    ours = settings["kind"] == "saved"
+    stated = read_yaml(written) if ours and written.is_file() else {}
+    config = from_mapping(ObjectiveConfig, stated.get("objective", {}), "objective.")
+    if (ours and "objective" not in stated) or not source_objective(settings, config.kind):
+        raise InputError(
+            f"{source} holds no objective. Give the experiment folder of recipes.pretrain, or a published wav2vec 2.0 "
+            "that was not fine-tuned."
+        )
+    return with_objective(open_encoder(source), config, settings).eval()
 
-    settings = yaml.safe_load(config.read_text(encoding="utf-8"))["objective"]
-    model = PretrainModel(open_encoder(source), from_mapping(ObjectiveConfig, settings, "objective."))
-    model.objective.load_state_dict(weights)
-    return model.eval()
+
+def _settings(source: str | Path) -> dict[str, Any]:
+    """Of the encoder of an experiment or model folder of ours, or a published one by name."""
+    return {"kind": "saved" if own_folder(source) else "pretrained", "source": str(source)}
 
 
 def open_recogniser(source: str | Path) -> CTCModel:

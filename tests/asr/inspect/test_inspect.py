@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from asr.cli import main
 from asr.encoder import EncoderOutput, build_encoder
 from asr.encoder.saved import save_encoder
 from asr.frames import FrameGrid
 from asr.inspect.attention import attention_spans
-from asr.inspect.codes import perplexity, similarity
+from asr.inspect.codes import code_usage, perplexity, similarity
 from asr.inspect.plots import heatmap
 from asr.inspect.probes import chance, probe_accuracy
-from asr.inspect.reading import Heard, frame_features
+from asr.inspect.reading import Heard, frame_features, open_pretrained
 from asr.manifest import read_manifest, write_manifest
 from asr.model import Emissions
 from lm.errors import InputError
@@ -138,7 +139,23 @@ def test_similarity_of_codes() -> None:
     # Two codebooks, one of them collapsed: what they use is added, what they share is averaged.
     healthy, collapsed = np.full(320, 1 / 320), np.eye(320)[0]
     assert perplexity(np.stack([healthy, collapsed])) == pytest.approx(321)
-    assert similarity(np.stack([healthy, np.eye(320)[1]]), np.stack([healthy, collapsed])) == pytest.approx(0.5)
+    assert similarity(np.stack([healthy, np.eye(320)[1]]), np.stack([healthy, collapsed])) == pytest.approx(
+        0.5
+    )
+
+
+def test_the_codes_of_a_published_wav2vec2(tmp_path: Path) -> None:
+    sizes = {"codevector_dim": 16, "proj_codevector_dim": 16, "num_codevectors_per_group": 20}
+    theirs: Any = transformers.Wav2Vec2ForPreTraining(transformers.Wav2Vec2Config(**WAVES, **sizes))
+    theirs.save_pretrained(tmp_path / "pretrained")
+    model = open_pretrained(tmp_path / "pretrained")
+    assert torch.equal(model.objective.quantizer.codevectors, theirs.quantizer.codevectors)
+    (usage,) = code_usage(model, [("a", torch.randn(1, 16_000), torch.tensor([16_000]))]).values()
+    assert usage.shape == (2, 20)
+    assert usage.sum(axis=1) == pytest.approx(1)
+    theirs.wav2vec2.save_pretrained(tmp_path / "without")
+    with pytest.raises(InputError, match=r"without holds no objective\. Give .* or a published wav2vec 2\.0"):
+        open_pretrained(tmp_path / "without")
 
 
 def test_the_command(
