@@ -28,7 +28,7 @@ def build_encoder(config: dict[str, Any]) -> Encoder:
         saved = from_mapping(SavedConfig, own, "encoder.")
         changes = {name: value for name, value in config.items() if name not in ("kind", *own)}
         encoder = build_encoder(saved_config(saved.source, changes))
-        load_saved_weights(encoder, saved.source, shrink=saved.shrink)
+        load_saved_weights(encoder, saved.source, changes, shrink=saved.shrink)
         return encoder
     settings = {name: value for name, value in config.items() if name != "kind"}
     if config.get("kind", "conformer") == "conformer":

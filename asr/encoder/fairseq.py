@@ -142,7 +142,7 @@ def load_fairseq(
         preprocessor={"do_normalize": normalize},
         **switches,
     )
-    encoder.load_weights(_rename(path, state, config, FAIRSEQ), str(path))
+    encoder.load_weights(_rename(path, state, config, FAIRSEQ), str(path), given=options or ())
     return FairseqCheckpoint(encoder=encoder, head=file.head())
 
 
@@ -273,7 +273,7 @@ def _load_fairseq2(
         preprocessor={"do_normalize": config["feat_extract_norm"] == "layer"},
         **switches,
     )
-    encoder.load_weights(_rename(file.path, file.state, config, FAIRSEQ2), file.source)
+    encoder.load_weights(_rename(file.path, file.state, config, FAIRSEQ2), file.source, given=options)
     return FairseqCheckpoint(encoder=encoder, head=file.head(), fairseq2=True)
 
 

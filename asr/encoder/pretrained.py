@@ -133,7 +133,7 @@ def published_encoder(
     if isinstance(files, FairseqFile):
         return load_fairseq(files, options=options, **switches).encoder
     encoder = encoder_from_files(files, options, **switches)
-    encoder.load_weights(checkpoint_weights(files, encoder, language), files.source)
+    encoder.load_weights(checkpoint_weights(files, encoder, language), files.source, given=options or ())
     return encoder
 
 

@@ -78,11 +78,14 @@ def saved_config(source: str | Path, changes: Mapping[str, Any]) -> dict[str, An
     return changed
 
 
-def load_saved_weights(encoder: Encoder, source: str | Path, *, shrink: bool = False) -> None:
+def load_saved_weights(
+    encoder: Encoder, source: str | Path, changes: Mapping[str, Any], *, shrink: bool = False
+) -> None:
     """Give an encoder the weights of a folder of ours, whatever of `PREFIXES` it holds; layers besides are left out.
 
     Args:
         encoder: a new one.
+        changes: those that `saved_config` was given; for messages.
         shrink: scale each matrix down to the size that it has in the new encoder, where it has grown. A step of
             Muon is of one size whatever the matrix, so that one which training made large learns slowly; the
             directions, which are what was learned, stay (after Ash and Adams 2020, who shrink and perturb).
@@ -96,12 +99,14 @@ def load_saved_weights(encoder: Encoder, source: str | Path, *, shrink: bool = F
     prefix = PREFIXES[_holds(card)]
     tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     own = encoder.state_dict()
+    given = [name for name in changes if name != "config"] + [*changes.get("config", {})]
+    among = f" among {', '.join(given)}" if given else ""
     for name in sorted(own.keys() | tensors.keys()):
         theirs, ours = tensors.get(name), own.get(name)
         if theirs is None or ours is None or theirs.shape != ours.shape:
             raise InputError(
-                f"encoder {source}: its {name} is {_shape(theirs)}; the configuration asks for {_shape(ours)}. "
-                "Leave out the settings of size: they come from the folder."
+                f"encoder {source}: its {name} is {_shape(theirs)}, and by the settings would be {_shape(ours)}. "
+                f"Leave out the settings of size{among}: they come from the folder."
             )
     if shrink:
         tensors = {

@@ -432,12 +432,13 @@ class TransformersEncoder(Encoder):
                 if isinstance(module, nn.Conv1d):
                     self._padding.shield(module, stage)
 
-    def load_weights(self, state: Mapping[str, Tensor], source: str) -> None:
+    def load_weights(self, state: Mapping[str, Tensor], source: str, *, given: Collection[str] = ()) -> None:
         """Take the encoder's weights from a checkpoint of transformers, with or without a head.
 
         Args:
             state: tensors by the names in the file.
             source: name of the checkpoint for messages.
+            given: fields of the configuration that the user has set; for messages too.
         Raises:
             InputError: weights are missing, unknown, or of another shape.
         """
@@ -449,6 +450,11 @@ class TransformersEncoder(Encoder):
         state = {
             weight_norm_name(name): value for name, value in state.items() if not NOT_WEIGHTS.search(name)
         }
+        remedy = "Use the config.json that belongs to these weights."
+        if given:
+            remedy = (
+                f"Leave out of `config` what changes the size (it sets {', '.join(given)}). Else: {remedy}"
+            )
         own = self.model.state_dict()
         # Saved by models that were trained with masking, and needed by those alone.
         optional = {"masked_spec_embed"}
@@ -457,13 +463,13 @@ class TransformersEncoder(Encoder):
         if missing or unknown:
             raise InputError(
                 f"weights of {source} do not fit a {self.kind} encoder: {_some('missing', sorted(missing))}, "
-                f"{_some('unknown', unknown)}. Use the config.json that belongs to these weights."
+                f"{_some('unknown', unknown)}. {remedy}"
             )
         for name, value in state.items():
             if name in own and own[name].shape != value.shape:
                 raise InputError(
                     f"weights of {source}: {name} must be {tuple(own[name].shape)}; "
-                    f"got {tuple(value.shape)}. Use the config.json that belongs to these weights."
+                    f"got {tuple(value.shape)}. {remedy}"
                 )
         self.model.load_state_dict(
             {name: value for name, value in state.items() if name in own}, strict=False

@@ -175,6 +175,9 @@ def test_what_cannot_be_read_is_named_with_the_remedy(tmp_path: Path) -> None:
         {"args": args, "model": {k: v for k, v in state.items() if "fc1" not in k}},
         "4 missing .*intermediate_dense",
     )
+    torch.save({"args": args, "model": state}, path)
+    with pytest.raises(InputError, match=r"unknown .*what changes the size \(it sets num_hidden_layers\)"):
+        load_fairseq(path, options={"num_hidden_layers": 1})
     refused({"args": args, "model": {**state, "mask_emb": torch.ones(3)}}, r"must be \(32,\)")
     refused({"cfg": Config(), "model": state}, "Config besides tensors.*save it again")
     refused({"weights": state}, "no `model`")

@@ -10,8 +10,11 @@ import torch
 from asr.card import write_card
 from asr.cli import main
 from asr.encoder import build_encoder
+from asr.encoder.export import export_transformers
+from asr.encoder.saved import save_encoder
 from asr.segment.classifier import PACKAGED, load_classifier
 from lm.errors import InputError
+from tests.asr.encoder.tiny import tiny_encoder
 
 
 def test_the_encoder_of_a_segmenter_without_its_classifier() -> None:
@@ -19,6 +22,29 @@ def test_the_encoder_of_a_segmenter_without_its_classifier() -> None:
     own = build_encoder({"kind": "saved", "source": str(PACKAGED)}).state_dict()
     assert own.keys() == theirs.keys()
     assert all(torch.equal(own[name], value) for name, value in theirs.items())
+
+
+def test_a_setting_that_does_not_fit_the_weights_is_named(tmp_path: Path) -> None:
+    source = {"kind": "saved", "source": str(PACKAGED), "dropout": 0.2, "num_layers": 1}
+    with pytest.raises(
+        InputError, match=r"would be absent\. Leave out the settings of size among dropout, num_layers: they"
+    ):
+        build_encoder(source)
+    encoder = tiny_encoder("wav2vec2 base")
+    save_encoder(encoder, tmp_path / "ours", facts={}, objective={})
+    export_transformers(encoder, None, tmp_path / "published")
+    for kind, folder, remedy in (
+        ("saved", "ours", "Leave out the settings of size among layerdrop, {}: they"),
+        (
+            "pretrained",
+            "published",
+            r"Leave out of `config` what changes the size \(it sets layerdrop, {}\)\. Else: Use the",
+        ),
+    ):
+        for name, value in (("num_hidden_layers", 1), ("hidden_size", 64)):
+            config = {"layerdrop": 0.1, name: value}
+            with pytest.raises(InputError, match=remedy.format(name)):
+                build_encoder({"kind": kind, "source": str(tmp_path / folder), "config": config})
 
 
 def test_a_text_translator_has_no_speech_encoder(
