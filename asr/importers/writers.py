@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from lm.errors import InputError
 
 Files = dict[Path, list[str]]
 """The lines of each file that is to be written."""
+_NO_NAME = re.compile(r"[|;&$`<>]|:[0-9]+$|\]$")
+"""What is more than a name in wav.scp. Kaldi runs an entry that ends in ``|``, reads one that ends in ``:12`` from that
+byte, and takes ``]`` for the end of a range; its scripts put paths into commands, where a shell finds the others."""
 
 
 def export_corpus(
@@ -123,6 +127,11 @@ def _kaldi(utterances: Sequence[Utterance], folder: Path) -> Files:
         path = os.path.abspath(each.audio)
         if any(char.isspace() for char in path):
             raise InputError(f"{path}: Kaldi's tools split paths at spaces. Rename the file or folder.")
+        if found := _NO_NAME.search(path):
+            raise InputError(
+                f"{shown(path)}: Kaldi's tools take {found[0]!r} in a path for more than a name, and may run what "
+                "stands there. Rename the file or folder."
+            )
         speaker = safe_id(each.speaker) if each.speaker else safe_id(each.id)
         name = safe_id(each.id)
         name = name if name == speaker or name.startswith(f"{speaker}-") else f"{speaker}-{name}"

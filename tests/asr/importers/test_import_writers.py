@@ -55,6 +55,17 @@ def test_kaldis_ids_are_in_the_order_of_their_speakers(tmp_path: Path, make_audi
         export_corpus([*utterances, other], "kaldi", tmp_path / "other")
 
 
+@pytest.mark.parametrize(
+    "name", ["x;touch${IFS}PWNED|", "y:12", "a$(b).wav", "a`b`.wav", "a&b.wav", "a>b.wav", "a.wav[0:5]"]
+)
+def test_no_path_is_a_command_or_a_part_in_kaldis_form(tmp_path: Path, name: str) -> None:
+    rows = [Utterance(id=each, audio=tmp_path / each, duration_s=1.0) for each in ("x:1-y.wav", name)]
+    export_corpus(rows[:1], "kaldi", tmp_path / "fine")
+    with pytest.raises(InputError, match=r"for more than a name.*Rename"):
+        export_corpus(rows, "kaldi", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_kaldis_splits_have_text_for_all_or_for_none(tmp_path: Path, make_audio: Make) -> None:
     talk = make_audio(tmp_path / "talk.wav")
     texts = {"a": ("dev", "hola"), "b": ("test", ""), "c": ("dev", "")}
