@@ -191,7 +191,11 @@ def run_jobs(
             continue
         job, targets = planned
         try:
-            check_targets(job, targets, outputs.overwrite, inputs)
+            missing = check_targets(job, targets, outputs.overwrite, inputs)
+            if kept := [target for target in targets if target not in missing]:
+                failed |= report(_told_kept(kept))
+                if not missing:
+                    continue
             made = make(job)
         except InputError as error:
             failed |= report(error)
@@ -210,7 +214,7 @@ def run_jobs(
             failed |= report(InputError(why))
         if quiet := made.details.get("quiet"):
             print(quiet, file=sys.stderr)
-        uses = [partial(write, made, job, target, outputs.overwrite) for target in targets]
+        uses = [partial(write, made, job, target, outputs.overwrite) for target in missing]
         for use in (*uses, partial(show, made)):
             try:
                 use()
@@ -310,12 +314,28 @@ def plan_outputs(
         taken.update(targets)
 
 
-def refuse_existing(target: Path, overwrite: bool) -> None:
-    """Keep a file that is there, unless it may be replaced.
+def check_targets(job: Job, targets: Sequence[Path], overwrite: bool, inputs: Set[Path]) -> list[Path]:
+    """Those that are to be written: a job that was stopped, or had fewer formats, left the others, which are kept.
 
+    Args:
+        inputs: what the command reads (resolved).
     Raises:
-        InputError: it is there, or its name is too long.
+        InputError: one could not be written after the work, or would replace an input.
     """
+    from asr.formats.files import keep_inputs
+    from asr.names import shown
+
+    for target in targets:
+        _check_length(target)
+    missing = [target for target in targets if overwrite or not target.exists()]
+    for target in missing:
+        if not (target.resolve() in inputs and _gains_tiers(job, target)):
+            keep_inputs(target, inputs)
+        make_folder(target.parent, f", for {shown(job.recording)}")
+    return missing
+
+
+def _check_length(target: Path) -> None:
     from asr.names import shown
 
     try:
@@ -325,22 +345,14 @@ def refuse_existing(target: Path, overwrite: bool) -> None:
             raise InputError(
                 f"{shown(target)}: {error.strerror}. Give the recording a shorter one."
             ) from error
-    if target.exists() and not overwrite:
-        raise InputError(
-            f"{shown(target)} exists and is kept. Give --overwrite to replace it or --out for another folder."
-        )
 
 
-def check_targets(job: Job, targets: Sequence[Path], overwrite: bool, inputs: Set[Path]) -> None:
-    """Refuse before the work is done what could not be written after it, or would replace an input (resolved)."""
-    from asr.formats.files import keep_inputs
+def _told_kept(kept: Sequence[Path]) -> InputError:
     from asr.names import shown
 
-    for target in targets:
-        refuse_existing(target, overwrite)
-        if not (target.resolve() in inputs and _gains_tiers(job, target)):
-            keep_inputs(target, inputs)
-        make_folder(target.parent, f", for {shown(job.recording)}")
+    names = ", ".join(map(shown, kept))
+    are, them = ("exists and is", "it") if len(kept) == 1 else ("exist and are", "them")
+    return InputError(f"{names} {are} kept. Give --overwrite to replace {them} or --out for another folder.")
 
 
 def check_manifest_out(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:

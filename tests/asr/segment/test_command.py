@@ -186,6 +186,26 @@ def test_a_recording_too_quiet_for_the_detector_is_told_once(
     assert "speech in" not in capsys.readouterr().err
 
 
+def test_a_job_that_was_stopped_is_finished_and_what_it_wrote_is_kept(
+    talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "talk.tsv").write_text("mine")
+    again = (talk, "--format", "tsv,eaf,rttm", "--out", out)
+    assert segment(*again) == 1
+    told = one_line(capsys.readouterr().err)
+    assert "talk.tsv exists and is kept. Give --overwrite" in told
+    assert sorted(path.name for path in out.iterdir()) == ["talk.eaf", "talk.rttm", "talk.tsv"]
+    assert (out / "talk.tsv").read_text() == "mine"
+    assert segment(*again) == 1
+    told = one_line(capsys.readouterr().err)
+    assert "talk.tsv, " in told
+    assert "talk.rttm exist and are kept. Give --overwrite" in told
+    assert segment(*again, "--overwrite") == 0
+    assert (out / "talk.tsv").read_text() != "mine"
+
+
 def test_files_that_exist_are_kept_and_a_linguists_is_never_replaced(
     talk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
