@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asr.formats.files import write_whole
 from asr.names import composed, find_file, given_path
 from asr.text import WRITTEN, TextPolicy
 from lm.errors import InputError
@@ -136,10 +137,10 @@ def write_manifest(utterances: Iterable[Utterance], path: str | Path) -> None:
 
     Raises:
         InputError: a cell, or the name of an extra column, holds a tab or a line break, which the form cannot carry,
-            or what is no UTF-8, an extra column has the name of one of `COLUMNS`, or an id occurs twice.
+            or what is no UTF-8, an extra column has the name of one of `COLUMNS`, an id occurs twice, or the file
+            cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     utterances = list(utterances)
     extra = sorted({name for utterance in utterances for name in utterance.extra})
     ours = [name for name in extra if name in COLUMNS]
@@ -162,15 +163,13 @@ def write_manifest(utterances: Iterable[Utterance], path: str | Path) -> None:
         if cell is not None:
             raise InputError(f"utterance {utterance.id!r}: {cell!r} holds a tab or line break. Remove it.")
         lines.append("\t".join(cells))
-    partial = path.with_name(path.name + ".partial")
     try:
         data = ("\n".join(lines) + "\n").encode()
     except UnicodeEncodeError as error:
         raise InputError(
             f"manifest {path}: {error.object[max(0, error.start - 40) : error.end]!r} is no UTF-8. Rename the file."
         ) from error
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    write_whole(path, [data], overwrite=True)
 
 
 def recording_place(utterance: Utterance) -> tuple[str, float]:

@@ -27,7 +27,7 @@ from lm.corpus import (
     repeated,
     words_of,
 )
-from lm.errors import InputError
+from lm.errors import InputError, remedy_of
 from lm.folder import UNITS, write_description
 from lm.kneser_ney import FALLBACK_DISCOUNTS, check_options, estimate
 
@@ -289,5 +289,11 @@ def _new_files(out: Path, overwrite: bool) -> Iterator[Path]:
             (out / name).unlink()
         for file in sorted(new.iterdir(), key=lambda file: file.name == "lm.json"):
             file.rename(out / file.name)
+    except OSError as error:
+        if error.filename:  # else of a write, which does not say where
+            raise
+        raise InputError(
+            f"--out {out}: {error.strerror}. {remedy_of(error, 'Give a folder that can be written.')}"
+        ) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)

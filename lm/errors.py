@@ -1,4 +1,8 @@
-"""The one exception for what a user gave us and can mend."""
+"""The one exception for what a user gave us and can mend, and the remedy of a full disk."""
+
+from __future__ import annotations
+
+import errno
 
 
 class InputError(ValueError):
@@ -8,3 +12,9 @@ class InputError(ValueError):
     remedy; the command line prints it as it is, without a traceback. Defined here because
     ``lm`` is the lowest package; ``asr`` and ``st`` raise the same class.
     """
+
+
+def remedy_of(error: OSError, otherwise: str) -> str:
+    """What to do about a file that could not be written: where the disk, or a quota, is full, room alone helps."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "Make room on the disk, or write to another." if full else otherwise

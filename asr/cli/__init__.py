@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from lm.errors import InputError
+from lm.errors import InputError, remedy_of
 
 Commands = Mapping[str, tuple[str, str]]
 """Name of a command -> the module with its ``add_arguments`` and ``run``, and its help, which is thus printed
@@ -94,8 +94,6 @@ def guarded(run: Callable[[], int], *, keeps: bool = True) -> int:
         return 141
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
-        print(
-            f"loquela: {named}{error.strerror}. Check the path, its permissions and the disk.",
-            file=sys.stderr,
-        )
+        remedy = remedy_of(error, "Check the path, its permissions and the disk.")
+        print(f"loquela: {named}{error.strerror}. {remedy}", file=sys.stderr)
         return 1

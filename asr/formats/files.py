@@ -8,7 +8,7 @@ from collections.abc import Iterable, Set
 from pathlib import Path
 
 from asr.names import shown
-from lm.errors import InputError
+from lm.errors import InputError, remedy_of
 
 
 def read_bytes(path: Path) -> bytes:
@@ -58,7 +58,7 @@ def write_whole(path: Path, pieces: Iterable[bytes], *, overwrite: bool) -> Path
     Args:
         pieces: what is to be in it, one after the other; they are never held together.
     Raises:
-        InputError: the file exists and may not be replaced, or its folder cannot be written.
+        InputError: the file exists and may not be replaced, its folder cannot be written, or the disk is full.
     """
     partial = path.with_name(path.name + ".partial")
     try:
@@ -78,6 +78,7 @@ def write_whole(path: Path, pieces: Iterable[bytes], *, overwrite: bool) -> Path
                 partial.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"{shown(path)} cannot be written: {error.strerror}. Choose a folder you may write to."
+            f"{shown(path)} cannot be written: {error.strerror}. "
+            + remedy_of(error, "Choose a folder you may write to.")
         ) from error
     return path

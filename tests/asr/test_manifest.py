@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import unicodedata
 from pathlib import Path
 
@@ -148,3 +150,15 @@ def test_utterances_of_which_one_names_no_language_may_be_of_any() -> None:
     ]
     assert languages_of(rows) == languages_of_all(rows[:2]) == ("quy", "spa")
     assert languages_of_all(rows) == ()
+
+
+def test_a_manifest_that_a_full_disk_cut_off_is_named_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match=r"m\.tsv cannot be written: No space left.*Make room on the disk"):
+        write_manifest([Utterance(id="a", audio=tmp_path / "a.wav", duration_s=1)], tmp_path / "m.tsv")
+    assert list(tmp_path.iterdir()) == []

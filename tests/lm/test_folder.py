@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -318,6 +319,17 @@ def test_a_build_that_fails_leaves_the_old_one(folder: Path) -> None:
     (folder / "new.partial" / "word.arpa").touch()
     build_language_model(["a b"], folder, overwrite=True)
     assert LanguageModel.load(folder).vocabulary == ("a", "b")
+    assert not (folder / "new.partial").exists()
+
+
+def test_a_full_disk_names_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("lm.build.write_description", full)
+    with pytest.raises(InputError, match=r"^--out .*: No space left on device\. Make room on the disk"):
+        build_language_model(["a b"], folder, overwrite=True)
+    assert LanguageModel.load(folder).vocabulary
     assert not (folder / "new.partial").exists()
 
 

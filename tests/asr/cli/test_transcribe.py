@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -25,7 +26,7 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from asr.cli import main
+from asr.cli import guarded, main
 from asr.cli.jobs import Job, find_jobs, found_jobs
 from asr.encoder.conformer import ConformerConfig, ConformerEncoder
 from asr.formats import FORMAT_NAMES, read_transcript
@@ -153,6 +154,17 @@ def test_json_lines_are_utf_8_in_any_locale(tmp_path: Path) -> None:
         env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     )
     assert done.stdout.decode() == "mãe fé\n"
+
+
+def test_the_remedy_of_a_full_disk_is_room(capsys: pytest.CaptureFixture[str]) -> None:
+    def full() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "card.json")
+
+    assert guarded(full) == 1
+    told = capsys.readouterr().err
+    assert (
+        told == "loquela: card.json: No space left on device. Make room on the disk, or write to another.\n"
+    )
 
 
 def test_segments_go_to_stdout_as_json_lines(
