@@ -17,7 +17,9 @@ QUIET_PEAK = 10 ** (-45 / 20)
 SPARSE = 0.02
 """Share of a recording below which its speech is more likely missed than rare."""
 JUDGED_S = 10.0
-"""Shorter recordings may well hold nothing but a breath."""
+"""Shorter ones may well hold little but a breath; they are judged where nothing is heard at so low a level alone."""
+SHORTEST_JUDGED_S = 1.0
+"""Still shorter ones may hold nothing."""
 
 
 def quiet(path: Path, speech_s: float, duration_s: float, peak: float) -> dict[str, str]:
@@ -29,7 +31,11 @@ def quiet(path: Path, speech_s: float, duration_s: float, peak: float) -> dict[s
         speech_s: length of all segments.
         peak: the loudest sample's magnitude.
     """
-    if duration_s < JUDGED_S or speech_s > (1 - SPARSE if peak < QUIET_PEAK else SPARSE) * duration_s:
+    if duration_s >= JUDGED_S:
+        missed = speech_s <= (1 - SPARSE if peak < QUIET_PEAK else SPARSE) * duration_s
+    else:
+        missed = not speech_s and peak < QUIET_PEAK and duration_s >= SHORTEST_JUDGED_S
+    if not missed:
         return {}
     told = f"{shown(path)}: speech in {speech_s:.1f} of {duration_s:.1f} s; "
     if not peak:

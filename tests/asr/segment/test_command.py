@@ -186,6 +186,27 @@ def test_a_recording_too_quiet_for_the_detector_is_told_once(
     assert "speech in" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("level", "seconds", "told"),
+    [
+        (0.0, 9.0, "speech in 0.0 of 9.0 s; all its samples are zero."),
+        (0.001, 1.0, "speech in 0.0 of 1.0 s; its loudest sample is at -60 dBFS."),
+        (0.0, 0.9, ""),  # may hold nothing
+        (0.01, 9.0, ""),  # a breath, at a level at which speech is found
+    ],
+)
+def test_a_short_recording_in_which_nothing_can_be_heard_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], level: float, seconds: float, told: str
+) -> None:
+    waveform = np.zeros(round(seconds * RATE))
+    waveform[RATE // 2] = level
+    soundfile.write(tmp_path / "clip.wav", waveform, RATE, subtype="FLOAT")
+    assert segment(tmp_path / "clip.wav") == 0
+    said = capsys.readouterr().err
+    assert told in said
+    assert ("speech in" in said) == bool(told)
+
+
 def test_a_job_that_was_stopped_is_finished_and_what_it_wrote_is_kept(
     talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
