@@ -29,7 +29,7 @@ if not __package__:  # run as `python bench/decode.py`
 import numpy as np
 import torch
 
-from asr.decode import BeamDecoder, BeamSearchConfig, Decoder, GreedyDecoder, Hypothesis, decode_all
+from asr.decode import BeamDecoder, BeamSearchConfig, Decoder, GreedyDecoder, decode_all
 from asr.decode.lexicon import Models
 from asr.decode.others import FlashlightDecoder, PyctcDecoder
 from asr.decode.torch_engine import TorchSearch
@@ -47,10 +47,17 @@ NEARLY = 0.01
 """By how much the WER of quicker settings may exceed the lowest on dev, relative."""
 WIDE = 2_000
 """The beam that search errors are counted against."""
-OPEN = {"beam_width": WIDE, "beam_threshold": 20.0, "label_threshold": 12.0, "max_labels": 1_000}
+OPEN: dict[str, Any] = {
+    "beam_width": WIDE,
+    "beam_threshold": 20.0,
+    "label_threshold": 12.0,
+    "max_labels": 1_000,
+}
 """And what else prunes: next to nothing."""
 WIDE_FRAMES = 2_000
-"""Frames of test that it searches: pyctcdecode takes minutes for them."""
+"""Frames of test that it searches."""
+WIDE_S = 300
+"""CPU seconds after which it begins with no further utterance: pyctcdecode may take minutes for one."""
 THREADS = 2
 LETTERS = "abcdefghijklmnopqrstuvwxyzáéíóú"[:30]
 TORCH, CLOSED = "loquela torch", "loquela closed"
@@ -62,9 +69,9 @@ process, beam {BEAM} and the same model file for all; each system's weights (LM 
 words cost, and thresholds among its usual ones) are chosen on the same dev utterances, the quickest of those whose WER
 is at most {NEARLY:.0%} above the lowest, relative; decoding of test is timed, building is not. flashlight-text writes
 words of the model alone, "{CLOSED}" does so too, the others write any word. Search errors: utterances, of the first in
-test with {WIDE_FRAMES} frames together, for which a beam of {WIDE} with nearly all labels finds another text with a
-better score under the system's own weights. WER minus loquela's by paired bootstrap. "loquela torch" is the engine
-torch with loquela's settings, all test utterances in one batch, on the CPU."""
+test with {WIDE_FRAMES} frames together and as far as {WIDE_S} CPU seconds go, for which a beam of {WIDE} with nearly
+all labels finds another text with a better score under the system's own weights. WER minus loquela's by paired
+bootstrap. "loquela torch" is the engine torch with loquela's settings, all test utterances in one batch, on the CPU."""
 GPU_PROTOCOL = """Test emissions, repeated to {utterances} utterances, and as many waveforms of noise of 10 s. A wav2vec
 2.0 of 24 layers of width 1,024 with random weights encodes the waveforms in bfloat16, 32 at once; then the emissions
 are decoded greedily, or by the engine torch in one batch. Share: wall clock with the first by that with the second."""
@@ -257,6 +264,19 @@ def tuned(task: Task, make: Make, choices: Sequence[dict[str, Any]]) -> BeamSear
     return best
 
 
+def search_errors(wide: Decoder, own: Decoder, emissions: Sequence[FloatArray]) -> tuple[int, int]:
+    """Utterances for which the wide beam finds another text with a better score, and how many it was asked about."""
+    began = time.process_time()
+    errors = asked = 0
+    for each in emissions:
+        if asked and time.process_time() - began > WIDE_S:
+            break
+        (best, *_), (found, *_) = wide.decode(each), own.decode(each)
+        errors += best.text != found.text and bool(best.score > found.score)
+        asked += 1
+    return errors, asked
+
+
 def measure(task: Task, wide_frames: int = WIDE_FRAMES) -> dict[str, Any]:
     """Tune, decode, time and print one task."""
     greedy = scored(texts_of(GreedyDecoder(task.surfaces, task.blank), task.test), task.test_texts)
@@ -290,44 +310,26 @@ def measure(task: Task, wide_frames: int = WIDE_FRAMES) -> dict[str, Any]:
     rows = []
     speed = {name: task.seconds / timing.cpu_median for name, timing in timings.items()}
     wer = {name: score.counts("wer").rate for name, score in scores.items()}
-    errors: dict[str, int] = {}
-    widest: dict[str, list[Hypothesis]] = {}
-    reach = np.cumsum([len(each) for each in task.test])
-    few = task.test[: max(1, int(np.searchsorted(reach, wide_frames, side="right")))]
-    for name, make in makes.items():
-        if name == TORCH:  # has loquela's weights
-            widest[name] = widest["loquela"]
-        else:
-            wide = make(task, replace(configs[name], **OPEN))
-            widest[name] = [wide.decode(each)[0] for each in few]
-        reached = [found[0] for found in decode_all(decoders[name], few)]
-        errors[name] = sum(
-            best.text != own.text and bool(best.score > own.score)
-            for best, own in zip(widest[name], reached, strict=True)
-        )
+    for name in makes:
         against = scores[name].compare(scores["loquela"], "wer")
         config = configs[name]
         rows.append(
             [
                 name, f"{speed[name]:.0f}", f"{speed['loquela'] / speed[name]:.1f}", f"{100 * wer[name]:.2f}",
-                f"{100 * against.interval.low:+.2f} to {100 * against.interval.high:+.2f}", errors[name],
+                f"{100 * against.interval.low:+.2f} to {100 * against.interval.high:+.2f}",
                 f"lm {config.lm_weight:g} bonus {config.word_bonus:g} unknown {config.unknown_offset:g} "
                 f"{config.spelling_weight:g} "
                 f"labels {config.label_threshold:g}/{config.max_labels} beam {config.beam_threshold:g}",
             ]
         )  # fmt: skip
-    common.table(
-        [
-            "",
-            "audio s / CPU s",
-            "loquela is x",
-            "WER %",
-            "WER minus loquela's",
-            f"search errors of {len(few)}",
-            "settings",
-        ],
-        rows,
-    )
+    common.table(["", "audio s / CPU s", "loquela is x", "WER %", "WER minus loquela's", "settings"], rows)
+    reach = np.cumsum([len(each) for each in task.test])
+    few = task.test[: max(1, int(np.searchsorted(reach, wide_frames, side="right")))]
+    errors = {}
+    for name, make in makes.items():
+        open_config = replace(configs["loquela" if name == TORCH else name], **OPEN)
+        errors[name] = search_errors(make(task, open_config), decoders[name], few)
+        print(f"search errors of {name}: {errors[name][0]} of {errors[name][1]}")
     gain = threads_gain(task, decoders["loquela"])
     print(f"loquela in {THREADS} threads: {gain:.2f} times as fast as in one")
     ops = ops_per_step(task, configs[TORCH])
@@ -336,7 +338,7 @@ def measure(task: Task, wide_frames: int = WIDE_FRAMES) -> dict[str, Any]:
     return {
         "audio_seconds_per_second": {name: round(value, 1) for name, value in speed.items()},
         "wer": {name: round(value, 4) for name, value in wer.items()},
-        "search_errors": {"of": len(few), **errors},
+        "search_errors": {name: {"errors": wrong, "of": of} for name, (wrong, of) in errors.items()},
         "two_threads_by_one": round(gain, 3),
         "torch_ops_per_step": ops,
         **({} if share is None else {"gpu_share_of_greedy": share}),
