@@ -233,4 +233,4 @@ def test_a_teacher_of_other_languages_or_letters_is_refused(
         InputError, match=r"distil\.teacher .* has no label for \d+\.\d% of the training texts'"
     ):
         teach(config, TARGET, letters, [], exp)
-    assert "training has 6 x " in capsys.readouterr().err
+    assert "no label writes 6 characters" in capsys.readouterr().err
