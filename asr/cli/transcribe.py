@@ -69,8 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--segments",
         type=given_path,
         metavar="FILE",
-        help="your own segments instead, with their speakers: MuST-C's yaml, a .tsv or .csv of start and end in "
-        "seconds, .rttm, .eaf, .TextGrid, or a transcript (.srt, .vtt, .json, .stm, whisper's .tsv)",
+        help="your own segments instead, with their speakers: MuST-C's yaml, a .tsv of start and end in seconds, "
+        ".rttm, .eaf, .TextGrid, or a transcript (.srt, .vtt, .json, .stm, whisper's .tsv)",
     )
     segments.add_argument("--tier", default="", metavar="NAME", help="the tier of --segments that has them")
     decoding = parser.add_argument_group("decoding")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -165,39 +163,20 @@ def _read_yaml(path: Path, _: str) -> Iterator[Row]:
 
 def _read_table(path: Path, _: str) -> Iterator[Row]:
     """Lines ``start end``, with tabs or spaces between, and anything after; a header may name a column of speakers."""
-    lines = enumerate(read_text(path).splitlines(), start=1)
-    return _table_rows(path, ((number, line.split(), line.split("\t")) for number, line in lines))
-
-
-def _read_csv(path: Path, _: str) -> Iterator[Row]:
-    """The same, quoted as spreadsheets do, with the delimiter that the first line has most of."""
-    text = read_text(path)
-    delimiter = max(",;\t", key=text.split("\n", 1)[0].count)
-    # strict: else a quote that is not closed makes one cell of all the rows below
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
-    except csv.Error as error:
-        raise InputError(f"{shown(path)}, line {reader.line_num}: {error}. Mend its quotes.") from error
-    return _table_rows(path, ((number, cells, cells) for number, cells in rows))
-
-
-def _table_rows(path: Path, lines: Iterable[tuple[int, list[str], list[str]]]) -> Iterator[Row]:
-    """Of each line its number, its words, of which the first two are the times, and its columns."""
     speakers: int | None = None
-    for number, words, columns in lines:
-        if not any(words) or words[0].startswith("#"):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        cells = line.split()
+        if not cells or line.startswith("#"):
             continue
-        if number == 1 and words[0].lower() == "start":
-            header = [name.lower() for name in columns]
+        if number == 1 and cells[0].lower() == "start":
+            header = line.lower().split("\t")
             speakers = header.index("speaker") if "speaker" in header else None
             continue
-        if len(words) < 2:
-            raise InputError(
-                f"{shown(path)}, line {number}: {words[0][:60]!r} is not `start end` in seconds."
-            )
+        if len(cells) < 2:
+            raise InputError(f"{shown(path)}, line {number}: {line[:60]!r} is not `start end` in seconds.")
+        columns = line.split("\t")
         speaker = columns[speakers] if speakers is not None and speakers < len(columns) else ""
-        yield Row(f"line {number}", words[0], words[1], speaker=speaker)
+        yield Row(f"line {number}", cells[0], cells[1], speaker=speaker)
 
 
 def _read_rttm(path: Path, _: str) -> Iterator[Row]:
@@ -236,7 +215,6 @@ _READERS: Mapping[str, Callable[[Path, str], Iterable[Row]]] = {
     "yml": _read_yaml,
     "tsv": _read_table,
     "txt": _read_table,
-    "csv": _read_csv,
     "rttm": _read_rttm,
     "eaf": _read_tiers,
     "textgrid": _read_tiers,

@@ -142,22 +142,7 @@ def test_a_tier_is_chosen_by_its_name_and_gives_the_speaker(tmp_path: Path, form
         read_segments(path)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        'start,end,note,speaker\n0.5,1.5,"a, b","Ana Luz"\n,,,\n3,4\n',
-        "start;end;speaker\r\n0.5;1.5;Ana Luz\r\n#;;\r\n3;4;\r\n",
-    ],
-)
-def test_spreadsheets_are_read(tmp_path: Path, text: str) -> None:
-    found = read_segments(written(tmp_path, "a.csv", text)).of("any.wav")
-    assert found == [OwnSegment(0.5, 1.5, "Ana Luz"), OwnSegment(3, 4)]
-
-
 MISTAKES = {
-    "a.csv": ("start,end\n,1.5,2\n", "line 2: a segment from '' to '1.5' s"),
-    "b.csv": ('0.5,1.5,"a\n2,3,\n', "unexpected end of data. Mend its quotes"),
-    "c.csv": ("start;end\n0,5;1,5\n", "line 2: a segment from '0,5' to '1,5' s"),
     "a.wav": ("", "no form of segments"),
     "a.yaml": ("offset: 1\n", "no list"),
     "b.yaml": ("- {offset: 1, wav: a.wav}\n", "entry 1: .* no offset and duration"),
