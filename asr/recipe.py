@@ -72,7 +72,7 @@ def train_task(task: Task[Any], config: Experiment, tokenizer: Tokenizer | None 
         for line in changed_settings(path, written, usual):
             print(f"going on from update {trainer.update} with other settings: {line}", file=sys.stderr)
     if trainer.accelerator.is_main_process:
-        if trainer.update < config.trainer.updates:
+        if trainer.unfinished:
             save_config(written, path)
         if tokenizer:
             tokenizer.save(config.exp / "tokenizer.json")

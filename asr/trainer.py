@@ -153,8 +153,8 @@ class Trainer:
         waited: dict[str, float] = {}
         handlers = self._catch_signals()
         try:
-            if self._due() and all(row["update"] != self.update for row in self.history):
-                self._evaluate(bar, writer)  # which the last run had too little memory for
+            if self._evaluation_left():
+                self._evaluate(bar, writer)
             while self.update < self.config.updates and not self._stalled():
                 epoch = self.epoch
                 updates = self._updates()
@@ -235,6 +235,15 @@ class Trainer:
         if not self.update:
             return False
         return self.update % self.config.evaluate_every == 0 or self.update == self.config.updates
+
+    def _evaluation_left(self) -> bool:
+        """Whether this update was not evaluated as it was due, for which the last run had too little memory."""
+        return self._due() and all(row["update"] != self.update for row in self.history)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a run has anything left to do."""
+        return self.update < self.config.updates or self._evaluation_left()
 
     def _updates(self) -> Generator[tuple[Sequence[Any], list[tuple[int, Any]]]]:
         """For each update that is left of the epoch: what all processes take, and this one's numbered batches.
@@ -497,7 +506,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             put_back(self.exp / "model")
         self.accelerator.wait_for_everyone()
-        if self.update < self.config.updates:
+        if self.unfinished:
             self._begin_anew(found.changed)
         elif self.best_update and own_folder(self.exp / "model") is None:
             raise InputError(

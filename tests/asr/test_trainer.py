@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -321,6 +322,29 @@ def test_an_evaluation_that_lacks_memory_loses_nothing(
     assert torch.equal(resumed._weights()["weight"], task.model.weight)  # and not their average
     assert resumed.run()["update"] == 2
     assert again.saved == [2]
+
+
+def test_an_evaluation_that_is_left_is_compared_with_none_of_another_dev(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: ToyTask, model: nn.Module) -> dict[str, float]:
+        raise MemoryError
+
+    changes: dict[str, Any] = {"evaluate_every": 2}
+    tasks = [ToyTask(), ToyTask(), ToyTask()]
+    for task, dev in zip(tasks, (1, 1, 2), strict=True):
+        task.settings = {"ctc": {}, "dev": dev}
+    trainer(tasks[0], tmp_path, updates=2, **changes).run()
+    with monkeypatch.context() as patch:
+        patch.setattr(ToyTask, "evaluate", full)
+        with pytest.raises(InputError, match="Update 4 is saved"):
+            trainer(tasks[1], tmp_path, updates=4, **changes).run()
+    resumed = trainer(tasks[2], tmp_path, updates=4, **changes)
+    assert resumed.unfinished
+    assert (resumed.begun, resumed.best) == (4, math.inf)
+    assert resumed.run()["update"] == 4
+    assert not resumed.unfinished
+    assert not trainer(tasks[2], tmp_path, updates=4, **changes).unfinished
 
 
 @pytest.mark.parametrize(
