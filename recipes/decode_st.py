@@ -193,13 +193,8 @@ class _Reading:
 
     def memories(self, rows: Sequence[Utterance]) -> dict[str, Memory]:
         """Of each, by id; of a text that is empty, an empty one."""
-        order = sorted((row.id for row in rows), key=lambda name: len(self.labels[name]))
-        found: dict[str, Memory] = {}
-        for ids in in_rows(order, BATCH):
-            found.update(
-                zip(ids, text_memories(self.model, [self.labels[name] for name in ids]), strict=True)
-            )
-        return found
+        ids = [row.id for row in rows]
+        return dict(zip(ids, text_memories(self.model, [self.labels[name] for name in ids]), strict=True))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -137,24 +137,31 @@ def translate_labels(
     model: TextTranslator, labels: Sequence[Sequence[int]], config: TranslationSearchConfig
 ) -> list[list[TranslationHypothesis]]:
     """Translations of each text, best first; that of an empty one is empty."""
-    found = [[TranslationHypothesis((), 0.0)] for _ in labels]
-    # Alike lengths together, so that little is padding.
-    order = sorted((place for place, row in enumerate(labels) if row), key=lambda place: len(labels[place]))
-    for places in in_rows(order, BATCH):
-        memory = Memory.together(text_memories(model, [labels[place] for place in places]))
-        for place, hypotheses in zip(places, translate(model.decoder, memory, config), strict=True):
-            found[place] = hypotheses
-    return found
+    found: dict[int, list[TranslationHypothesis]] = {}
+    for places, memory in _memories(model, labels):
+        found.update(zip(places, translate(model.decoder, memory, config), strict=True))
+    return [found[place] for place in range(len(labels))]
 
 
-@torch.inference_mode()
 def text_memories(model: TextTranslator, labels: Sequence[Sequence[int]]) -> list[Memory]:
     """What the decoder looks at of each text; of an empty one, an empty memory."""
-    # An empty text stands in the batch with a label that nothing looks at.
-    batch, _ = padded([np.asarray(row or [END], dtype=np.int64) for row in labels])
-    sizes = torch.tensor([len(row) for row in labels])
+    found: dict[int, Memory] = {}
+    for places, memory in _memories(model, labels):
+        found.update(zip(places, memory.apart(), strict=True))
+    return [found[place] for place in range(len(labels))]
+
+
+def _memories(model: TextTranslator, labels: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], Memory]]:
+    """Of a few texts at once where they stand, and what the decoder looks at."""
     device = model.decoder.embedding.labels.weight.device
-    return model.memory(batch.to(device), sizes.to(device)).apart()
+    # Alike lengths together, so that little is padding.
+    for places in in_rows(sorted(range(len(labels)), key=lambda place: len(labels[place])), BATCH):
+        # An empty text stands in the batch with a label that nothing looks at.
+        batch, _ = padded([np.asarray(labels[place] or [END], dtype=np.int64) for place in places])
+        sizes = torch.tensor([len(labels[place]) for place in places])
+        with torch.inference_mode():
+            memory = model.memory(batch.to(device), sizes.to(device))
+        yield places, memory
 
 
 def refuse_ctc_score(name: str | Path, search: TranslationSearchConfig) -> None:
