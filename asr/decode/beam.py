@@ -18,7 +18,7 @@ from asr.decode.confidence import (
     mean_confidence,
 )
 from asr.decode.config import BeamSearchConfig
-from asr.decode.engine import new_workspace, search
+from asr.decode.engine import new_searcher, search
 from asr.decode.fusion import LanguageModel
 from asr.decode.hypothesis import (
     EmissionArray,
@@ -142,7 +142,7 @@ class CompiledSearch:
         self._local = threading.local()
 
     def __reduce__(self) -> tuple[type[CompiledSearch], tuple[Models]]:
-        """Without the workspaces of this process's threads."""
+        """Without the searchers of this process's threads."""
         return CompiledSearch, (self._models,)
 
     def __call__(self, emissions: Sequence[EmissionArray]) -> Iterator[Finished]:
@@ -150,22 +150,9 @@ class CompiledSearch:
         return map(self._search, emissions)
 
     def _search(self, emissions: EmissionArray) -> Finished:
-        models = self._models
-        workspace = getattr(self._local, "workspace", None) or new_workspace(
-            models.word, models.character, models.piece
-        )
-        rows, at, parts, self._local.workspace = search(
-            # Of another layout, or read-only, they would have it compiled anew.
-            np.require(emissions, np.float32, ["C", "A", "W"]),
-            models.labels,
-            models.lexicon,
-            models.hotwords,
-            models.word,
-            models.character,
-            models.char_number,
-            models.piece,
-            models.piece_number,
-            models.settings,
-            workspace,
-        )
+        searcher = getattr(self._local, "searcher", None)
+        if searcher is None:
+            searcher = self._local.searcher = new_searcher(self._models.known)
+        # Of another layout, or read-only, they would have it compiled anew.
+        rows, at, parts = search(np.require(emissions, np.float32, ["C", "A", "W"]), searcher)
         return Finished(rows, at, parts)

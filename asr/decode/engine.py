@@ -55,7 +55,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.experimental import structref
 from numpy.typing import NDArray
 
 from lm.tables import NgramTables, States, begin, more_states, new_states, score, sentence_end
@@ -157,6 +158,22 @@ class Settings(NamedTuple):
     """Only words of the lexicon are written."""
 
 
+class Known(NamedTuple):
+    """What a search asks about labels and texts: one configuration's, the same for every utterance."""
+
+    labels: Labels
+    lexicon: Lexicon
+    hotwords: Hotwords
+    word: NgramTables
+    character: NgramTables
+    char_number: NDArray[np.int32]
+    """Number in the character model of each character that labels write."""
+    piece: NgramTables
+    piece_number: NDArray[np.int32]
+    """Number in the piece model of each label, or `UNHEARD`."""
+    settings: Settings
+
+
 class Tree(NamedTuple):
     """Everything the search has looked at: texts (nodes), and texts, or with a piece model rows of labels that write
     something, with their last label (prefixes)."""
@@ -218,6 +235,24 @@ class Workspace(NamedTuple):
     said: Said
 
 
+@structref.register
+class _SearcherType(types.StructRef):
+    """numba's type of a `Searcher`."""
+
+
+class Searcher(structref.StructRefProxy):
+    """What is known (`Known`) and one thread's `Workspace`, as compiled code holds them.
+
+    Handing their hundred arrays over one by one, there and back, took a tenth of a search.
+    """
+
+    known: Known
+    workspace: Workspace
+
+
+structref.define_proxy(Searcher, _SearcherType, ["known", "workspace"])  # type: ignore[no-untyped-call]
+
+
 @njit(nogil=True, cache=True)
 def _empty(texts: int, prefixes: int) -> Tree:
     value = np.full((prefixes, 8), -np.inf, np.float64)
@@ -242,12 +277,13 @@ def _slots_for(entries: int) -> int:
 
 
 @njit(nogil=True, cache=True)
-def new_workspace(word_tables: NgramTables, char_tables: NgramTables, piece_tables: NgramTables) -> Workspace:
-    """Room for a few seconds of speech; a search makes more of it where it must."""
-    return Workspace(
-        _empty(16384, 16384), new_states(word_tables.order, 1024), new_states(char_tables.order, 4096),
-        new_states(piece_tables.order, 1024), _no_said(1),
+def new_searcher(known: Known) -> Searcher:
+    """For one thread, with room for a few seconds of speech; a search makes more of it where it must."""
+    workspace = Workspace(
+        _empty(16384, 16384), new_states(known.word.order, 1024), new_states(known.character.order, 4096),
+        new_states(known.piece.order, 1024), _no_said(1),
     )  # fmt: skip
+    return Searcher(known, workspace)  # type: ignore[no-untyped-call]
 
 
 @njit(nogil=True, cache=True)
@@ -537,25 +573,24 @@ def _order(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
 
 @njit(nogil=True, cache=True)
 def search(
-    emissions: NDArray[np.float32], labels: Labels, lexicon: Lexicon, hotwords: Hotwords,
-    word_tables: NgramTables, char_tables: NgramTables, char_number: NDArray[np.int32],
-    piece_tables: NgramTables, piece_number: NDArray[np.int32], settings: Settings, workspace: Workspace,
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], Workspace]:  # fmt: skip
+    emissions: NDArray[np.float32], searcher: Searcher
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
     """Texts of the last beam.
 
     Args:
         emissions: natural-log probabilities without NaN, (T, C).
-        char_number: number in the character model of each character that labels write.
-        piece_number: number in the piece model of each label, or `UNHEARD`.
-        workspace: of this thread, from `new_workspace` or the last search.
+        searcher: of this thread; its workspace grows where it must.
     Returns:
-        rows of labels, one after the other; where each text's begins and the last one ends; log p_CTC, the
+        rows of labels, one after the other; where each text's begins and the last one ends; and log p_CTC, the
         weighted score of models and word bonus, and that of the hotwords, (texts, 3), sorted by their sum,
-        best first; and the workspace, perhaps grown.
+        best first.
     """
     num_frames, num_labels = emissions.shape
     width = num_labels + 1
-    tree, word_states, char_states, piece_states, said = workspace
+    labels, lexicon, hotwords, word_tables, char_tables, char_number, piece_tables, piece_number, settings = (
+        searcher.known
+    )
+    tree, word_states, char_states, piece_states, said = searcher.workspace
     _clear(tree)
     clock = tree.clock[0]
     word_states.slots[:] = -1
@@ -797,10 +832,11 @@ def search(
         size = np.int64(1)
     for index in range(size):
         tree.value[beam[index], TOTAL] += silent
-    return _finish(
+    rows, at, parts, searcher.workspace = _finish(
         tree, counts, beam, size, lexicon, hotwords.closing, word_tables, word_states, char_tables,
         char_states, piece_tables, piece_states, said, settings,
     )  # fmt: skip
+    return rows, at, parts
 
 
 @njit(nogil=True, cache=True)
@@ -809,7 +845,7 @@ def _finish(
     closing: NDArray[np.float64], word_tables: NgramTables, word_states: States, char_tables: NgramTables,
     char_states: States, piece_tables: NgramTables, piece_states: States, said: Said, settings: Settings,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], Workspace]:  # fmt: skip
-    """The texts of the beam with their scores as whole utterances; see `search`."""
+    """The texts of the beam with their scores as whole utterances, see `search`; and the workspace, perhaps grown."""
     totals, unfinished = np.zeros(size, np.float64), np.zeros(size, np.bool_)
     num_unfinished = 0
     for index in range(size):

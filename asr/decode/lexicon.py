@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from asr.decode.alphabet import written_hotwords
 from asr.decode.config import BeamSearchConfig
-from asr.decode.engine import NEW_WORD, NO_WORD, SPACE, UNHEARD, Labels, Lexicon, Settings
+from asr.decode.engine import NEW_WORD, NO_WORD, SPACE, UNHEARD, Known, Labels, Lexicon, Settings
 from asr.decode.fusion import RESERVED, LanguageModel
 from asr.decode.hotwords import make_hotwords, steepest
 from lm.corpus import PIECE_SPACE, piece_of
@@ -117,6 +117,14 @@ class Models:
             has_hotwords=bool(hotwords),
             closed=closed,
         )
+
+    @property
+    def known(self) -> Known:
+        """All of it, for the compiled search."""
+        return Known(
+            self.labels, self.lexicon, self.hotwords, self.word, self.character, self.char_number, self.piece,
+            self.piece_number, self.settings,
+        )  # fmt: skip
 
 
 def make_lexicon(
