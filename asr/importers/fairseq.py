@@ -40,10 +40,14 @@ def read(source: Path, config: ImportConfig) -> Reading:
     notes: list[str] = []
     for table in tables:
         root, *rows = _lines(table)
+        while rows and not rows[-1].strip():
+            rows.pop()
         texts = _texts(table)
         if texts is None:
             notes.append(f"{table} has no .ltr or .wrd beside it: its {len(rows)} files have no texts.")
             texts = [""] * len(rows)
+        while len(texts) > len(rows) and not texts[-1].strip():
+            texts.pop()
         if len(texts) != len(rows):
             problems.append(
                 f"{table}: {len(rows)} files for {len(texts)} texts, line by line. Make both again."
@@ -94,7 +98,9 @@ def _is_of_files(table: Path) -> bool:
     try:
         with table.open(encoding="utf-8-sig") as lines:
             root, first = next(lines, ""), next(lines, "")
-            return "\t" not in root and all(map(_FILE.fullmatch, (first, *lines)))
+            if "\t" in root or not _FILE.fullmatch(first):
+                return False
+            return all(_FILE.fullmatch(line) or not line.strip() for line in lines)
     except (OSError, UnicodeDecodeError):
         return False
 

@@ -55,3 +55,15 @@ def test_audio_without_texts_is_known_by_its_lines(tmp_path: Path, make_audio: M
             InputError, match=r"valid\.tsv has no \.tsv with an \.ltr or \.wrd beside it, nor one"
         ):
             import_corpus(table, "fairseq")
+
+
+@pytest.mark.parametrize("texts", [None, "one\n\n", "one\n"])
+def test_empty_lines_at_the_end_are_no_files(tmp_path: Path, make_audio: Make, texts: str | None) -> None:
+    make_audio(tmp_path / "a.wav")
+    table = tmp_path / "train.tsv"
+    table.write_text(f"{tmp_path}\na.wav\t16000\n\n\n")
+    if texts is not None:
+        table.with_suffix(".wrd").write_text(texts)
+    imported = import_corpus(tmp_path)
+    assert [(each.id, each.text) for each in imported.utterances] == [("a", "one" if texts else "")]
+    assert not imported.problems
