@@ -2,13 +2,13 @@
 
 Utterances (or speakers) are drawn with replacement, as many as there are, and the corpus rate is
 taken again each time (Bisani and Ney 2004; Koehn 2004 for the paired test). Two systems are drawn
-together, so that a hard utterance is hard for both.
+together, so that a hard utterance is hard for both; two groups of utterances, each by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The rate of system A minus that of system B. Below zero, A makes fewer errors."""
+    """The rate of A minus that of B, two systems or groups. Below zero, A makes fewer errors."""
 
     difference: float
     interval: Interval
@@ -57,6 +57,11 @@ class Bootstrap:
     resamples: int = RESAMPLES
     """How often as many units as there are are drawn."""
     seed: int = SEED
+
+    @property
+    def apart(self) -> Bootstrap:
+        """Draws of a second group, which must not follow those of the first."""
+        return replace(self, seed=self.seed + 1)
 
 
 BOOTSTRAP = Bootstrap()
@@ -106,8 +111,33 @@ def paired_bootstrap(
     return compared(difference, differences, percent)
 
 
+def unpaired_bootstrap(
+    first: tuple[Sequence[int], Sequence[int]], second: tuple[Sequence[int], Sequence[int]], how: Bootstrap
+) -> Comparison:
+    """Compare two groups of units: the rate of the first minus that of the second.
+
+    Args:
+        first: errors and reference tokens of each unit of a group, (N,).
+        second: of the other, (M,).
+    """
+    rates = [
+        _rates(np.array([errors]), np.array(lengths), how.resamples, drawn.seed)[0]
+        for (errors, lengths), drawn in ((first, how), (second, how.apart))
+    ]
+    means = [
+        sum(errors) / sum(lengths) if any(lengths) else float("nan") for errors, lengths in (first, second)
+    ]
+    return gap(means[0] - means[1], *rates)
+
+
+def gap(difference: float, first: NDArray[np.float64], second: NDArray[np.float64]) -> Comparison:
+    """The comparison of two groups from their difference, and the rate of each on its own draws, (draws,)."""
+    count = min(len(first), len(second))
+    return compared(difference, first[:count] - second[:count])
+
+
 def compared(difference: float, differences: NDArray[np.float64], percent: int = 95) -> Comparison:
-    """The comparison of two systems from their difference, and that on each draw."""
+    """The comparison from a difference, and that on each draw."""
     fewer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     p_value = min(1.0, 2 * (1 + fewer) / (len(differences) + 1))
     return Comparison(difference, percentiles(differences, percent), p_value)

@@ -14,7 +14,15 @@ from importlib import metadata
 from itertools import islice
 from typing import Literal, Protocol
 
-from asr.bootstrap import BOOTSTRAP, Bootstrap, Comparison, Interval, paired_bootstrap, rate_interval
+from asr.bootstrap import (
+    BOOTSTRAP,
+    Bootstrap,
+    Comparison,
+    Interval,
+    paired_bootstrap,
+    rate_interval,
+    unpaired_bootstrap,
+)
 from asr.edits import Counts, edit_operations, edit_rows, error_counts
 from lm.errors import InputError
 
@@ -106,6 +114,11 @@ class CorpusScore:
         errors, lengths = self._totals(metric, how.units)
         others, _ = other._totals(metric, how.units)
         return paired_bootstrap(errors, others, lengths, resamples=how.resamples, seed=how.seed)
+
+    def gap(self, other: CorpusScore, metric: Metric, how: Bootstrap = BOOTSTRAP) -> Comparison:
+        """The rate of this group of utterances minus that of ``other``, each drawn by itself."""
+        groups = self._totals(metric, how.units), other._totals(metric, how.units)
+        return unpaired_bootstrap(*groups, how)
 
     def group_by(self, labels: Mapping[str, str]) -> dict[str, CorpusScore]:
         """The score of each group, by name; ``labels`` gives the group of each id."""

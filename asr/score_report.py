@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from asr.bootstrap import BOOTSTRAP, Bootstrap, Comparison, Interval
@@ -29,10 +29,16 @@ def score_report(
         names: of the two systems.
         how: the intervals are made.
     """
-    report: dict[str, Any] = {"all": _figures(score, how), "by": {}}
+    report: dict[str, Any] = {"all": _figures(score, how), "by": {}, "gaps": {}}
     for column, labels in (by or {}).items():
-        groups = score.group_by(labels).items()
-        report["by"][column] = {name: _figures(group, how) for name, group in groups}
+        groups = score.group_by(labels)
+        report["by"][column] = {name: _figures(group, how) for name, group in groups.items()}
+        if pair := two_named(groups):
+            report["gaps"][column] = {"groups": list(pair)}
+            for metric in METRICS:
+                found = groups[pair[0]].gap(groups[pair[1]], metric, how)
+                rates = [each.counts(metric).rate for each in (*map(groups.__getitem__, pair), score)]
+                report["gaps"][column][metric] = gap_figures(rates, found, errors=True, scale=100)
     if against is not None:
         report["against"] = {"names": list(names)}
         for metric in METRICS:
@@ -63,8 +69,10 @@ def format_report(report: Mapping[str, Any]) -> str:
                 [*first, metric.upper(), shown(values["score"]), shown_range(values["interval"]), *edits]
             )
     lines = aligned(rows)
+    names: dict[str, str] = {metric: metric.upper() for metric in METRICS}
+    lines += gaps(report["gaps"], names)
     if "against" in report:
-        lines += ["", *comparison(report["against"], {metric: metric.upper() for metric in METRICS})]
+        lines += ["", *comparison(report["against"], names)]
     if "calibration" in report:
         lines += ["", *_calibration(report["calibration"])]
     lines += ["", drawn_by(report["bootstrap"])]
@@ -100,13 +108,47 @@ def comparison(against: Mapping[str, Any], names: Mapping[str, str]) -> list[str
     """
     first, second = against["names"]
     lines = [f"A {first}", f"B {second}", "A minus B, paired bootstrap:"]
+    for key, line in _differences(against, names, {"a": "A", "b": "B"}).items():
+        lines.append(f"{line}  (B has {shown(against[key]['score'])})")
+    return lines
+
+
+def gaps(found: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    """The lines that say how far the two groups of a column lie apart.
+
+    Args:
+        found: column -> what `gap_figures` gave for each metric, and the ``groups``.
+        names: key of a metric -> its name.
+    """
+    lines: list[str] = []
+    for column, values in found.items():
+        first, second = values["groups"]
+        lines += ["", f"{column} {first} minus {second}, each drawn by itself:"]
+        for key, line in _differences(values, names, {"a": first, "b": second}).items():
+            shares = values[key]["relative"]
+            lines.append(
+                f"{line}  (of the mean of both {shown(shares['mean'], '+')} %, of the better "
+                f"{shown(shares['better'], '+')} %, of all {shown(shares['all'], '+')} %)"
+            )
+    return lines
+
+
+def _differences(
+    values: Mapping[str, Any], names: Mapping[str, str], sides: Mapping[str, str]
+) -> dict[str, str]:
+    """A line for each metric: a difference, its interval, and what it shows."""
     width = max(map(len, names.values()))
+    lines = {}
     for key, name in names.items():
-        values = against[key]
-        verdict = f"{values['better'].upper()} is better" if values["better"] else "not shown: it covers zero"
-        lines.append(
-            f"  {name.ljust(width)}  {shown(values['difference'], '+')}  {shown_range(values['interval'], '+')}  "
-            f"p {values['p']:.4f}  {verdict}  (B has {shown(values['score'])})"
+        each = values[key]
+        verdict = "not shown: it covers zero"
+        if each["better"]:
+            verdict = f"{sides[each['better']]} is better"
+        elif None in each["interval"]:
+            verdict = "not shown: fewer than two to draw from"
+        lines[key] = (
+            f"  {name.ljust(width)}  {shown(each['difference'], '+')}  {shown_range(each['interval'], '+')}  "
+            f"p {each['p']:.4f}  {verdict}"
         )
     return lines
 
@@ -142,6 +184,46 @@ def score_figures(score: float, interval: Interval, scale: float = 1.0) -> dict[
     return {
         "score": _rounded(scale * score),
         "interval": [_rounded(scale * interval.low), _rounded(scale * interval.high)],
+    }
+
+
+def two_named(groups: Iterable[str]) -> tuple[str, str] | None:
+    """The names of two groups to compare; None where there are not just two that have a name."""
+    named = sorted(name for name in groups if name)
+    return (named[0], named[1]) if len(named) == 2 else None
+
+
+def better(found: Comparison, errors: bool) -> str:
+    """Which of A and B is better, "a" or "b", or "" for not shown; ``errors`` are better when fewer."""
+    return found.verdict if errors else {"a": "b", "b": "a", "": ""}[found.verdict]
+
+
+def gap_figures(
+    scores: Sequence[float], found: Comparison, *, errors: bool, scale: float = 1.0
+) -> dict[str, Any]:
+    """How far a group lies above another, as JSON values, and that relative to three things, in percent.
+
+    The relative difference of scores of two groups (Boito et al., Interspeech 2022) is used with more than one
+    denominator, so each is named. Above zero the first group has the greater score, whether that is good or not.
+
+    Args:
+        scores: of the two groups, and of all utterances.
+        errors: a smaller score is better.
+    """
+    first, second, whole = scores
+    below = {
+        "mean": (first + second) / 2,
+        "better": min(first, second) if errors else max(first, second),
+        "all": whole,
+    }
+    return {
+        "difference": _rounded(scale * found.difference),
+        "interval": score_figures(0.0, found.interval, scale)["interval"],
+        "p": round(found.p_value, 5),
+        "better": better(found, errors),
+        "relative": {
+            name: _rounded(100 * found.difference / value) if value else None for name, value in below.items()
+        },
     }
 
 

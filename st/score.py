@@ -20,7 +20,7 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 # The same draws as for error rates.
-from asr.bootstrap import BOOTSTRAP, Bootstrap, Comparison, Interval, compared, draws, percentiles
+from asr.bootstrap import BOOTSTRAP, Bootstrap, Comparison, Interval, compared, draws, gap, percentiles
 from asr.score import check_joined
 from asr.text import WITHOUT_SPACES
 from lm.errors import InputError
@@ -118,6 +118,11 @@ class TranslationScore:
         # The seed draws the same utterances for both.
         differences = self._drawn_scores(metric, how) - other._drawn_scores(metric, how)
         return compared(self.score(metric) - other.score(metric), differences)
+
+    def gap(self, other: TranslationScore, metric: str, how: Bootstrap = BOOTSTRAP) -> Comparison:
+        """The score of this group of utterances minus that of ``other``, each drawn by itself."""
+        drawn = self._drawn_scores(metric, how), other._drawn_scores(metric, how.apart)
+        return gap(self.score(metric) - other.score(metric), *drawn)
 
     def _drawn_scores(self, metric: str, how: Bootstrap) -> NDArray[np.float64]:
         """The score of each draw, (draws,); none where there are fewer than two units."""

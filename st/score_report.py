@@ -10,12 +10,16 @@ import numpy as np
 from asr.bootstrap import BOOTSTRAP, Bootstrap
 from asr.score_report import (
     aligned,
+    better,
     compared_figures,
     comparison,
     drawn_by,
+    gap_figures,
+    gaps,
     score_figures,
     shown,
     shown_range,
+    two_named,
 )
 from st.score import TranslationScore, one_line
 
@@ -24,6 +28,7 @@ def translation_report(
     score: TranslationScore,
     *,
     groups: Mapping[str, Mapping[str, Collection[str]]] | None = None,
+    compare: Collection[str] = (),
     against: TranslationScore | None = None,
     names: tuple[str, str] = ("A", "B"),
     how: Bootstrap = BOOTSTRAP,
@@ -33,19 +38,27 @@ def translation_report(
     Args:
         score: the system's.
         groups: kind -> name of a group -> ids: each group is scored too.
+        compare: kinds of groups of which, where there are two, it is said how far they lie apart.
         against: a second system on the same references, for a paired bootstrap.
         names: of the two systems.
         how: the intervals are made.
     """
-    report: dict[str, Any] = {"all": _figures(score, how), "by": {}}
+    report: dict[str, Any] = {"all": _figures(score, how), "by": {}, "gaps": {}}
     for kind, members in (groups or {}).items():
-        report["by"][kind] = {name: _figures(score.select(set(ids)), how) for name, ids in members.items()}
+        selected = {name: score.select(set(ids)) for name, ids in members.items()}
+        report["by"][kind] = {name: _figures(each, how) for name, each in selected.items()}
+        if kind in compare and (pair := two_named(selected)):
+            first, second = map(selected.__getitem__, pair)
+            report["gaps"][kind] = {"groups": list(pair)}
+            for key, metric in score.metrics.items():
+                scores = [each.score(key) for each in (first, second, score)]
+                found = first.gap(second, key, how)
+                report["gaps"][kind][key] = gap_figures(scores, found, errors=metric.errors)
     if against is not None:
         report["against"] = {"names": list(names)}
         for key, metric in score.metrics.items():
             found = score.compare(against, key, how)
-            verdict = found.verdict if metric.errors else {"a": "b", "b": "a", "": ""}[found.verdict]
-            report["against"][key] = compared_figures(against.score(key), found, verdict)
+            report["against"][key] = compared_figures(against.score(key), found, better(found, metric.errors))
     hypothesis_tokens, reference_tokens = score.metrics["bleu"].statistics[:, :2].sum(axis=0)
     return report | {
         "names": {key: metric.name for key, metric in score.metrics.items()},
@@ -107,6 +120,7 @@ def format_translation_report(report: Mapping[str, Any]) -> str:
             cells += [shown(values[key]["score"]), shown_range(values[key]["interval"])]
         rows.append(cells)
     lines = aligned(rows)
+    lines += gaps(report["gaps"], report["names"])
     if "against" in report:
         lines += ["", *comparison(report["against"], report["names"])]
     lines += ["", drawn_by(report["bootstrap"])]

@@ -114,6 +114,7 @@ def _score_translations(args: argparse.Namespace) -> int:
     report = translation_report(
         score,
         groups=groups,
+        compare=columns,
         against=other,
         names=(
             recognition.system_name(args.hypothesis),

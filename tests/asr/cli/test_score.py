@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import math
+import statistics
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from asr.bootstrap import Bootstrap, unpaired_bootstrap
 from asr.cli import score
 from asr.text import TextPolicy
 from lm.errors import InputError
@@ -83,6 +86,54 @@ def test_the_table_shows_groups_comparison_and_signature(files: Path, capsys: Ca
     assert "good.tsv: 1 without a hypothesis, counted as deletions: u15" in said.err
     told = [line for line in lines if line.startswith("unpaired")]
     assert told == [f"unpaired   {files / 'good.tsv'}: 1 without a hypothesis, counted as deletions"]
+
+
+def test_two_groups_of_a_column_are_compared(files: Path, capsys: Capture) -> None:
+    options = [
+        "--hypothesis",
+        str(files / "good.tsv"),
+        "--split",
+        "test",
+        "--by",
+        "speaker",
+        "--by",
+        "recording",
+    ]
+    report = report_of(files, capsys, *options)
+    assert list(report["gaps"]) == ["speaker"]  # the recordings are one
+    speaker = report["gaps"]["speaker"]
+    assert speaker["groups"] == ["x", "y"]  # u15, which is missing, is y's
+    words = speaker["wer"]
+    assert words["difference"] == -12.5
+    assert words["relative"] == {"mean": -200.0, "better": None, "all": -200.0}
+    assert words["interval"][0] < -12.5 < words["interval"][1] == 0.0
+    assert words["better"] == ""
+    assert run(files, *options) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("speaker x minus y, each drawn by itself:")
+    assert lines[at + 1].startswith("  WER  -12.50  [")
+    assert "not shown: it covers zero" in lines[at + 1]
+    assert lines[at + 1].endswith("(of the mean of both -200.00 %, of the better - %, of all -200.00 %)")
+    # Each speaker is one unit, which says nothing of how speakers differ.
+    assert run(files, *options, "--draw", "speaker") == 0
+    assert "p 1.0000  not shown: fewer than two to draw from" in capsys.readouterr().out
+    # Everything of y's is wrong: now it is shown.
+    rows = [f"u{number}\t{TEXTS[f'u{number}'] if number % 2 == 0 else 'mana'}" for number in range(16)]
+    (files / "half.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    assert run(files, "--hypothesis", str(files / "half.tsv"), "--split", "test", "--by", "speaker") == 0
+    assert "x is better" in capsys.readouterr().out
+
+
+def test_groups_are_drawn_apart() -> None:
+    """Drawn together, two groups with the same errors would never differ."""
+    errors, lengths = [0, 1, 2, 4] * 5, [5] * 20
+    found = unpaired_bootstrap((errors, lengths), (errors, lengths), Bootstrap(resamples=4000))
+    assert found.difference == 0
+    assert found.p_value > 0.9
+    # The difference of two independent means of 20: 1.96 standard deviations.
+    expected = 1.96 * math.sqrt(2 * statistics.pvariance(errors) / 20) / 5
+    assert found.interval.high == pytest.approx(expected, rel=0.08)
+    assert found.interval.low == pytest.approx(-expected, rel=0.08)
 
 
 def test_transcripts_of_other_recordings_are_no_score(files: Path, capsys: Capture) -> None:

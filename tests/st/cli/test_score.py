@@ -91,6 +91,22 @@ def test_the_table_has_groups_comparison_and_what_was_left_out(files: Path, caps
     assert lines[-1] == "unpaired   good.tsv: 1 without a hypothesis, scored as empty"
 
 
+def test_two_groups_of_a_column_are_compared(files: Path, capsys: Capture) -> None:
+    # Speaker x is translated, y is not.
+    table(files / "half.tsv", [*TRANSLATIONS[:10], *["Nothing."] * 10])
+    gaps = report_of(capsys, "--hypothesis", "half.tsv", "--by", "speaker")["gaps"]
+    assert list(gaps) == ["speaker"]
+    found = gaps["speaker"]
+    assert found["groups"] == ["x", "y"]
+    assert [found[key]["better"] for key in ("bleu", "chrf", "ter")] == ["a", "a", "a"]
+    assert found["bleu"]["difference"] > 90 > 0 > found["ter"]["difference"]
+    assert found["bleu"]["relative"]["better"] == pytest.approx(found["bleu"]["difference"])  # x has 100
+    assert run("--translation", "--hypothesis", "half.tsv", "--by", "speaker") == 0
+    said = capsys.readouterr().out
+    assert "speaker x minus y, each drawn by itself:" in said
+    assert said.count("x is better") == 3
+
+
 def test_training_translations_are_those_of_split_train_where_there_is_one(
     files: Path, capsys: Capture
 ) -> None:
