@@ -832,20 +832,17 @@ def search(
         size = np.int64(1)
     for index in range(size):
         tree.value[beam[index], TOTAL] += silent
-    rows, at, parts, searcher.workspace = _finish(
-        tree, counts, beam, size, lexicon, hotwords.closing, word_tables, word_states, char_tables,
-        char_states, piece_tables, piece_states, said, settings,
-    )  # fmt: skip
-    return rows, at, parts
+    searcher.workspace = Workspace(tree, word_states, char_states, piece_states, said)
+    return _finish(searcher, counts, beam, size)
 
 
 @njit(nogil=True, cache=True)
 def _finish(
-    tree: Tree, counts: NDArray[np.int64], beam: NDArray[np.int32], size: int, lexicon: Lexicon,
-    closing: NDArray[np.float64], word_tables: NgramTables, word_states: States, char_tables: NgramTables,
-    char_states: States, piece_tables: NgramTables, piece_states: States, said: Said, settings: Settings,
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], Workspace]:  # fmt: skip
-    """The texts of the beam with their scores as whole utterances, see `search`; and the workspace, perhaps grown."""
+    searcher: Searcher, counts: NDArray[np.int64], beam: NDArray[np.int32], size: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
+    """The texts of the beam with their scores as whole utterances, see `search`."""
+    _, lexicon, hotwords, word_tables, char_tables, _, piece_tables, _, settings = searcher.known
+    tree, word_states, char_states, piece_states, said = searcher.workspace
     totals, unfinished = np.zeros(size, np.float64), np.zeros(size, np.bool_)
     num_unfinished = 0
     for index in range(size):
@@ -921,7 +918,7 @@ def _finish(
         models[number] = total
         gains[number] = tree.gain[text]
         if tree.open[text]:  # the end is a boundary too
-            gains[number] += closing[tree.node[text]]
+            gains[number] += hotwords.closing[tree.node[text]]
         final[number] = sums[number] + total + gains[number]
         prefix = spoken[number]
         while prefix > 0:
@@ -942,4 +939,5 @@ def _finish(
             rows[back] = tree.label[prefix]
             prefix = np.int64(tree.previous[prefix])
         at[place + 1] = filled
-    return rows, at, parts, Workspace(tree, word_states, char_states, piece_states, said)
+    searcher.workspace = Workspace(tree, word_states, char_states, piece_states, said)
+    return rows, at, parts
