@@ -40,8 +40,8 @@ each has the log p_CTC of all paths that write it and the beginning of any word 
 as if it ended there (its rows by P as if they ended before the first label of that word). If no path is possible
 at all, there is the empty text with a score of minus infinity.
 
-Functions that the inner loop calls are inlined: handing dozens of arrays to a call, each with its count
-of references, took half of the time.
+Functions that the inner loop calls are inlined, and what makes no array counts no references to them: handing dozens
+of arrays to a call, each with its count, took half of the time.
 
 numba compiles it on the user's machine without a C compiler, keeps what it compiled on disk, and
 lets go of the interpreter's lock while it runs, so that threads decode side by side. A search holds
@@ -52,14 +52,30 @@ the time of a first one goes to the system, for pages of memory that were never 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit, types
+from numba.core.options import DefaultOptions
 from numba.experimental import structref
 from numpy.typing import NDArray
 
 from lm.tables import NgramTables, States, begin, more_states, new_states, score, sentence_end
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def _uncounted(function: Function) -> Function:
+    """Compiles what makes no array: its caller holds all of them, so references to them need not be counted.
+
+    Counting them, in steps that no two cores can take at once, took half of a search. A numba that has no option for
+    it counts.
+    """
+    uncounted: dict[str, Any] = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}
+    compiled: Function = njit(nogil=True, cache=True, **uncounted)(function)
+    return compiled
+
 
 SPACE = 0
 """Number of the space among the characters that labels write."""
@@ -291,7 +307,7 @@ def _no_said(prefixes: int) -> Said:
     return Said(np.zeros(prefixes, np.int32), np.zeros(prefixes, np.int32), np.zeros(prefixes, np.float64))
 
 
-@njit(nogil=True, cache=True)
+@_uncounted
 def _clear(tree: Tree) -> None:
     """The empty text and nothing else."""
     tree.clock[0] += 1
@@ -349,7 +365,7 @@ def _more_said(said: Said, count: int, capacity: int) -> Said:
     return new
 
 
-@njit(nogil=True, cache=True)
+@_uncounted
 def _room(table: NDArray[np.int64], slots: int, entries: int, clock: int) -> int:
     """Slots with room for so many entries, to which those of this search were taken over."""
     more = max(slots, _slots_for(entries))
@@ -478,7 +494,7 @@ def _loss(tree: Tree, lexicon: Lexicon, labels: Labels, label: int, text: int, s
     return tree.score[text] + settings.word_bonus + settings.lm_weight * worth - tree.bias[text]
 
 
-@njit(nogil=True, cache=True)
+@_uncounted
 def _walk(lexicon: Lexicon, labels: Labels, label: int, place: int, is_open: bool) -> int:
     """Place in the lexicon after a label, `NOWHERE` where no word of a closed vocabulary goes on so."""
     for at in range(labels.at[label], labels.at[label + 1]):
@@ -495,7 +511,7 @@ def _walk(lexicon: Lexicon, labels: Labels, label: int, place: int, is_open: boo
     return place
 
 
-@njit(nogil=True, cache=True)
+@_uncounted
 def _reward(
     hotwords: Hotwords, labels: Labels, label: int, node: NDArray[np.int32], gain: NDArray[np.float64],
     before: int, is_open: bool, after: int,
@@ -512,7 +528,7 @@ def _reward(
     return total + hotwords.promise[now]
 
 
-@njit(nogil=True, cache=True)
+@_uncounted
 def _say(
     tables: NgramTables, states: States, counts: NDArray[np.int64], history: int, piece: int
 ) -> tuple[int, float]:
@@ -533,7 +549,7 @@ def _log_add(one: float, other: float) -> float:
     return one + math.log1p(math.exp(other - one))
 
 
-@njit(nogil=True, cache=True)
+@_uncounted
 def _greatest(values: NDArray[np.float64], count: int, wanted: int) -> float:
     """The ``wanted``-th greatest of the first ``count`` values, which are left in another order (quickselect)."""
     low, high, at = 0, count - 1, wanted - 1
@@ -571,6 +587,191 @@ def _order(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     return order
 
 
+@_uncounted
+def _near(
+    emissions: NDArray[np.float32], t: int, blank: int, settings: Settings, tried: NDArray[np.int32]
+) -> int:
+    """Enter the labels near the frame's best, the likeliest first, never the blank; how many there are."""
+    row = emissions[t]
+    num_labels = len(row)
+    top = row[0]
+    for label in range(1, num_labels):
+        top = max(top, row[label])
+    lowest = top - settings.label_threshold
+    num_tried = 0
+    for label in range(num_labels):
+        log_prob = row[label]
+        if label == blank or log_prob < lowest or log_prob == -np.inf:
+            continue
+        at = num_tried
+        if at == len(tried):
+            if log_prob <= row[tried[at - 1]]:
+                continue
+            at -= 1
+        else:
+            num_tried += 1
+        while at > 0 and row[tried[at - 1]] < log_prob:
+            tried[at] = tried[at - 1]
+            at -= 1
+        tried[at] = label
+    return num_tried
+
+
+@_uncounted
+def _advance(
+    emissions: NDArray[np.float32], t: int, tried: NDArray[np.int32], num_tried: int, within: NDArray[np.bool_],
+    beam: NDArray[np.int32], size: int, best: float, touched: NDArray[np.int32], ranks: NDArray[np.float64],
+    counts: NDArray[np.int64], clock: int, tree: Tree, said: Said, labels: Labels, lexicon: Lexicon,
+    hotwords: Hotwords, word_tables: NgramTables, word_states: States, char_tables: NgramTables, char_states: States,
+    char_number: NDArray[np.int32], piece_tables: NgramTables, piece_states: States, piece_number: NDArray[np.int32],
+    settings: Settings,
+) -> tuple[int, float]:  # fmt: skip
+    """Enter the beam after a frame, for which there is room; its size, and what its best is ranked by."""
+    row = emissions[t]
+    stay = float(row[labels.blank])
+    width = len(row) + 1
+    value, label_of, text_of, nexts, is_open = tree.value, tree.label, tree.text, tree.nexts, tree.open
+    # No extension is worth making that starts below what the best prefix reaches anyhow.
+    cutoff = best + max(stay, float(row[tried[0]])) - settings.beam_threshold - settings.hotword_step
+    reachable, worst = -np.inf, np.inf
+    for index in range(size):
+        prefix = beam[index]
+        touched[index] = prefix
+        value[prefix, FRAME] = t
+        value[prefix, NEXT_BLANK] = value[prefix, TOTAL] + stay
+        last = label_of[prefix]
+        value[prefix, NEXT_LABEL] = value[prefix, ENDS_LABEL] + row[last] if last >= 0 else -np.inf
+        stays = max(value[prefix, NEXT_BLANK], value[prefix, NEXT_LABEL]) + value[prefix, BIAS]
+        reachable, worst = max(reachable, stays), min(worst, stays)
+    # Nor one that comes to less than the beam, as it stands, will take: to less than its last, where it is full, or
+    # too far from its best. Where several paths may meet, all are needed to know.
+    floor = -np.inf
+    if labels.distinct:
+        floor = reachable - settings.beam_threshold
+        if size >= settings.beam_width:
+            floor = max(floor, worst)
+        floor -= settings.letter_step
+    num_touched = size
+    for index in range(size):
+        prefix = np.int64(beam[index])
+        last = label_of[prefix]
+        rank = value[prefix, RANK]
+        # Rows of labels go apart where a model scores them.
+        origin = np.int64(said.row[prefix]) if settings.has_piece else prefix
+        for number in range(num_tried):
+            label = np.int64(tried[number])
+            log_prob = float(row[label])
+            if rank + log_prob < cutoff:
+                break
+            alone = within[label] and is_open[text_of[prefix]]
+            # A label repeated without a blank between is the same label, not a second one.
+            reached = log_prob + value[prefix, ENDS_BLANK if label == last else TOTAL]
+            if reached == -np.inf:
+                continue
+            key = origin * width + label + 1
+            at = _slot(nexts, counts[WAY_SLOTS], key, clock)
+            if nexts[at, 1] >> 32 == clock:
+                child = nexts[at, 1] & VALUE
+                if child == VALUE:  # leaves a closed vocabulary
+                    continue
+                if alone and value[child, FRAME] != t and reached + value[child, BIAS] < floor:
+                    continue
+            elif (
+                alone
+                and reached
+                + value[prefix, BIAS]
+                + _loss(tree, lexicon, labels, label, text_of[prefix], settings)
+                < floor
+            ):
+                continue
+            else:
+                before = text = np.int64(text_of[prefix])
+                if settings.closed:
+                    entered = _walk(lexicon, labels, label, np.int64(tree.place[text]), is_open[text])
+                    if entered < 0:
+                        nexts[at, 0], nexts[at, 1] = key, clock << 32 | VALUE
+                        counts[WAYS] += 1
+                        continue
+                for place in range(labels.at[label], labels.at[label + 1]):
+                    char = np.int64(labels.chars[place])
+                    if char == SPACE and not is_open[text]:
+                        continue  # at a boundary already
+                    text = _write(
+                        tree, clock, counts, text, char, labels.num_chars, lexicon, word_tables, word_states,
+                        char_tables, char_states, char_number, settings,
+                    )  # fmt: skip
+                if settings.closed:
+                    tree.place[text] = entered
+                child = np.int64(-1 if settings.has_piece else tree.newest[text])
+                while child >= 0 and label_of[child] != label:
+                    child = np.int64(tree.same[child])
+                if child < 0:
+                    child = counts[PREFIXES]
+                    counts[PREFIXES] += 1
+                    tree.same[child] = tree.newest[text]
+                    tree.newest[text] = child
+                    for column in range(BIAS):
+                        value[child, column] = -np.inf
+                    value[child, BIAS] = tree.bias[text]
+                    if settings.has_hotwords:
+                        value[child, BIAS] += _reward(
+                            hotwords, labels, label, tree.node, tree.gain, before, is_open[before], text
+                        )
+                    if settings.has_piece:
+                        said.row[child] = origin if piece_number[label] == UNHEARD else child
+                        said.history[child], spoken = _say(
+                            piece_tables, piece_states, counts, np.int64(said.history[prefix]),
+                            np.int64(piece_number[label]),
+                        )  # fmt: skip
+                        said.score[child] = said.score[prefix] + settings.piece_weight * spoken
+                        value[child, BIAS] += said.score[child]
+                    value[child, FRAME] = -1
+                    tree.previous[child] = prefix
+                    label_of[child] = label
+                    text_of[child] = text
+                nexts[at, 0], nexts[at, 1] = key, clock << 32 | child
+                counts[WAYS] += 1
+            if value[child, FRAME] != t:
+                value[child, FRAME] = t
+                value[child, NEXT_BLANK] = -np.inf
+                value[child, NEXT_LABEL] = reached
+                touched[num_touched] = child
+                num_touched += 1
+            else:
+                value[child, NEXT_LABEL] = _log_add(value[child, NEXT_LABEL], reached)
+
+    best = -np.inf
+    for index in range(num_touched):
+        prefix = touched[index]
+        value[prefix, ENDS_BLANK] = value[prefix, NEXT_BLANK]
+        value[prefix, ENDS_LABEL] = value[prefix, NEXT_LABEL]
+        total = _log_add(value[prefix, ENDS_BLANK], value[prefix, ENDS_LABEL])
+        value[prefix, TOTAL] = total
+        value[prefix, RANK] = total + value[prefix, BIAS]
+        best = max(best, value[prefix, RANK])
+    lowest_rank = best - settings.beam_threshold
+    alive = 0
+    for index in range(num_touched):
+        prefix = touched[index]
+        if value[prefix, RANK] >= lowest_rank and value[prefix, TOTAL] > -np.inf:
+            touched[alive] = prefix
+            ranks[alive] = value[prefix, RANK]
+            alive += 1
+    if alive > settings.beam_width:
+        lowest_rank = _greatest(ranks, alive, settings.beam_width)
+    size = np.int64(0)
+    ties = settings.beam_width
+    for index in range(alive):
+        ties -= value[touched[index], RANK] > lowest_rank
+    for index in range(alive):
+        rank = value[touched[index], RANK]
+        if rank > lowest_rank or (rank == lowest_rank and ties > 0):
+            ties -= rank == lowest_rank
+            beam[size] = touched[index]
+            size += 1
+    return size, best
+
+
 @njit(nogil=True, cache=True)
 def search(
     emissions: NDArray[np.float32], searcher: Searcher
@@ -586,7 +787,6 @@ def search(
         best first.
     """
     num_frames, num_labels = emissions.shape
-    width = num_labels + 1
     labels, lexicon, hotwords, word_tables, char_tables, char_number, piece_tables, piece_number, settings = (
         searcher.known
     )
@@ -618,42 +818,19 @@ def search(
     size, silent, best = np.int64(1), 0.0, 0.0
     waited = False  # the last frame had nothing to try: whatever comes next comes after a blank
 
-    value, label_of, text_of, nexts, is_open = tree.value, tree.label, tree.text, tree.nexts, tree.open
     for t in range(num_frames):
-        row = emissions[t]
-        # Labels near the frame's best, the likeliest first; never the blank.
-        top = row[0]
-        for label in range(1, num_labels):
-            top = max(top, row[label])
-        lowest = top - settings.label_threshold
-        num_tried = 0
-        for label in range(num_labels):
-            log_prob = row[label]
-            if label == labels.blank or log_prob < lowest or log_prob == -np.inf:
-                continue
-            at = num_tried
-            if at == len(tried):
-                if log_prob <= row[tried[at - 1]]:
-                    continue
-                at -= 1
-            else:
-                num_tried += 1
-            while at > 0 and row[tried[at - 1]] < log_prob:
-                tried[at] = tried[at - 1]
-                at -= 1
-            tried[at] = label
-        stay = float(row[labels.blank])
+        num_tried = _near(emissions, t, labels.blank, settings, tried)
         if num_tried == 0:
-            silent += stay
+            silent += float(emissions[t, labels.blank])
             waited = True
             continue
         if waited:
             for index in range(size):
                 prefix = beam[index]
-                value[prefix, TOTAL] += silent
-                value[prefix, ENDS_BLANK] = value[prefix, TOTAL]
-                value[prefix, ENDS_LABEL] = -np.inf
-                value[prefix, RANK] += silent
+                tree.value[prefix, TOTAL] += silent
+                tree.value[prefix, ENDS_BLANK] = tree.value[prefix, TOTAL]
+                tree.value[prefix, ENDS_LABEL] = -np.inf
+                tree.value[prefix, RANK] += silent
             best += silent
             silent = 0.0
             waited = False
@@ -664,11 +841,8 @@ def search(
         ways = max(counts[PREFIXES], counts[WAYS]) + new_prefixes
         if counts[TEXTS] + new_texts > len(tree.parent) or ways > len(tree.label):
             tree = _larger(tree, counts, 2 * (counts[TEXTS] + new_texts), 2 * ways)
-            value, label_of, text_of, nexts, is_open = (
-                tree.value, tree.label, tree.text, tree.nexts, tree.open
-            )  # fmt: skip
         counts[TEXT_SLOTS] = _room(tree.texts, counts[TEXT_SLOTS], counts[TEXTS] + new_texts, clock)
-        counts[WAY_SLOTS] = _room(nexts, counts[WAY_SLOTS], ways, clock)
+        counts[WAY_SLOTS] = _room(tree.nexts, counts[WAY_SLOTS], ways, clock)
         if size + new_prefixes > len(touched):
             larger = np.zeros(2 * (size + new_prefixes), np.int32)
             for index in range(size):
@@ -684,146 +858,13 @@ def search(
             more = 2 * (counts[PIECE_STATES] + new_prefixes)
             piece_states = more_states(piece_states, counts[PIECE_STATES], more)
 
-        # No extension is worth making that starts below what the best prefix reaches anyhow.
-        cutoff = best + max(stay, float(row[tried[0]])) - settings.beam_threshold - settings.hotword_step
-        reachable, worst = -np.inf, np.inf
-        for index in range(size):
-            prefix = beam[index]
-            touched[index] = prefix
-            value[prefix, FRAME] = t
-            value[prefix, NEXT_BLANK] = value[prefix, TOTAL] + stay
-            last = label_of[prefix]
-            value[prefix, NEXT_LABEL] = value[prefix, ENDS_LABEL] + row[last] if last >= 0 else -np.inf
-            stays = max(value[prefix, NEXT_BLANK], value[prefix, NEXT_LABEL]) + value[prefix, BIAS]
-            reachable, worst = max(reachable, stays), min(worst, stays)
-        # Nor one that comes to less than the beam, as it stands, will take: to less than its last, where it is full, or
-        # too far from its best. Where several paths may meet, all are needed to know.
-        floor = -np.inf
-        if labels.distinct:
-            floor = reachable - settings.beam_threshold
-            if size >= settings.beam_width:
-                floor = max(floor, worst)
-            floor -= settings.letter_step
-        num_touched = size
-        for index in range(size):
-            prefix = np.int64(beam[index])
-            last = label_of[prefix]
-            rank = value[prefix, RANK]
-            # Rows of labels go apart where a model scores them.
-            origin = np.int64(said.row[prefix]) if settings.has_piece else prefix
-            for number in range(num_tried):
-                label = np.int64(tried[number])
-                log_prob = float(row[label])
-                if rank + log_prob < cutoff:
-                    break
-                alone = within[label] and is_open[text_of[prefix]]
-                # A label repeated without a blank between is the same label, not a second one.
-                reached = log_prob + value[prefix, ENDS_BLANK if label == last else TOTAL]
-                if reached == -np.inf:
-                    continue
-                key = origin * width + label + 1
-                at = _slot(nexts, counts[WAY_SLOTS], key, clock)
-                if nexts[at, 1] >> 32 == clock:
-                    child = nexts[at, 1] & VALUE
-                    if child == VALUE:  # leaves a closed vocabulary
-                        continue
-                    if alone and value[child, FRAME] != t and reached + value[child, BIAS] < floor:
-                        continue
-                elif (
-                    alone
-                    and reached
-                    + value[prefix, BIAS]
-                    + _loss(tree, lexicon, labels, label, text_of[prefix], settings)
-                    < floor
-                ):
-                    continue
-                else:
-                    before = text = np.int64(text_of[prefix])
-                    if settings.closed:
-                        entered = _walk(lexicon, labels, label, np.int64(tree.place[text]), is_open[text])
-                        if entered < 0:
-                            nexts[at, 0], nexts[at, 1] = key, clock << 32 | VALUE
-                            counts[WAYS] += 1
-                            continue
-                    for place in range(labels.at[label], labels.at[label + 1]):
-                        char = np.int64(labels.chars[place])
-                        if char == SPACE and not is_open[text]:
-                            continue  # at a boundary already
-                        text = _write(
-                            tree, clock, counts, text, char, labels.num_chars, lexicon, word_tables, word_states,
-                            char_tables, char_states, char_number, settings,
-                        )  # fmt: skip
-                    if settings.closed:
-                        tree.place[text] = entered
-                    child = np.int64(-1 if settings.has_piece else tree.newest[text])
-                    while child >= 0 and label_of[child] != label:
-                        child = np.int64(tree.same[child])
-                    if child < 0:
-                        child = counts[PREFIXES]
-                        counts[PREFIXES] += 1
-                        tree.same[child] = tree.newest[text]
-                        tree.newest[text] = child
-                        for column in range(BIAS):
-                            value[child, column] = -np.inf
-                        value[child, BIAS] = tree.bias[text]
-                        if settings.has_hotwords:
-                            value[child, BIAS] += _reward(
-                                hotwords, labels, label, tree.node, tree.gain, before, is_open[before], text
-                            )
-                        if settings.has_piece:
-                            said.row[child] = origin if piece_number[label] == UNHEARD else child
-                            said.history[child], spoken = _say(
-                                piece_tables, piece_states, counts, np.int64(said.history[prefix]),
-                                np.int64(piece_number[label]),
-                            )  # fmt: skip
-                            said.score[child] = said.score[prefix] + settings.piece_weight * spoken
-                            value[child, BIAS] += said.score[child]
-                        value[child, FRAME] = -1
-                        tree.previous[child] = prefix
-                        label_of[child] = label
-                        text_of[child] = text
-                    nexts[at, 0], nexts[at, 1] = key, clock << 32 | child
-                    counts[WAYS] += 1
-                if value[child, FRAME] != t:
-                    value[child, FRAME] = t
-                    value[child, NEXT_BLANK] = -np.inf
-                    value[child, NEXT_LABEL] = reached
-                    touched[num_touched] = child
-                    num_touched += 1
-                else:
-                    value[child, NEXT_LABEL] = _log_add(value[child, NEXT_LABEL], reached)
-
-        best = -np.inf
-        for index in range(num_touched):
-            prefix = touched[index]
-            value[prefix, ENDS_BLANK] = value[prefix, NEXT_BLANK]
-            value[prefix, ENDS_LABEL] = value[prefix, NEXT_LABEL]
-            total = _log_add(value[prefix, ENDS_BLANK], value[prefix, ENDS_LABEL])
-            value[prefix, TOTAL] = total
-            value[prefix, RANK] = total + value[prefix, BIAS]
-            best = max(best, value[prefix, RANK])
-        lowest_rank = best - settings.beam_threshold
-        alive = 0
-        for index in range(num_touched):
-            prefix = touched[index]
-            if value[prefix, RANK] >= lowest_rank and value[prefix, TOTAL] > -np.inf:
-                touched[alive] = prefix
-                ranks[alive] = value[prefix, RANK]
-                alive += 1
-        if alive > settings.beam_width:
-            lowest_rank = _greatest(ranks, alive, settings.beam_width)
-        size = np.int64(0)
-        ties = settings.beam_width
-        for index in range(alive):
-            ties -= value[touched[index], RANK] > lowest_rank
-        for index in range(alive):
-            rank = value[touched[index], RANK]
-            if rank > lowest_rank or (rank == lowest_rank and ties > 0):
-                ties -= rank == lowest_rank
-                beam[size] = touched[index]
-                size += 1
+        size, best = _advance(
+            emissions, t, tried, num_tried, within, beam, size, best, touched, ranks, counts, clock, tree, said, labels,
+            lexicon, hotwords, word_tables, word_states, char_tables, char_states, char_number, piece_tables,
+            piece_states, piece_number, settings,
+        )  # fmt: skip
         if size == 0:  # every path is impossible: emissions of -inf
-            value[0, TOTAL] = -np.inf
+            tree.value[0, TOTAL] = -np.inf
             beam[0] = 0
             size = np.int64(1)
             break
