@@ -34,10 +34,11 @@ def score_report(
         groups = score.group_by(labels)
         report["by"][column] = {name: _figures(group, how) for name, group in groups.items()}
         if pair := two_named(groups):
+            first, second = (groups[name] for name in pair)
             report["gaps"][column] = {"groups": list(pair)}
             for metric in METRICS:
-                found = groups[pair[0]].gap(groups[pair[1]], metric, how)
-                rates = [each.counts(metric).rate for each in (*map(groups.__getitem__, pair), score)]
+                rates = [each.counts(metric).rate for each in (first, second, score)]
+                found = first.gap(second, metric, how)
                 report["gaps"][column][metric] = gap_figures(rates, found, errors=True, scale=100)
     if against is not None:
         report["against"] = {"names": list(names)}
@@ -216,24 +217,22 @@ def gap_figures(
         "better": min(first, second) if errors else max(first, second),
         "all": whole,
     }
-    return {
-        "difference": _rounded(scale * found.difference),
-        "interval": score_figures(0.0, found.interval, scale)["interval"],
-        "p": round(found.p_value, 5),
-        "better": better(found, errors),
-        "relative": {
-            name: _rounded(100 * found.difference / value) if value else None for name, value in below.items()
-        },
+    shares = {
+        name: _rounded(100 * found.difference / value) if value else None for name, value in below.items()
     }
+    return _difference(found, better(found, errors), scale) | {"relative": shares}
 
 
 def compared_figures(score: float, found: Comparison, better: str, scale: float = 1.0) -> dict[str, Any]:
     """The score of a second system, and the first one's difference to it."""
-    figures = score_figures(score, found.interval, scale)
+    return {"score": _rounded(scale * score)} | _difference(found, better, scale)
+
+
+def _difference(found: Comparison, better: str, scale: float) -> dict[str, Any]:
+    """A comparison as JSON values."""
     return {
-        "score": figures["score"],
         "difference": _rounded(scale * found.difference),
-        "interval": figures["interval"],
+        "interval": [_rounded(scale * found.interval.low), _rounded(scale * found.interval.high)],
         "p": round(found.p_value, 5),
         "better": better,
     }
