@@ -137,7 +137,16 @@ def check_layers(count: int, num_layers: int) -> None:
     """Refuse a number of layers that an encoder has not.
 
     Raises:
-        InputError: ``count`` is not 1 to ``num_layers``.
+        InputError: ``count`` is no whole number from 1 to ``num_layers``.
     """
-    if not 1 <= count <= num_layers:
-        raise InputError(f"this encoder has {num_layers} layers; got {count}. Choose among those.")
+    if type(count) is not int or not 1 <= count <= num_layers:
+        raise InputError(
+            f"this encoder has {num_layers} layers; got {count!r}. Give a whole number from 1 to {num_layers}."
+        )
+
+
+def layers_hint(given: Collection[str]) -> str:
+    """What else to do where ``given``, settings that weights do not fit, has a number of layers; empty elsewhere."""
+    if {"num_layers", "num_hidden_layers"}.isdisjoint(given):
+        return ""
+    return " For the lower layers alone, set encoder.layers instead."

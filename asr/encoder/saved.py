@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asr.card import WEIGHTS, check_files, model_folder, read_card, write_card, write_model_folder
 from asr.checkpoint import write_tensors
-from asr.encoder.base import Encoder
+from asr.encoder.base import Encoder, layers_hint
 from lm.errors import InputError
 
 OBJECTIVE = "objective.safetensors"
@@ -107,6 +107,7 @@ def load_saved_weights(
             raise InputError(
                 f"encoder {source}: its {name} is {_shape(theirs)}, and by the settings would be {_shape(ours)}. "
                 f"Leave out the settings of size{among}: they come from the folder."
+                f"{layers_hint(given)}"
             )
     if shrink:
         tensors = {

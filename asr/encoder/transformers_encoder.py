@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from asr.dropout import replace_dropout
 from asr.encoder.attention import quicken_attention
-from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames, check_layers
+from asr.encoder.base import Alter, Encoder, EncoderOutput, Frames, check_layers, layers_hint
 from asr.encoder.convolution import convolve, quicken_long_convolutions
 from asr.encoder.grids import convolution_grid, count_frames, first_convolution, strided, strided_length
 from asr.encoder.masking import span_mask
@@ -454,6 +454,7 @@ class TransformersEncoder(Encoder):
         if given:
             remedy = (
                 f"Leave out of `config` what changes the size (it sets {', '.join(given)}). Else: {remedy}"
+                f"{layers_hint(given)}"
             )
         own = self.model.state_dict()
         # Saved by models that were trained with masking, and needed by those alone.

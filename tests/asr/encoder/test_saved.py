@@ -43,8 +43,29 @@ def test_a_setting_that_does_not_fit_the_weights_is_named(tmp_path: Path) -> Non
     ):
         for name, value in (("num_hidden_layers", 1), ("hidden_size", 64)):
             config = {"layerdrop": 0.1, name: value}
-            with pytest.raises(InputError, match=remedy.format(name)):
+            with pytest.raises(InputError, match=remedy.format(name)) as caught:
                 build_encoder({"kind": kind, "source": str(tmp_path / folder), "config": config})
+            assert ("set encoder.layers instead" in str(caught.value)) == (name == "num_hidden_layers")
+
+
+def test_the_lower_layers_alone(tmp_path: Path) -> None:
+    encoder = tiny_encoder("wav2vec2 large")
+    save_encoder(encoder, tmp_path / "saved", facts={}, objective={})
+    export_transformers(encoder, None, tmp_path / "pretrained")
+    speech, length = 0.1 * torch.randn(1, 16000), torch.tensor([16000])
+    wanted = encoder(speech, length, (1,)).layers[1]
+    for kind in ("saved", "pretrained"):
+        source = {"kind": kind, "source": str(tmp_path / kind)}
+        lower = build_encoder({**source, "layers": 1}).eval()
+        assert (encoder.num_layers, lower.num_layers, len(lower.blocks())) == (2, 1, 1)
+        torch.testing.assert_close(lower(speech, length, (1,)).layers[1], wanted)
+        # What is saved of it is whole by itself.
+        save_encoder(lower, tmp_path / "lower", facts={}, objective={})
+        again = build_encoder({"kind": "saved", "source": str(tmp_path / "lower")})
+        assert all(torch.equal(again.state_dict()[name], value) for name, value in lower.state_dict().items())
+        for count in (0, encoder.num_layers + 1, "1", 1.0, True, None):
+            with pytest.raises(InputError, match=r"encoder\.layers: this encoder has . layers; got"):
+                build_encoder({**source, "layers": count})
 
 
 def test_a_text_translator_has_no_speech_encoder(
