@@ -99,6 +99,11 @@ class CTCModel(nn.Module):
         """Whether it computes on a CPU."""
         return self.head.weight.device.type == "cpu"
 
+    @property
+    def threads_beside(self) -> int:
+        """Threads for other work meanwhile: on a CPU the encoder keeps all cores busy."""
+        return 1 if self.on_cpu else torch.get_num_threads()
+
     @torch.inference_mode()
     def emissions(self, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Log-probabilities (T, C) of each waveform, without its padding."""

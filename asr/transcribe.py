@@ -385,17 +385,20 @@ def parts_of(
     overrides = {**(opened.decoding if beside == opened.language_model else {}), **decoding}
     if config.num_hypotheses > 1:
         overrides["num_hypotheses"] = config.num_hypotheses
-    tokenizer, device = opened.model.tokenizer, str(opened.model.head.weight.device)
+    model, tokenizer = opened.model, opened.model.tokenizer
+    device = str(model.head.weight.device)
     search = tuned_search(language_model, overrides)
     try:
-        decoder = build_decoder(tokenizer.surfaces, tokenizer.blank, *search, device=device)
+        decoder = build_decoder(
+            tokenizer.surfaces, tokenizer.blank, *search, device=device, threads=model.threads_beside
+        )
     except InputError as error:
         if lm or not beside:
             raise
         # Nobody asked for it: it came with the model.
         raise InputError(f"{error} Or leave out the language model that came with it: --lm none.") from error
     details = {"model": opened.source, "language_model": str(beside) if beside else "none"}
-    return opened.model, decoder, config, details, search[1]
+    return model, decoder, config, details, search[1]
 
 
 def facts(info: AudioInfo) -> dict[str, str]:

@@ -16,12 +16,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from asr.arrays import FloatArray
 
 if not __package__:  # run as `python bench/decode.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -29,6 +26,8 @@ if not __package__:  # run as `python bench/decode.py`
 import numpy as np
 import torch
 
+from asr.arrays import FloatArray
+from asr.batches import in_rows, prefetch
 from asr.decode import BeamDecoder, BeamSearchConfig, Decoder, GreedyDecoder, decode_all
 from asr.decode.lexicon import Models
 from asr.decode.others import FlashlightDecoder, PyctcDecoder
@@ -73,8 +72,9 @@ test with {WIDE_FRAMES} frames together and as far as {WIDE_S} CPU seconds go, f
 all labels finds another text with a better score under the system's own weights. WER minus loquela's by paired
 bootstrap. "loquela torch" is the engine torch with loquela's settings, all test utterances in one batch, on the CPU."""
 GPU_PROTOCOL = """Test emissions, repeated to {utterances} utterances, and as many waveforms of noise of 10 s. A wav2vec
-2.0 of 24 layers of width 1,024 with random weights encodes the waveforms in bfloat16, 32 at once; then the emissions
-are decoded greedily, or by the engine torch in one batch. Share: wall clock with the first by that with the second."""
+2.0 of 24 layers of width 1,024 with random weights encodes the waveforms in bfloat16, 32 at once; the emissions are
+decoded beside it, 32 at once, greedily or by the engine cpu in {threads} threads, or after it, all at once, by the
+engine torch. Share: wall clock with greedy decoding by that with the search."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,11 @@ Make = Callable[[Task, BeamSearchConfig], Decoder]
 
 
 def loquela(task: Task, config: BeamSearchConfig) -> Decoder:
-    return BeamDecoder(task.surfaces, task.blank, task.model, config)
+    return in_threads(task, config, 1)
+
+
+def in_threads(task: Task, config: BeamSearchConfig, threads: int) -> Decoder:
+    return BeamDecoder(task.surfaces, task.blank, task.model, config, threads=threads)
 
 
 def pyctcdecode(task: Task, config: BeamSearchConfig) -> Decoder:
@@ -330,33 +334,31 @@ def measure(task: Task, wide_frames: int = WIDE_FRAMES) -> dict[str, Any]:
         open_config = replace(configs["loquela" if name == TORCH else name], **OPEN)
         errors[name] = search_errors(make(task, open_config), decoders[name], few)
         print(f"search errors of {name}: {errors[name][0]} of {errors[name][1]}")
-    gain = threads_gain(task, decoders["loquela"])
+    gain = threads_gain(task, configs["loquela"])
     print(f"loquela in {THREADS} threads: {gain:.2f} times as fast as in one")
     ops = ops_per_step(task, configs[TORCH])
     print(f"{TORCH}: {ops} operations a step for the whole batch, views not counted")
-    share = gpu_share(task, configs[TORCH]) if torch.cuda.is_available() else None
+    shares = gpu_shares(task, configs[TORCH]) if torch.cuda.is_available() else None
     return {
         "audio_seconds_per_second": {name: round(value, 1) for name, value in speed.items()},
         "wer": {name: round(value, 4) for name, value in wer.items()},
         "search_errors": {name: {"errors": wrong, "of": of} for name, (wrong, of) in errors.items()},
         "two_threads_by_one": round(gain, 3),
         "torch_ops_per_step": ops,
-        **({} if share is None else {"gpu_share_of_greedy": share}),
+        **({} if shares is None else {"gpu_share_of_greedy": shares}),
     }
 
 
-def threads_gain(task: Task, decoder: Decoder) -> float:
+def threads_gain(task: Task, config: BeamSearchConfig) -> float:
     """How many times as fast `THREADS` threads of one process decode: median of the ratios of five rounds."""
     emissions = task.test * max(1, int(3000 / task.seconds))
-    shares = [emissions[start::THREADS] for start in range(THREADS)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        timings = common.interleave(
-            {
-                "one": lambda: decode_all(decoder, emissions),
-                "more": lambda: list(pool.map(functools.partial(decode_all, decoder), shares)),
-            },
-            repeats=5,
-        )
+    timings = common.interleave(
+        {
+            name: functools.partial(decode_all, in_threads(task, config, threads), emissions)
+            for name, threads in (("one", 1), ("more", THREADS))
+        },
+        repeats=5,
+    )
     return statistics.median(
         one / more for one, more in zip(timings["one"].wall, timings["more"].wall, strict=True)
     )
@@ -373,12 +375,13 @@ def ops_per_step(task: Task, config: BeamSearchConfig) -> int:
     return sum(ops.counts.values())
 
 
-def gpu_share(
+def gpu_shares(
     task: Task, config: BeamSearchConfig, *, device: str = "cuda", utterances: int = 128,
     encoder: Mapping[str, Any] = common.XLS_R_300M,
-) -> float:  # fmt: skip
-    """Throughput of transcription with the beam search as a share of that with greedy decoding."""
-    print(f"\n{' '.join(GPU_PROTOCOL.format(utterances=utterances).split())}")
+) -> dict[str, float]:  # fmt: skip
+    """Throughput of transcription with each engine as a share of that with greedy decoding."""
+    threads = torch.get_num_threads()
+    print(f"\n{' '.join(GPU_PROTOCOL.format(utterances=utterances, threads=threads).split())}")
     model = build_encoder({"kind": "wav2vec2", "config": dict(encoder)}).to(device).eval()
     samples = seconds_to_samples(10.0)
     noise = torch.randn(min(32, utterances), samples, generator=torch.Generator().manual_seed(0)).to(device)
@@ -386,24 +389,37 @@ def gpu_share(
     emissions = [task.test[place % len(task.test)] for place in range(utterances)]
 
     @torch.inference_mode()
-    def transcribe(decoder: Decoder) -> None:
-        for _ in range(0, utterances, len(noise)):
-            with torch.autocast(device, torch.bfloat16):
-                hidden = model(noise, lengths).hidden
-        hidden.cpu()  # waits for it
-        decode_all(decoder, emissions)
+    def encode(batch: list[FloatArray]) -> list[FloatArray]:
+        with torch.autocast(device, torch.bfloat16):
+            model(noise, lengths).hidden.cpu()  # waits for it
+        return batch
 
-    decoders: dict[str, Decoder] = {
-        "greedy": GreedyDecoder(task.surfaces, task.blank),
-        TORCH: BeamDecoder(task.surfaces, task.blank, task.model, config, device),
-    }
+    def transcribe(decoder: Decoder, together: int) -> None:
+        encoded = itertools.chain.from_iterable(prefetch(in_rows(emissions, len(noise)), encode))
+        for group in in_rows(encoded, together):
+            decode_all(decoder, group)
+
+    surfaces, blank = task.surfaces, task.blank
     timings = common.interleave(
-        {name: functools.partial(transcribe, decoder) for name, decoder in decoders.items()}, repeats=3
+        {
+            "greedy": functools.partial(transcribe, GreedyDecoder(surfaces, blank), len(noise)),
+            "loquela": functools.partial(
+                transcribe, in_threads(task, replace(config, engine="cpu"), threads), len(noise)
+            ),
+            TORCH: functools.partial(
+                transcribe, BeamDecoder(surfaces, blank, task.model, config, device), utterances
+            ),
+        },
+        repeats=3,
     )
     common.timing_table(timings)
-    share = timings["greedy"].wall_median / timings[TORCH].wall_median
-    print(f"{TORCH} on {device}: {share:.1%} of the greedy throughput")
-    return round(share, 3)
+    shares = {
+        name: round(timings["greedy"].wall_median / timings[name].wall_median, 3)
+        for name in ("loquela", TORCH)
+    }
+    for name, share in shares.items():
+        print(f"{name} beside an encoder on {device}: {share:.1%} of the greedy throughput")
+    return shares
 
 
 def main() -> None:

@@ -86,7 +86,8 @@ def main() -> int:
     if args.closed_vocabulary:
         overrides["open_vocabulary"] = False
     language_model, config = tuned_search(language_model, overrides)
-    decoder = build_decoder(surfaces, blank, language_model, config, device_named(args.device))
+    device = device_named(args.device)
+    decoder = build_decoder(surfaces, blank, language_model, config, device, model.threads_beside)
 
     # Emissions -> hypotheses.
     utterances = read_manifest(args.manifest, split=args.split, corpus=args.corpus)

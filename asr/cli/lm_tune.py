@@ -66,6 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tune; prints the choice as JSON, and on standard error how sure it is and what lies on an edge."""
+    import torch
+
     from asr.decode import BeamSearchConfig, build_decoder, reconcile
     from asr.decode.alphabet import written_hotwords
     from asr.decode.hotwords import HOTWORD_WEIGHT, read_hotwords
@@ -121,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         references,
         arms,
         lambda language_model, config: build_decoder(
-            tokenizer.surfaces, tokenizer.blank, language_model, config
+            tokenizer.surfaces, tokenizer.blank, language_model, config, threads=torch.get_num_threads()
         ),
         start=start,
         grid=grid,

@@ -39,6 +39,7 @@ def build_decoder(
     language_model: LanguageModel | None = None,
     config: BeamSearchConfig | None = None,
     device: str = "auto",
+    threads: int = 1,
 ) -> Decoder:
     """The decoder for what there is: best path, or beam search where a model or a config is given.
 
@@ -49,6 +50,7 @@ def build_decoder(
         config: settings of the beam search; its defaults where only ``language_model`` is given. Its
             word bonus, which repays a language model, is 0 without one.
         device: of the engine ``torch``: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
+        threads: utterances that `decode_all` searches side by side, where nothing else needs the cores.
     Raises:
         InputError: the language model is for another alphabet.
     """
@@ -59,4 +61,4 @@ def build_decoder(
         config = replace(config, word_bonus=0.0)
     else:
         language_model = reconcile(surfaces, language_model, with_pieces=config.piece_weight > 0)
-    return BeamDecoder(surfaces, blank, language_model, config, device)
+    return BeamDecoder(surfaces, blank, language_model, config, device, threads)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from asr.decode.confidence import (
     mean_confidence,
 )
 from asr.decode.config import BeamSearchConfig
-from asr.decode.engine import new_searcher, search
+from asr.decode.engine import Searcher, new_searcher, search
 from asr.decode.fusion import LanguageModel
 from asr.decode.hypothesis import (
     EmissionArray,
@@ -50,16 +50,19 @@ class BeamDecoder:
         language_model: LanguageModel | None,
         config: BeamSearchConfig,
         device: str = "auto",
+        threads: int = 1,
     ) -> None:
         """
         Args:
             device: of the engine ``torch``: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
+            threads: utterances that `decode_all` searches side by side with the engine ``cpu``.
         """
         check_surfaces(surfaces, blank)
         self._surfaces = surfaces
         self._blank = blank
         self._config = config
         self._models = Models(surfaces, blank, language_model, config)
+        self._threads = 1 if config.engine == "torch" else threads
         self._search: Search
         if config.engine == "torch":
             from asr.decode.torch_engine import TorchSearch  # torch takes a second to import
@@ -76,6 +79,12 @@ class BeamDecoder:
         """The n-best list of each utterance; see `BatchDecoder.decode_all`."""
         for each in emissions:
             check_emissions(each, len(self._surfaces))
+        if self._threads > 1 and len(emissions) > 1:
+            with ThreadPoolExecutor(self._threads) as pool:
+                return list(pool.map(lambda each: self._decoded([each])[0], emissions))
+        return self._decoded(emissions)
+
+    def _decoded(self, emissions: Sequence[EmissionArray]) -> list[list[Hypothesis]]:
         # An utterance's hypotheses are made before the next is searched, so that threads, which make them one after
         # the other, search meanwhile instead of waiting for one another.
         found = self._search(emissions)
@@ -139,10 +148,11 @@ class CompiledSearch:
 
     def __init__(self, models: Models) -> None:
         self._models = models
-        self._local = threading.local()
+        self._idle: list[Searcher] = []
+        """As many as threads have searched at once."""
 
     def __reduce__(self) -> tuple[type[CompiledSearch], tuple[Models]]:
-        """Without the searchers of this process's threads."""
+        """Without the searchers of this process."""
         return CompiledSearch, (self._models,)
 
     def __call__(self, emissions: Sequence[EmissionArray]) -> Iterator[Finished]:
@@ -150,9 +160,11 @@ class CompiledSearch:
         return map(self._search, emissions)
 
     def _search(self, emissions: EmissionArray) -> Finished:
-        searcher = getattr(self._local, "searcher", None)
-        if searcher is None:
-            searcher = self._local.searcher = new_searcher(self._models.known)
+        try:
+            searcher = self._idle.pop()
+        except IndexError:
+            searcher = new_searcher(self._models.known)
         # Of another layout, or read-only, they would have it compiled anew.
         rows, at, parts = search(np.require(emissions, np.float32, ["C", "A", "W"]), searcher)
+        self._idle.append(searcher)
         return Finished(rows, at, parts)

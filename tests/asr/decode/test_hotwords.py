@@ -252,11 +252,14 @@ def test_hotwords_without_weight_change_no_score() -> None:
 
 
 def test_any_number_of_threads_gives_the_same() -> None:
-    decoder = BeamDecoder(LETTERS, 0, toy_model("both"), replace(BeamSearchConfig(), hotwords=HOTWORDS))
+    parts = LETTERS, 0, toy_model("both"), replace(BeamSearchConfig(), hotwords=HOTWORDS)
+    decoder = BeamDecoder(*parts)
     emissions = [random_emissions(30, 4, seed, sharpness=2.0) for seed in range(12)]
     alone = [decoder.decode(each) for each in emissions]
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(decoder.decode, emissions)) == alone
+    for threads in (1, 2, 20):
+        assert BeamDecoder(*parts, threads=threads).decode_all(emissions) == alone
 
 
 @pytest.mark.parametrize("score_end", [True, False])
