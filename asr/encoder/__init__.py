@@ -19,7 +19,7 @@ def build_encoder(config: dict[str, Any]) -> Encoder:
         config: ``kind`` and that kind's own settings: ``conformer`` (see `ConformerConfig`), a kind of
             transformers' (see `asr.encoder.pretrained`), or ``saved`` (see `SavedConfig`), whose settings are
             changed by the others that are given. Where weights are read, ``layers`` does without those after
-            the first so many: 8 of 24 are quicker and learn less by heart (Lüscher et al. 2022).
+            the first so many, which is quicker, and may over-fit less where labels are few.
     Raises:
         InputError: unknown kind or setting, weights that do not fit, or not as many layers.
     """
