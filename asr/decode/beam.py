@@ -77,14 +77,11 @@ class BeamDecoder:
 
     def decode_all(self, emissions: Sequence[EmissionArray]) -> list[list[Hypothesis]]:
         """The n-best list of each utterance; see `BatchDecoder.decode_all`."""
-        for each in emissions:
-            check_emissions(each, len(self._surfaces))
         if self._threads > 1 and len(emissions) > 1:
             with ThreadPoolExecutor(self._threads) as pool:
-                return list(pool.map(lambda each: self._decoded([each])[0], emissions))
-        return self._decoded(emissions)
-
-    def _decoded(self, emissions: Sequence[EmissionArray]) -> list[list[Hypothesis]]:
+                return list(pool.map(self.decode, emissions))
+        for each in emissions:
+            check_emissions(each, len(self._surfaces))
         # An utterance's hypotheses are made before the next is searched, so that threads, which make them one after
         # the other, search meanwhile instead of waiting for one another.
         found = self._search(emissions)
