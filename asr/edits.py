@@ -62,6 +62,23 @@ def error_counts(reference: Sequence[str], hypothesis: Sequence[str]) -> Counts:
     return Counts.of(edit_operations(reference, hypothesis))
 
 
+def num_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """The errors of `error_counts` without saying which: in a fraction of its time.
+
+    >>> num_errors("kitten", "sitting")
+    3
+    """
+    head, tail = _alike(reference, hypothesis)
+    reference = reference[head : len(reference) - tail]
+    hypothesis = hypothesis[head : len(hypothesis) - tail]
+    hits = _hits(reference, hypothesis)
+    full = (1 << len(reference)) - 1
+    plus, minus = full, 0
+    for first in range(0, len(hypothesis), _BLOCK):
+        plus, minus = _columns((plus, minus), hits[first : first + _BLOCK], full)[-1]
+    return len(hypothesis) + plus.bit_count() - minus.bit_count()
+
+
 def edit_operations(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
     """One letter for each step of an alignment with the fewest errors: C, S, D or I.
 
@@ -77,6 +94,13 @@ def edit_operations(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
     >>> edit_operations("kitten", "sitting")
     'SCCCSCI'
     """
+    head, tail = _alike(reference, hypothesis)
+    middle = _trace(reference[head : len(reference) - tail], hypothesis[head : len(hypothesis) - tail])
+    return "C" * head + middle + "C" * tail
+
+
+def _alike(reference: Sequence[str], hypothesis: Sequence[str]) -> tuple[int, int]:
+    """How many tokens at the beginning, and how many at the end beyond those, are the same."""
     shared = min(len(reference), len(hypothesis))
     head = 0
     while head < shared and reference[head] == hypothesis[head]:
@@ -84,17 +108,21 @@ def edit_operations(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
     tail = 0
     while tail < shared - head and reference[-1 - tail] == hypothesis[-1 - tail]:
         tail += 1
-    middle = _trace(reference[head : len(reference) - tail], hypothesis[head : len(hypothesis) - tail])
-    return "C" * head + middle + "C" * tail
+    return head, tail
+
+
+def _hits(reference: Sequence[str], hypothesis: Sequence[str]) -> list[int]:
+    """Of each token of the hypothesis, the bits of the reference positions that hold it."""
+    places: dict[str, int] = {}
+    for position, token in enumerate(reference):
+        places[token] = places.get(token, 0) | 1 << position
+    return [places.get(token, 0) for token in hypothesis]
 
 
 def _trace(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
     if not reference or not hypothesis:
         return "D" * len(reference) + "I" * len(hypothesis)
-    places: dict[str, int] = {}  # token -> the bits of the reference positions that hold it
-    for position, token in enumerate(reference):
-        places[token] = places.get(token, 0) | 1 << position
-    hits = [places.get(token, 0) for token in hypothesis]
+    hits = _hits(reference, hypothesis)
     full = (1 << len(reference)) - 1
     # Forward: only the first column of each block is kept; backward, each block is made again.
     firsts = list(range(0, len(hits), _BLOCK))

@@ -99,6 +99,7 @@ class NgramModel:
 
     def log_probs(self, tokens: Iterable[str]) -> list[float]:
         """Natural log probability of each token of a sentence, then of its end."""
-        numbers = np.array([self._number(token) for token in tokens], np.int64)
+        number = self._numbers.get
+        numbers = np.array([number(token, UNKNOWN) for token in tokens], np.int64)
         found: list[float] = sentence_log_probs(self.tables[0], numbers).tolist()
         return found

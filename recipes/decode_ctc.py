@@ -87,7 +87,7 @@ def main() -> int:
         overrides["open_vocabulary"] = False
     language_model, config = tuned_search(language_model, overrides)
     device = device_named(args.device)
-    decoder = build_decoder(surfaces, blank, language_model, config, device, model.threads_beside)
+    decoder = build_decoder(surfaces, blank, language_model, config, device, model.threads_beside, timed=1)
 
     # Emissions -> hypotheses.
     utterances = read_manifest(args.manifest, split=args.split, corpus=args.corpus)

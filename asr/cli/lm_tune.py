@@ -123,7 +123,12 @@ def run(args: argparse.Namespace) -> int:
         references,
         arms,
         lambda language_model, config: build_decoder(
-            tokenizer.surfaces, tokenizer.blank, language_model, config, threads=torch.get_num_threads()
+            tokenizer.surfaces,
+            tokenizer.blank,
+            language_model,
+            config,
+            threads=torch.get_num_threads(),
+            timed=1,
         ),
         start=start,
         grid=grid,

@@ -4,6 +4,7 @@ Everything outside this package uses `Decoder.decode`, `decode_all` and `build_d
 so that the inside of the search can be replaced.
 """
 
+import sys
 from dataclasses import replace
 
 from asr.decode.beam import BeamDecoder
@@ -40,6 +41,7 @@ def build_decoder(
     config: BeamSearchConfig | None = None,
     device: str = "auto",
     threads: int = 1,
+    timed: int = sys.maxsize,
 ) -> Decoder:
     """The decoder for what there is: best path, or beam search where a model or a config is given.
 
@@ -51,6 +53,8 @@ def build_decoder(
             word bonus, which repays a language model, is 0 without one.
         device: of the engine ``torch``: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
         threads: utterances that `decode_all` searches side by side, where nothing else needs the cores.
+        timed: how many of an n-best list get their words in time, with confidences; the others are texts and scores,
+            which takes a fraction of the time.
     Raises:
         InputError: the language model is for another alphabet.
     """
@@ -61,4 +65,4 @@ def build_decoder(
         config = replace(config, word_bonus=0.0)
     else:
         language_model = reconcile(surfaces, language_model, with_pieces=config.piece_weight > 0)
-    return BeamDecoder(surfaces, blank, language_model, config, device, threads)
+    return BeamDecoder(surfaces, blank, language_model, config, device, threads, timed)

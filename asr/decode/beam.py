@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -27,6 +28,7 @@ from asr.decode.hypothesis import (
     WordSpan,
     check_emissions,
     check_surfaces,
+    plain_text,
 )
 from asr.decode.lexicon import Models
 from asr.decode.times import align_labels, word_frames, words_of_labels
@@ -51,16 +53,19 @@ class BeamDecoder:
         config: BeamSearchConfig,
         device: str = "auto",
         threads: int = 1,
+        timed: int = sys.maxsize,
     ) -> None:
         """
         Args:
             device: of the engine ``torch``: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
             threads: utterances that `decode_all` searches side by side with the engine ``cpu``.
+            timed: how many of an n-best list get their words in time, with confidences.
         """
         check_surfaces(surfaces, blank)
         self._surfaces = surfaces
         self._blank = blank
         self._config = config
+        self._timed = timed
         self._models = Models(surfaces, blank, language_model, config)
         self._threads = 1 if config.engine == "torch" else threads
         self._search: Search
@@ -96,35 +101,46 @@ class BeamDecoder:
         self, emissions: EmissionArray, finished: Finished, place: int, posteriors: list[float]
     ) -> Hypothesis:
         labels = finished.row(place)
-        written = tuple(self._surfaces[label] for label in labels)
-        words = words_of_labels(labels, self._surfaces)
+        written = tuple([self._surfaces[label] for label in labels])
+        text = plain_text(written)
         ctc_score, model_score, hotword_score = finished.parts[place].tolist()
-        score = ctc_score + model_score + hotword_score
-        if not words:
-            confidence = combine(posteriors[place], blank_confidence(emissions, self._blank))
-            return Hypothesis("", (), score, confidence, ctc_score, model_score, written=written)
-        frames = align_labels(emissions, labels, self._blank)
-        acoustic = acoustic_confidences(emissions, labels, frames, words, self._surfaces)
-        shares = word_shares(finished, posteriors, place, self._models.labels)
-        scale, shift = self._config.confidence_scale, self._config.confidence_shift
-        confidences = [
-            calibrated(combine(share, own), scale, shift) for share, own in zip(shares, acoustic, strict=True)
-        ]
-        spans = word_frames(words, frames, len(emissions))
-        word_score = self._config.word_bonus * len(words)
+        word_score = self._config.word_bonus * len(text.split()) if text else 0.0
+        words: tuple[WordSpan, ...] = ()
+        confidence = posteriors[place]
+        if text and place < self._timed:
+            shares = word_shares(finished, posteriors, place, self._models.labels)
+            words = self._words(emissions, labels, shares)
+            confidence = mean_confidence([word.confidence for word in words])
+        elif not text:
+            confidence = combine(confidence, blank_confidence(emissions, self._blank))
         return Hypothesis(
-            text=" ".join(word for word, _, _ in words),
-            words=tuple(
-                WordSpan(word, start, end, confidence)
-                for (word, _, _), (start, end), confidence in zip(words, spans, confidences, strict=True)
-            ),
-            score=score,
-            confidence=mean_confidence(confidences),
+            text=text,
+            words=words,
+            score=ctc_score + model_score + hotword_score,
+            confidence=confidence,
             ctc_score=ctc_score,
             lm_score=model_score - word_score if self._models.any_model else 0.0,
             word_score=word_score,
             hotword_score=hotword_score,
             written=written,
+        )
+
+    def _words(
+        self, emissions: EmissionArray, labels: list[int], shares: Sequence[float]
+    ) -> tuple[WordSpan, ...]:
+        """The words of a text in time.
+
+        Args:
+            shares: of the beam's probability that each has.
+        """
+        found = words_of_labels(labels, self._surfaces)
+        frames = align_labels(emissions, labels, self._blank)
+        acoustic = acoustic_confidences(emissions, labels, frames, found, self._surfaces)
+        scale, shift = self._config.confidence_scale, self._config.confidence_shift
+        spans = word_frames(found, frames, len(emissions))
+        return tuple(
+            WordSpan(word, start, end, calibrated(combine(share, own), scale, shift))
+            for (word, _, _), (start, end), share, own in zip(found, spans, shares, acoustic, strict=True)
         )
 
 

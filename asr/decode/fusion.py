@@ -93,7 +93,12 @@ class Components:
 
 
 def components(
-    model: LanguageModel, text: str, written: Sequence[str] = (), *, score_end: bool = True
+    model: LanguageModel,
+    text: str,
+    written: Sequence[str] = (),
+    *,
+    score_end: bool = True,
+    asked: dict[tuple[str, int], list[float]] | None = None,
 ) -> Components:
     """What the score of a finished text is made of, computed from its definition.
 
@@ -102,14 +107,18 @@ def components(
         written: what each label of a row writes that writes the text, for the piece model. A text's score sums its
             rows (see `asr.decode.engine`); with one row alone, this is it.
         score_end: count the end of the sentence.
+        asked: what n-gram models said of this text, to be handed from one language model to the next that shares them.
     """
     words = [word for word in text.split(" ") if word]
-    spelled = _spellings(model, words, score_end)
+    asked = {} if asked is None else asked
     word_score = 0.0
     unknown = [False] * len(words)
     if model.word:
-        word_score = _counted(model.word.log_probs(words), score_end)
+        word_score = _counted(_said(model.word, "words", words, asked), score_end)
         unknown = [word not in model.word for word in words]
+    spelled = [0.0] * len(words)
+    if model.character or any(unknown):
+        spelled = _spellings(model, words, score_end, asked)
     character = 0.0
     if model.character:
         character = sum(spelled)
@@ -139,7 +148,19 @@ def _counted(log_probs: list[float], score_end: bool) -> float:
     return sum(log_probs if score_end else log_probs[:-1])
 
 
-def _spellings(model: LanguageModel, words: list[str], score_end: bool) -> list[float]:
+def _said(
+    model: Ngram, units: str, tokens: Iterable[str], asked: dict[tuple[str, int], list[float]]
+) -> list[float]:
+    """Log-probabilities of a text's tokens by a model, which is asked once."""
+    key = (units, id(model))
+    if key not in asked:
+        asked[key] = model.log_probs(tokens)
+    return asked[key]
+
+
+def _spellings(
+    model: LanguageModel, words: list[str], score_end: bool, asked: dict[tuple[str, int], list[float]]
+) -> list[float]:
     """Log-probability of each word's letters and of what follows them."""
     spelled = []
     speller = model.speller
@@ -149,7 +170,7 @@ def _spellings(model: LanguageModel, words: list[str], score_end: bool) -> list[
             tokens = len(word) + (place + 1 < len(words) or score_end)
             spelled.append(-math.log(size) * tokens)
         return spelled
-    log_probs = iter(speller.log_probs(PIECE_SPACE.join(words)))
+    log_probs = iter(_said(speller, "letters", PIECE_SPACE.join(words), asked))
     for place, word in enumerate(words):
         follows = place + 1 < len(words) or score_end
         spelled.append(sum(islice(log_probs, len(word) + follows)))

@@ -34,10 +34,12 @@ class Hypothesis:
     text: str
     """Words separated by single spaces."""
     words: tuple[WordSpan, ...]
+    """None of a text that was not to be timed."""
     score: float
     """What the decoder ranked by, natural log."""
     confidence: float
-    """Geometric mean of the words' confidences; of the blank's posterior where there is no word."""
+    """Geometric mean of the words' confidences; of the blank's posterior where there is no word. Of a text that was not
+    to be timed, its share of the beam's probability."""
     ctc_score: float = 0.0
     """Natural log of p(text | audio) as far as the search summed it, without any language model. With the
     three parts below, each with its weight in it, it makes up ``score``."""

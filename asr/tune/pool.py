@@ -13,7 +13,7 @@ from asr.decode import BeamSearchConfig, LanguageModel
 from asr.decode.fusion import components, row_log_prob
 from asr.decode.hotwords import HOTWORD_WEIGHT, occurrences, weighed
 from asr.decode.hypothesis import plain_text
-from asr.edits import error_counts
+from asr.edits import num_errors
 
 Weights = tuple[float, ...]
 
@@ -142,8 +142,9 @@ class Pool:
         self._texts[utterance][text] = len(scores)
         scores.append(ctc_score)
         hot = self._base.occurrences(text)
+        asked: dict[tuple[str, int], list[float]] = {}
         for arm, model in self._arms.items():
-            found = components(model, text, written, score_end=self._base.config.score_end)
+            found = components(model, text, written, score_end=self._base.config.score_end, asked=asked)
             parts = [found.word, found.num_unknown, found.spelling, found.character, found.piece]
             self._parts[arm][utterance].append([*parts, found.num_words, *hot])
         self._errors[utterance].append(errors(self._references[utterance], text))
@@ -190,7 +191,7 @@ def rank(parts: npt.NDArray[np.float64], weights: Mapping[str, float]) -> npt.ND
 
 def errors(reference: str, text: str) -> tuple[int, int]:
     """Word and character errors of ``text``."""
-    return error_counts(reference.split(), text.split()).errors, error_counts(reference, text).errors
+    return num_errors(reference.split(), text.split()), num_errors(reference, text)
 
 
 def hotword_distance(names: Sequence[str], weights: Weights) -> float:

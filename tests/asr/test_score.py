@@ -16,6 +16,7 @@ from hypothesis import strategies as hs
 
 import asr.edits
 from asr.bootstrap import Bootstrap, Interval, paired_bootstrap, rate_interval
+from asr.edits import num_errors
 from asr.manifest import Utterance, write_manifest
 from asr.score import (
     METRICS,
@@ -80,6 +81,7 @@ def test_operations_lead_from_reference_to_hypothesis_with_the_fewest_errors(
     operations = edit_operations(reference, hypothesis)
     assert replay(reference, hypothesis, operations)
     assert Counts.of(operations).errors == fewest_errors(tuple(reference), tuple(hypothesis))
+    assert num_errors(reference, hypothesis) == Counts.of(operations).errors
 
 
 @given(TOKENS, TOKENS)
@@ -88,6 +90,7 @@ def test_blocks_of_columns_change_nothing(reference: list[str], hypothesis: list
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asr.edits, "_BLOCK", 3)
         assert edit_operations(reference, hypothesis) == whole
+        assert num_errors(reference, hypothesis) == Counts.of(whole).errors
 
 
 def test_every_short_pair_has_the_fewest_errors() -> None:

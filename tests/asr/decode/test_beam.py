@@ -153,6 +153,20 @@ def test_the_word_bonus_needs_a_language_model_to_repay() -> None:
     assert one == other
 
 
+@pytest.mark.parametrize("timed", [0, 1, 3])
+def test_what_is_not_timed_is_the_same_text_without_words(timed: int) -> None:
+    emissions, config = random_emissions(20, 4, seed=1), replace(TOY, num_hypotheses=8)
+    everything = build_decoder(LETTERS, 0, toy_model("both"), config).decode(emissions)
+    found = build_decoder(LETTERS, 0, toy_model("both"), config, timed=timed).decode(emissions)
+    assert found[:timed] == everything[:timed]
+    for one, whole in zip(found[timed:], everything[timed:], strict=True):
+        assert whole.words
+        assert one == replace(whole, words=(), confidence=one.confidence)
+    assert sorted((each.confidence for each in found[timed:]), reverse=True) == [
+        each.confidence for each in found[timed:]
+    ]
+
+
 def test_the_same_decoder_gives_the_same_result_again() -> None:
     decoder = BeamDecoder(LETTERS, 0, toy_model("both"), BeamSearchConfig(num_hypotheses=5))
     first = [decoder.decode(random_emissions(20, 4, seed)) for seed in range(3)]
