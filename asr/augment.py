@@ -46,9 +46,10 @@ class AugmentConfig:
             raise InputError(f"augment.gain_db is {self.gain_db}. Give decibels from 0, the most either way.")
         if not self.telephone_codecs:
             raise InputError("augment.telephone_codecs is empty. Give mu-law, amr-nb, or both.")
-        if len(self.noise_snr_db) != 2:
+        ratios = self.noise_snr_db
+        if len(ratios) != 2 or not -math.inf < ratios[0] <= ratios[1] < math.inf:
             raise InputError(
-                f"augment.noise_snr_db is {self.noise_snr_db}. Give the least and the greatest ratio."
+                f"augment.noise_snr_db is {ratios}. Give the least and the greatest ratio in dB."
             )
 
 

@@ -82,3 +82,24 @@ def readable(utterances: Sequence[Utterance], cache: AudioCache) -> list[Utteran
     if not kept:
         raise InputError("no dev utterance can be read; see above. Run `loquela corpus check`.")
     return kept
+
+
+def refuse_silence(part: str, utterances: Sequence[Utterance], cache: AudioCache) -> None:
+    """Refuse a part of a corpus in which nothing is heard; one with sound is known by its first utterance that has any.
+
+    Raises:
+        InputError: every sample of each utterance that can be read is the same.
+    """
+    silent = 0
+    for utterance in utterances:
+        try:
+            if np.ptp(cache.load(utterance)):
+                return
+            silent += 1
+        except InputError:  # told where it is left out
+            continue
+    if silent:
+        raise InputError(
+            f"the audio of all {silent} {part} utterances is silence: every sample is the same. Look at the "
+            "recordings (`loquela corpus check`, or `loquela corpus curate`, which leaves silence out)."
+        )

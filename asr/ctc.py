@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from asr.arrays import FloatArray
 from asr.augment import AugmentConfig, augment, shortest_factor
 from asr.batches import epoch_batches, joined, padded, prefetch, substitutes, unsound, usable
-from asr.cache import AudioCache, readable
+from asr.cache import AudioCache, readable, refuse_silence
 from asr.config import as_json, to_mapping
 from asr.decode import GreedyDecoder
 from asr.edits import Counts, error_counts
@@ -128,6 +128,8 @@ class CtcTask(Mixed):
         self.seed = seed
         self.cache = AudioCache(config.cache_gb * 1e9)
         self.dev = readable(dev, self.cache)
+        refuse_silence("dev", self.dev, self.cache)
+        refuse_silence("training", self.train, self.cache)
         self.mixture = Mixture(self.train, config.mix, seed)
         self.mixture.check_dev(self.dev)
         self._too_long: set[str] = set()

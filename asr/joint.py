@@ -7,6 +7,7 @@ not its method.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +38,7 @@ class JointConfig:
     """Begin with new heads and quantiser even where the encoder's source brings its own."""
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
+        if not 0 <= self.weight < math.inf:
             raise InputError(f"joint.weight is {self.weight}. Give a number from 0, which is CTC alone.")
 
 
@@ -78,7 +79,7 @@ class JointTask(CtcTask):
         self.joint = joint
         source = {} if joint.fresh_objective else source
         self.model: JointModel = JointModel(
-            model, with_objective(model.encoder, joint.objective, source).objective
+            model, with_objective(model.encoder, joint.objective, source, "joint.").objective
         )
         self.model.objective.prepare(model.encoder, first_audio(self))
         self._outcomes: list[Outcome] = []

@@ -60,6 +60,11 @@ class MixConfig:
             raise InputError(f"mix.skill_window is {self.skill_window}. Give a number from 1.")
         if self.skill_eta and not self.levels:
             raise InputError("mix.skill_eta needs groups: name columns in mix.levels, as [language].")
+        if self.skill_graph and not self.skill_eta:
+            raise InputError(
+                "mix.skill_graph is for Skill-it, which mix.skill_eta=0 leaves out. Set mix.skill_eta (0.1 to 0.8), or "
+                "leave out the graph."
+            )
         if self.skill_eta and self.temperature:
             raise InputError(
                 "mix.temperature and mix.skill_eta both say what the shares are. Leave out one: mix.temperature=[] "
@@ -80,7 +85,7 @@ def group_of(utterance: Utterance, levels: Sequence[str]) -> Group:
             value = utterance.extra.get(level)
         if value is None:
             raise InputError(
-                f"mix.levels names the column {level!r}, which the manifest has not. "
+                f"the manifest has no column {level!r} to group by (mix.levels, --by). "
                 "Name one of its columns, as language."
             )
         values.append(str(value))

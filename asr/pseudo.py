@@ -13,6 +13,17 @@ from asr.manifest import Utterance, with_text
 from asr.text import WRITTEN, TextPolicy
 from lm.errors import InputError
 
+REMEDIES = {
+    "not decoded": "Decode all of the split.",
+    "no words": "Train the recogniser for longer, or decode with a language model (--lm): it writes next to nothing.",
+    "too fast or too slow": "Lower --rate-quantile; or the recogniser does not yet write as many letters as are said.",
+    "unsure": "Lower --min-confidence.",
+    "less sure than the share that is kept": "Raise --keep.",
+}
+"""Why an utterance is left out, and what to do where all are."""
+ENOUGH_GOLD = 20
+"""Gold texts that tell how fast a language is spoken; of a language with fewer, all gold texts do."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SiftConfig:
@@ -23,7 +34,7 @@ class SiftConfig:
     min_confidence: float = 0.0
     """Less sure ones are left out (geometric mean of the words' confidences, 0 to 1)."""
     rate_quantile: float = 0.01
-    """Texts with more characters a second than all but this share of the gold ones, or fewer, are left out:
+    """Texts with more characters a second than all but this share of the language's gold ones, or fewer, are left out:
     the recogniser has skipped or invented words there."""
 
     def __post_init__(self) -> None:
@@ -85,20 +96,28 @@ def sift(
     Raises:
         InputError: no gold transcripts, or nothing was heard in any of the unlabelled utterances.
     """
-    rates = [len(policy(each.text)) / each.duration_s for each in with_text(gold)]
-    if not rates:
+    by_language: dict[str, list[float]] = {}
+    for each in with_text(gold):
+        by_language.setdefault(each.language, []).append(len(policy(each.text)) / each.duration_s)
+    if not by_language:
         raise InputError("no gold utterance has a text. Give the manifest whose train split is transcribed.")
     if unlabelled and not any(each.id in heard for each in unlabelled):
         raise InputError(
             f"none of the {len(unlabelled)} unlabelled utterances, such as {unlabelled[0].id!r}, was decoded. "
             "Decode that split of the same manifest."
         )
-    slowest, fastest = np.quantile(rates, [config.rate_quantile, 1 - config.rate_quantile])
+    ends = [config.rate_quantile, 1 - config.rate_quantile]
+    anywhere = np.quantile([rate for rates in by_language.values() for rate in rates], ends)
+    bounds = {
+        language: np.quantile(rates, ends) if len(rates) >= ENOUGH_GOLD else anywhere
+        for language, rates in by_language.items()
+    }
     left_out: Counter[str] = Counter()
     found: list[Utterance] = []
     for each in unlabelled:
         what = heard.get(each.id)
         rate = len(what.text) / each.duration_s if what else 0.0
+        slowest, fastest = bounds.get(each.language, anywhere)
         if what is None:
             left_out["not decoded"] += 1
         elif not what.text.strip():

@@ -24,7 +24,7 @@ def shard(model: nn.Module, processes: int, device: torch.device) -> None:
     if processes == 1:
         raise InputError(
             "trainer.shard divides a model among processes, and there is one. Start several: "
-            "accelerate launch --multi_gpu --num_processes 2 -m recipes.finetune_ctc CONFIG "
+            "accelerate launch --multi_gpu --num_processes 2 -m recipes.NAME CONFIG "
             "(on CPUs with ACCELERATE_USE_CPU=true in front of it; --cpu starts one)."
         )
     encoders = [module for module in model.modules() if isinstance(module, Encoder)]

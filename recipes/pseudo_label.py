@@ -21,7 +21,7 @@ from asr.cli import guarded
 from asr.cli.jobs import check_manifest_out
 from asr.manifest import read_manifest, total_hours, write_manifest
 from asr.names import composed, given_path, shown
-from asr.pseudo import Heard, SiftConfig, sift
+from asr.pseudo import REMEDIES, Heard, SiftConfig, sift
 from asr.score_files import decoded_rows
 from asr.text import TextPolicy
 from lm.errors import InputError
@@ -35,6 +35,14 @@ def main() -> int:
     parser.add_argument("--split", default="unlabelled", help="rows that get pseudo-labels")
     parser.add_argument("--keep", type=float, default=1.0, metavar="SHARE", help="surest share to keep")
     parser.add_argument("--min-confidence", type=float, default=0.0, metavar="C")
+    parser.add_argument(
+        "--rate-quantile",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="texts are left out that are faster, or slower, than all but this share of the language's gold ones "
+        "(default 0.01)",
+    )
     parser.add_argument("--without-gold", action="store_true", help="leave the gold rows out of the result")
     parser.add_argument(
         "--truth", type=given_path, help="manifest with the true texts, to report the CER of the labels"
@@ -63,12 +71,15 @@ def main() -> int:
     unlabelled = [row for row in rows if row.split == args.split]
     if not unlabelled:
         raise InputError(f"manifest {args.manifest} has no row with split {args.split!r}. Give --split.")
-    config = SiftConfig(keep_share=args.keep, min_confidence=args.min_confidence)
+    config = SiftConfig(
+        keep_share=args.keep, min_confidence=args.min_confidence, rate_quantile=args.rate_quantile
+    )
     policy = TextPolicy.read(args.policy)
     sifted = sift(gold, unlabelled, read_heard(args.hypothesis), config, policy)
     if not sifted.utterances:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sifted.left_out.items())
-        raise InputError(f"no pseudo-label is left ({reasons}). Lower --min-confidence or raise --keep.")
+        remedies = " ".join(REMEDIES[reason] for reason in sifted.left_out)
+        raise InputError(f"no pseudo-label is left ({reasons}). {remedies}")
 
     labelled = (
         [] if args.without_gold else [replace(row, extra={**row.extra, "label": "gold"}) for row in gold]

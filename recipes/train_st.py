@@ -10,6 +10,7 @@ goes on from the last whole checkpoint.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,16 +18,17 @@ import torch
 
 from asr.cli import guarded
 from asr.ctc import CtcConfig
+from asr.manifest import Utterance
 from asr.recipe import announce, run_recipe, train_task
 from asr.recogniser import RecogniserConfig, build_recogniser, build_tokenizer
 from asr.tokenizer import code_point
 from asr.trainer_config import TrainerConfig
-from asr.training_rows import CorpusConfig
+from asr.training_rows import CorpusConfig, say_left_out
 from lm.errors import InputError
 from st.decoder import DecoderConfig
 from st.distil import DistilConfig, teach
 from st.hub.decoder import HubDecoderConfig, HubDecoderSource, begin_with, read_hub_decoder
-from st.languages import language_pair, refuse_other_languages
+from st.languages import differ, language_pair, refuse_other_languages
 from st.model import SpeechTranslator, copy_decoder, load_translator
 from st.recipe import Side, TargetConfig, check_written, translated_rows
 from st.siamese import look_through_bridge
@@ -92,6 +94,13 @@ def train(config: TrainConfig) -> dict[str, float]:
             print(f"{count} x {code_point(char)}, which no piece of the decoder holds", file=sys.stderr)
     decoder: DecoderConfig | HubDecoderConfig
     if parts:
+        written = language_pair(rows)[1]
+        if differ(written, config.hub_decoder.language):
+            raise InputError(
+                f"hub_decoder.language is {config.hub_decoder.language}, and the manifest's column "
+                f"`translation_language` says {written}. Give the code of this language, or correct the column "
+                "where it is wrong."
+            )
         tokenizer, decoder = parts.tokenizer, parts.config
     elif other:
         refuse_other_languages(f"decoder_from {config.decoder_from}", other, rows, source=False)
@@ -114,6 +123,8 @@ def train(config: TrainConfig) -> dict[str, float]:
             look_through_bridge(model, other, config.recogniser)
     if parts:
         begin_with(model.decoder, parts, config.hub_decoder.lora)
+    rows = _short_enough(config, config.train_split, rows, model)
+    dev = _short_enough(config, config.dev_split, dev, model)
     teaching = None
     if config.distil.teacher:
         rows, teaching = teach(config.distil, tokenizer, rows, dev, config.exp)
@@ -122,6 +133,19 @@ def train(config: TrainConfig) -> dict[str, float]:
 
     task = TranslationTask(model, rows, dev, config.st, config.ctc, config.trainer.seed, teaching)
     return train_task(task, config)
+
+
+def _short_enough(
+    config: TrainConfig, split: str, rows: Sequence[Utterance], model: SpeechTranslator
+) -> list[Utterance]:
+    """The rows whose translation the decoder has places for."""
+    longest = model.decoder.longest
+    kept = [row for row in rows if len(model.tokenizer.encode(row.translation)) <= longest]
+    why = f"with a translation of more than {longest} labels, for which the decoder has no places"
+    if not kept:
+        raise InputError(f"manifest {config.manifest}: all rows of {split} are {why}. Cut them.")
+    say_left_out(split, rows, kept, why)
+    return kept
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from asr.manifest import Utterance
+from asr.manifest import Utterance, languages_of_all
 from lm.errors import InputError
 from st.model import TextTranslator, TranslationModel
 
@@ -30,10 +30,9 @@ where they have members of two letters; then what ISO 639-2 has beside another c
 
 
 def language_pair(rows: Sequence[Utterance]) -> tuple[str, str]:
-    """Source and target of the rows; empty where there are several or none is named."""
-    pairs = ({row.language for row in rows}, {row.translation_language for row in rows})
-    source, target = (found.pop() if len(found) == 1 else "" for found in pairs)
-    return source, target
+    """Source and target of the rows, several sources joined by ``+``; empty where some row names none."""
+    targets = {row.translation_language for row in rows}
+    return "+".join(languages_of_all(rows)), targets.pop() if len(targets) == 1 else ""
 
 
 def differ(one: str, other: str) -> bool:

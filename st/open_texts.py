@@ -46,7 +46,7 @@ def open_text_translator(
         codes = (source_language, language, model.languages[0])
         known = [code for code in codes if code in model.source.languages]
         translator = OwnTranslator(model, search, language=known[0] if known else "", written=written)
-        reads = list(model.source.languages) or [model.languages[0]]
+        reads = list(model.source.languages) or model.languages[0].split("+")
     else:
         translator = HubTranslator(
             str(name), source_language, target_language, device, search, language=language
@@ -63,9 +63,10 @@ def open_text_translator(
         translator.languages,
         strict=True,
     ):
-        if asked and has and asked != has:
+        if asked and has and asked not in has.split("+"):
+            pair = " to ".join(filter(None, translator.languages))
             raise InputError(
-                f"MT model {name} translates {' to '.join(translator.languages)}; {argument} is {asked}. "
+                f"MT model {name} translates {'' if translator.languages[0] else 'to '}{pair}; {argument} is {asked}. "
                 "Give a model of this pair, or leave the option out."
             )
     return translator

@@ -28,6 +28,7 @@ from asr.transcribe import (
 )
 from asr.transcript import Transcript
 from lm.errors import InputError
+from st.languages import differ
 from st.model import Memory, SpeechTranslator, is_translator, load_translator
 from st.open_texts import open_text_translator
 from st.search import TranslationHypothesis, TranslationSearchConfig, translate
@@ -133,6 +134,11 @@ class Translator:
         if not isinstance(translator, SpeechTranslator):
             raise InputError(
                 f"model {model} translates text. Give a recogniser, and this one as cascade (--cascade)."
+            )
+        if language and differ(language, translator.languages[0]):
+            raise InputError(
+                f"model {model} hears {translator.languages[0]}, and the recordings are said to be in {language}. Give "
+                "a model of this language, or leave the option (--language) out."
             )
         if target_language and translator.languages[1] and target_language != translator.languages[1]:
             raise InputError(

@@ -54,7 +54,8 @@ class TransportConfig:
 
     def __post_init__(self) -> None:
         for name, sound, wanted in (
-            ("blur", 0 < self.blur < math.inf, "a length above 0"),
+            # Beyond, float32 has no digits left for the distances.
+            ("blur", 1e-6 <= self.blur <= 100, "a length from 1e-6 to 100"),
             ("position_weight", 0 <= self.position_weight < math.inf, "a length from 0"),
             ("tolerance", 0 < self.tolerance < 1, "a share between 0 and 1"),
             ("max_steps", self.max_steps >= 1, "a number from 1"),

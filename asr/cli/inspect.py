@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from asr.cli.jobs import positive
 from asr.names import given_path
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whose letters the frame probe tells apart (default: the model itself)",
     )
     parser.add_argument(
-        "--most", type=int, default=200, metavar="N", help="utterances of each group (default 200)"
+        "--most", type=positive, default=200, metavar="N", help="utterances of each group (default 200)"
     )
     parser.add_argument("--no-plots", action="store_true", help="tables alone")
     parser.add_argument(

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from asr.transcript import Transcript
 
 
+def positive(word: str) -> int:
+    """A whole number from 1, as an option gives it."""
+    if not (word.isascii() and word.isdigit() and int(word)):
+        raise argparse.ArgumentTypeError(f"{word!r} is no number from 1.")
+    return int(word)
+
+
 def channel_named(word: str) -> str:
     """The value of ``--channel``."""
     if word not in ("mix", "split") and not (word.isascii() and word.isdigit() and int(word)):

@@ -17,6 +17,7 @@ from asr.cli.jobs import (
     add_output_arguments,
     found_jobs,
     outputs_of,
+    positive,
     progress_bar,
     run_jobs,
     transcript_formats,
@@ -91,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     decoding.add_argument("--beam", type=int, metavar="N", help="beam width")
     decoding.add_argument(
-        "--nbest", type=_positive, default=1, metavar="N", help="texts kept for each segment (default: 1)"
+        "--nbest", type=positive, default=1, metavar="N", help="texts kept for each segment (default: 1)"
     )
     decoding.add_argument(
         "--hotwords",
@@ -140,12 +141,6 @@ def run_with(args: argparse.Namespace, load: Callable[[argparse.Namespace], Tran
         _print(transcript, quiet=bool(args.format))
 
     return int(run_jobs(jobs, outputs, make, write_transcript_of, show) or failed)
-
-
-def _positive(word: str) -> int:
-    if not (word.isascii() and word.isdigit() and int(word)):
-        raise argparse.ArgumentTypeError(f"{word!r} is no number from 1.")
-    return int(word)
 
 
 def settings_of(args: argparse.Namespace) -> TranscribeConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -36,8 +37,16 @@ class AlterConfig:
                 raise InputError(f"alter.{name} is {getattr(self, name)}. Give a share from 0 to 1.")
         if self.zero_share + self.swap_share > 1:
             raise InputError("alter.zero_share and alter.swap_share make more than 1 together. Lower one.")
+        if not 0 <= self.noise_level < math.inf:
+            raise InputError(f"alter.noise_level is {self.noise_level}. Give a deviation from 0.")
         if self.time_width < 1:
             raise InputError(f"alter.time_width is {self.time_width}. Give a number of frames from 1.")
+
+    @property
+    def alters(self) -> bool:
+        """Whether there is ever anything to put right."""
+        spans = self.time_share > 0 and self.zero_share + self.swap_share > 0
+        return spans or self.frequency_share > 0 or self.noise_probability * self.noise_level > 0
 
 
 class Alteration:

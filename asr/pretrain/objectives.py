@@ -73,12 +73,23 @@ class ObjectiveConfig:
         for name in ("num_groups", "num_codes", "code_width", "project_width", "num_negatives"):
             if getattr(self, name) < 1:
                 raise InputError(f"objective.{name} is {getattr(self, name)}. Give a number from 1.")
+        for name in ("diversity_weight", "penalty_weight", "prediction_weight", "contrastive_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"objective.{name} is {getattr(self, name)}. Give a number from 0.")
+        if not 0 < self.contrastive_temperature < math.inf:
+            raise InputError(
+                f"objective.contrastive_temperature is {self.contrastive_temperature}. Give a number above 0."
+            )
+        if not 0 < self.gumbel_share <= 1:
+            raise InputError(
+                f"objective.gumbel_share is {self.gumbel_share}. Give a share of the training, above 0 to 1."
+            )
         if self.code_width % self.num_groups:
             raise InputError(
                 f"objective.code_width {self.code_width} is no multiple of objective.num_groups "
                 f"{self.num_groups}. Change one."
             )
-        if len(self.gumbel) != 2 or min(self.gumbel) <= 0:
+        if len(self.gumbel) != 2 or not all(0 < each < math.inf for each in self.gumbel):
             raise InputError(f"objective.gumbel is {self.gumbel}. Give the first and the last temperature.")
 
 
@@ -442,6 +453,14 @@ class Tera(Objective):
             nn.LayerNorm(encoder.width),
             nn.Linear(encoder.width, encoder.feature_width),
         )
+
+    def prepare(self, encoder: Encoder, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Refuse to train on audio that nothing alters."""
+        if not self.config.alter.alters:
+            raise InputError(
+                "objective.alter alters nothing, so there is nothing to put right. Raise objective.alter.time_share, "
+                ".frequency_share or .noise_probability."
+            )
 
     def forward(self, encoder: Encoder, waveforms: Tensor, num_samples: Tensor) -> Outcome:
         alteration = Alteration(self.config.alter)

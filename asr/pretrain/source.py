@@ -13,11 +13,14 @@ from asr.pretrain.objectives import ObjectiveConfig, PretrainModel, sized_for
 from lm.errors import InputError
 
 
-def with_objective(encoder: Encoder, config: ObjectiveConfig, source: Mapping[str, Any]) -> PretrainModel:
+def with_objective(
+    encoder: Encoder, config: ObjectiveConfig, source: Mapping[str, Any], inside: str = ""
+) -> PretrainModel:
     """An encoder with its objective, of the sizes and with the weights that the encoder's source brings.
 
     Args:
         source: the settings that the encoder was built of; empty begins with new layers and quantiser.
+        inside: of the configuration, where the objective's settings are, for messages: ``joint.``, or its top.
     Raises:
         InputError: the source was pretrained with another objective.
     """
@@ -34,8 +37,8 @@ def with_objective(encoder: Encoder, config: ObjectiveConfig, source: Mapping[st
             wants = "none" if ours is None else str(tuple(ours.shape))
             raise InputError(
                 f"{source['source']} was pretrained with another objective: for {name} it has {has}, "
-                f"objective.kind={config.kind} with these settings wants {wants}. "
-                "Give its own objective.kind, or set fresh_objective=true."
+                f"{inside}objective.kind={config.kind} with these settings wants {wants}. "
+                f"Give its own {inside}objective.kind, or set {inside}fresh_objective=true."
             )
     model.objective.load_state_dict({name: found.get(name, value) for name, value in own.items()})
     return model

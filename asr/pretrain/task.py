@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from asr.augment import AugmentConfig, augment
 from asr.batches import epoch_batches, padded, substitutes, unsound, usable
-from asr.cache import AudioCache, readable
+from asr.cache import AudioCache, readable, refuse_silence
 from asr.config import as_json, to_mapping
 from asr.encoder.saved import save_encoder
 from asr.fingerprint import DEV, WHERE, rows_checksum
@@ -79,7 +79,7 @@ class PretrainTask(Mixed):
     ) -> None:
         """
         Raises:
-            InputError: no utterance is long enough to be masked, or all of dev is silence.
+            InputError: no utterance is long enough to be masked, or all of training or dev is silence.
         """
         self.model = model
         self.config = config
@@ -89,19 +89,19 @@ class PretrainTask(Mixed):
         dev, _ = self._long_enough(dev)
         warn_of_lost_groups(train, self.train, config.mix.levels)
         if short:
-            print(f"left out {short} utterances too short for a masked span", file=sys.stderr)
+            print(
+                f"left out {short} utterances too short for two spans of objective.mask_span_s",
+                file=sys.stderr,
+            )
         if not self.train or not dev:
             raise InputError(
-                f"{len(self.train)} training and {len(dev)} dev utterances are long enough for two masked spans of "
+                f"{len(self.train)} training and {len(dev)} dev utterances are long enough for two spans of "
                 f"{model.objective.config.mask_span_s} s, when cut to data.crop_s {config.crop_s}; both are needed. "
                 "Lower objective.mask_span_s, raise data.crop_s, or join short stretches when importing."
             )
         self.dev = readable(dev, self.cache)
-        if not any(np.ptp(self.cache.load(each)) for each in self.dev):
-            raise InputError(
-                f"the audio of all {len(self.dev)} dev utterances is silence: every sample is the same. Look at the "
-                "recordings (`loquela corpus check`, or `loquela corpus curate`, which leaves silence out)."
-            )
+        refuse_silence("dev", self.dev, self.cache)
+        refuse_silence("training", self.train, self.cache)
         self.mixture = Mixture(self.train, config.mix, seed, longest_s=config.crop_s)
         self.mixture.check_dev(self.dev)
         model.objective.prepare(model.encoder, first_audio(self))

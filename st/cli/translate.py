@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from asr.cli import transcribe
@@ -10,6 +11,10 @@ from lm.errors import InputError
 
 if TYPE_CHECKING:
     from st.translate import Translator
+
+
+TRANSCRIPTS_ALONE = ("ctm", "stm")
+"""Formats of recognition, which have words and times and no place for a translation."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +82,14 @@ def run(args: argparse.Namespace) -> int:
     ):
         if given and not args.cascade:
             raise InputError(f"{option} is for a cascade. Give --cascade too, or leave it out.")
+    if bare := [name for name in args.format or () if name in TRANSCRIPTS_ALONE]:
+        named = " and ".join(f".{name}" for name in bare)
+        if args.no_transcript:
+            raise InputError(
+                f"{named} files have no place for translations, and --no-transcript leaves out the rest. Give another "
+                "--format, as srt or json."
+            )
+        print(f"{named} files have no place for translations: they get the transcript alone", file=sys.stderr)
     return transcribe.run_with(args, _load)
 
 

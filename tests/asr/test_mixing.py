@@ -238,7 +238,7 @@ def test_the_table_says_what_was_drawn() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(InputError, match="the column 'dialect', which the manifest has not"):
+    with pytest.raises(InputError, match="the manifest has no column 'dialect' to group by"):
         Mixture(corpus(a=[1.0]), MixConfig(levels=("dialect",)), seed=1)
     with pytest.raises(InputError, match="1 values for 2 levels"):
         MixConfig(levels=("corpus", "language"), temperature=(0.5,))
@@ -252,6 +252,8 @@ def test_mistakes_are_named() -> None:
     unnamed = Mixture(corpus_of({"": [1.0], "b": [1.0]}), skill, seed=1)
     with pytest.raises(InputError, match=r"dev has nothing of language \(none\)"):
         unnamed.check_dev(corpus(b=[1.0]))
+    with pytest.raises(InputError, match=r"Set mix.skill_eta .*, or leave out the graph"):
+        MixConfig(levels=("language",), skill_graph={"a": {"b": 1.0}})
     with pytest.raises(InputError, match="both say what the shares are"):
         replace(skill, temperature=(0.5,))
     with pytest.raises(InputError, match=r"mix.skill_window is 0. Give a number from 1"):

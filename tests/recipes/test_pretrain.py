@@ -23,6 +23,8 @@ from asr.config import load_config
 from asr.encoder import build_encoder
 from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.model import load_model
+from asr.pretrain.alteration import AlterConfig
+from asr.pretrain.objectives import ObjectiveConfig
 from lm.errors import InputError
 from recipes.finetune_ctc import finetune
 from recipes.pretrain import PretrainConfig, pretrain
@@ -302,7 +304,8 @@ def test_short_and_silent_utterances(
     ("name", "value"),
     [
         ("data.batch_s", -5.0), ("data.batch_s", math.nan), ("data.crop_s", math.nan), ("data.cache_gb", -1.0),
-        ("objective.mask_span_s", 0.0),
+        ("objective.mask_span_s", 0.0), ("objective.penalty_weight", -1000.0), ("objective.prediction_weight", -1.0),
+        ("objective.diversity_weight", math.nan), ("objective.contrastive_temperature", 0.0),
     ],
 )  # fmt: skip
 def test_settings_out_of_bounds_are_named(tmp_path: Path, tone_corpus: Path, name: str, value: float) -> None:
@@ -325,17 +328,33 @@ def test_a_batch_of_one_bad_file_alone_does_not_stop_the_training(
     assert "left out of this batch: " in capsys.readouterr().err
 
 
+def test_a_share_of_no_training_and_no_deviation_are_refused() -> None:
+    with pytest.raises(InputError, match=r"objective.gumbel_share is -1.0. Give a share"):
+        ObjectiveConfig(gumbel_share=-1.0)
+    with pytest.raises(InputError, match=r"alter.noise_level is -3.0"):
+        AlterConfig(noise_level=-3.0)
+
+
+@pytest.mark.parametrize("still", ["time_share: 0", "zero_share: 0, swap_share: 0"])
+def test_tera_with_nothing_to_put_right_is_refused(tmp_path: Path, tone_corpus: Path, still: str) -> None:
+    alter = f"objective.alter={{frequency_share: 0, noise_probability: 0, {still}}}"
+    with pytest.raises(InputError, match="alters nothing"):
+        pretrain(settings(tmp_path, tone_corpus, "objective.kind=tera", alter))
+
+
+@pytest.mark.parametrize("part", ["dev", "training"])
 @pytest.mark.parametrize("objective", ["wav2vec2", "tera"])
-def test_nothing_but_silence(tmp_path: Path, objective: str) -> None:
+def test_nothing_but_silence(tmp_path: Path, objective: str, part: str) -> None:
     rows = []
     for number in range(12):
         path = tmp_path / f"silent{number}.wav"
-        soundfile.write(path, np.zeros(32_000, np.float32), 16_000)
+        sound = 0.1 if number > 8 and part == "training" else 0.0
+        soundfile.write(path, sound * np.sin(np.arange(32_000, dtype=np.float32)), 16_000)
         rows.append(
             Utterance(id=path.stem, audio=path, duration_s=2.0, split="dev" if number > 8 else "train")
         )
     write_manifest(rows, tmp_path / "manifest.tsv")
-    with pytest.raises(InputError, match="the audio of all 3 dev utterances is silence"):
+    with pytest.raises(InputError, match=rf"the audio of all \d {part} utterances is silence"):
         pretrain(settings(tmp_path, tmp_path / "manifest.tsv", f"objective.kind={objective}"))
 
 

@@ -59,6 +59,47 @@ def test_what_is_kept_and_why_the_rest_is_not() -> None:
     assert sift(marked, unlabelled, heard, SiftConfig(min_confidence=0.5), TextPolicy()) == sifted
 
 
+def test_each_language_has_its_own_pace() -> None:
+    def row(name: str, language: str, text: str = "") -> Utterance:
+        return replace(utterance(name, text), language=language)
+
+    # 20 gold texts of one language at 5 characters a second, and of another at 15; a third has one text alone.
+    gold = [row(f"s{n}", "slow", "a" * 10) for n in range(20)] + [
+        row(f"f{n}", "fast", "a" * 30) for n in range(20)
+    ]
+    gold.append(row("o", "other", "a" * 20))
+    unlabelled = [
+        row(name, name[:-1]) for name in ("slow1", "slow2", "fast1", "fast2", "other1", "other2", "none1")
+    ]
+    heard = {
+        each.id: Heard("a" * {"slow1": 10, "slow2": 30, "fast1": 30, "fast2": 10}.get(each.id, 15), 0.9)
+        for each in unlabelled
+    }
+    sifted = sift(gold, unlabelled, heard, SiftConfig(), TextPolicy())
+    assert [each.id for each in sifted.utterances] == ["fast1", "none1", "other1", "other2", "slow1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "remedy"),
+    [
+        ("a" * 99, "", r"\(1 too fast or too slow\). Lower --rate-quantile"),
+        ("", "", r"\(1 no words\). Train the recogniser for longer"),
+        ("abcabc", "--min-confidence 0.95", r"\(1 unsure\). Lower --min-confidence.$"),
+        ("abcabc", "--keep 0", r"Raise --keep.$"),
+    ],
+)
+def test_what_to_do_where_nothing_is_left_follows_from_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str, remedy: str
+) -> None:
+    write_manifest([utterance("g", "abcabc"), utterance("u", split="unlabelled")], tmp_path / "manifest.tsv")
+    (tmp_path / "heard.tsv").write_text(f"id\ttext\tconfidence\nu\t{text}\t0.9\n", encoding="utf-8")
+    paths = [str(tmp_path / name) for name in ("manifest.tsv", "heard.tsv", "new.tsv")]
+    command = ["pseudo_label", paths[0], "--hypothesis", paths[1], "--out", paths[2], *words.split()]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(InputError, match=remedy):
+        main()
+
+
 def test_phones_that_were_heard_are_not_phonemised_again() -> None:
     policy, said = TextPolicy(phonemise="spa-Latn"), "joven gente"
     heard = {"u": Heard(policy(said), 0.9)}
@@ -80,6 +121,7 @@ def test_mistakes_are_named() -> None:
     [
         ("--keep 0.5", "config.keep_share", 0.5),
         ("--min-confidence 0.25", "config.min_confidence", 0.25),
+        ("--rate-quantile 0.05", "config.rate_quantile", 0.05),
     ],
 )
 def test_what_an_option_says_reaches_the_sifting(

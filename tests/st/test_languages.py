@@ -11,7 +11,7 @@ from asr.text import TextPolicy
 from asr.tokenizer import character_tokenizer
 from lm.errors import InputError
 from st.decoder import DecoderConfig
-from st.languages import differ, refuse_other_languages
+from st.languages import differ, language_pair, refuse_other_languages
 from st.model import TextTranslator
 from st.text_encoder import TextEncoderConfig
 
@@ -46,6 +46,12 @@ from st.text_encoder import TextEncoderConfig
 )
 def test_codes_differ_where_that_is_certain(one: str, other: str, wanted: bool) -> None:
     assert differ(one, other) is differ(other, one) is wanted
+
+
+def test_several_sources_are_named_together_where_every_row_names_one() -> None:
+    assert language_pair([*rows("quy", "spa"), *rows("gug", "spa")]) == ("gug+quy", "spa")
+    assert language_pair([*rows("quy", "spa"), *rows("", "spa")]) == ("", "spa")
+    assert language_pair(rows("quy", "")) == ("quy", "")
 
 
 def rows(language: str, translation_language: str) -> list[Utterance]:

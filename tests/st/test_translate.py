@@ -357,6 +357,35 @@ def test_the_recogniser_is_given_its_own_code(
     assert given == [wanted]
 
 
+def test_formats_without_a_place_for_translations_are_told(
+    siamese: Path, mt: Path, talk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["translate", str(talk), "--model", str(siamese), "--cascade", str(mt), "--format", "ctm,stm,srt"]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    assert ".ctm and .stm files have no place for translations: they get the tran" in capsys.readouterr().err
+    assert main([*words, "--out", str(tmp_path / "bare"), "--no-transcript"]) == 1
+    assert "Give another --format, as srt or json" in capsys.readouterr().err
+    assert not (tmp_path / "bare").exists()
+
+
+def test_recordings_of_another_language_than_a_translators_are_refused(
+    st: Path, talk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = st / "model" / "loquela.json"
+    assert json.loads(card.read_text(encoding="utf-8"))["languages"] == ["tone", "es"]
+    assert main(["translate", str(talk), "--model", str(st), "--language", "quechua"]) == 1
+    assert f"model {st} hears tone, and the recordings are said to be in quechua" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked", ["gug", "quy"])
+def test_a_text_translator_of_several_languages_reads_each(tmp_path: Path, asked: str) -> None:
+    of_two_languages(tmp_path / "mt", "gug+quy", several=False)
+    assert open_text_translator(tmp_path / "mt", source_language=asked).languages == ("gug+quy", "es")
+    for given in ({"source_language": "mri"}, {"language": "mri"}):
+        with pytest.raises(InputError, match=r"gug|quy"):
+            open_text_translator(tmp_path / "mt", **given)
+
+
 def of_two_languages(folder: Path, trained_on: str, *, several: bool = True) -> TextTranslator:
     """An untrained text translator that tells two source languages apart, or none, saved in a folder."""
     target = character_tokenizer(["ab c"], TextPolicy())

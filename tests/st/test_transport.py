@@ -240,6 +240,7 @@ def test_large_states_have_a_distance() -> None:
     ("name", "value"),
     [
         ("blur", 0.0), ("blur", -1.0), ("blur", float("nan")), ("blur", float("inf")),
+        ("blur", 1e-25), ("blur", 1e6),
         ("position_weight", -0.1), ("position_weight", float("nan")),
         ("tolerance", 1.0), ("tolerance", float("nan")), ("max_steps", 0),
     ],

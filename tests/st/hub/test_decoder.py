@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 from asr.card import read_card
 from asr.config import from_mapping, to_mapping
 from asr.encoder.lora import LoraSettings, add_adapters, plain_state
+from asr.manifest import read_manifest, write_manifest
 from asr.model import CTCModel
 from asr.text import TextPolicy
 from lm.errors import InputError
@@ -276,3 +278,30 @@ def test_settings_of_no_published_decoder_are_refused(more: dict[str, Any]) -> N
 def test_two_decoders_are_refused(published: Published, spoken_numbers: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is one decoder"):
         train_st.train(hub_config(published, spoken_numbers, tmp_path / "exp", decoder_from="mt"))
+
+
+def test_another_language_than_the_translations_is_refused(
+    published: Published, spoken_numbers: Path, tmp_path: Path
+) -> None:
+    hub = {"source": str(published("m2m")), "language": "fr"}
+    with pytest.raises(InputError, match=r"hub_decoder.language is fr, .*`translation_language` says es"):
+        train_st.train(hub_config(published, spoken_numbers, tmp_path / "exp", hub_decoder=hub))
+
+
+def test_translations_without_a_place_in_the_decoder_are_left_out(
+    published: Published, spoken_numbers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = read_manifest(spoken_numbers)
+    long = {next(row.id for row in rows if row.split == split) for split in ("train", "dev")}
+    rows = [
+        replace(row, translation_language="fr", translation="oui" if row.id not in long else "oui" * 99)
+        for row in rows
+    ]
+    write_manifest(rows, tmp_path / "manifest.tsv")
+    hub = {"source": str(published("mbart")), "language": "fr_XX"}
+    config = hub_config(published, tmp_path / "manifest.tsv", tmp_path / "exp", hub_decoder=hub)
+    assert np.isfinite(train_st.train(config)["loss"])
+    told = re.findall(
+        r"(\w+): left out 1 of \d+ rows with a translation of more than \d+ labels", capsys.readouterr().err
+    )
+    assert told == ["train", "dev"]
