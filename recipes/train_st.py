@@ -143,7 +143,7 @@ def _short_enough(
     kept = [row for row in rows if len(model.tokenizer.encode(row.translation)) <= longest]
     why = f"with a translation of more than {longest} labels, for which the decoder has no places"
     if not kept:
-        raise InputError(f"manifest {config.manifest}: all rows of {split} are {why}. Cut them.")
+        raise InputError(f"manifest {config.manifest}: no row of {split} is left, all are {why}. Cut them.")
     say_left_out(split, rows, kept, why)
     return kept
 

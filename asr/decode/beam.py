@@ -104,7 +104,7 @@ class BeamDecoder:
         written = tuple([self._surfaces[label] for label in labels])
         text = plain_text(written)
         ctc_score, model_score, hotword_score = finished.parts[place].tolist()
-        word_score = self._config.word_bonus * len(text.split()) if text else 0.0
+        word_score = self._config.word_bonus * (text.count(" ") + 1) if text else 0.0
         words: tuple[WordSpan, ...] = ()
         confidence = posteriors[place]
         if text and place < self._timed:

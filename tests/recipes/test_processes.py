@@ -26,6 +26,7 @@ from asr.model import load_model
 from asr.recipe import save_config
 from asr.sharding import shard
 from lm.errors import InputError
+from recipes import pretrain as on_audio
 from recipes import train_st
 from recipes.finetune_ctc import finetune
 from recipes.pretrain_siamese import PretrainConfig, pretrain
@@ -35,6 +36,12 @@ from tests.st.conftest import siamese_config, st_config
 ROOT = Path(__file__).parents[2]
 # Dropout, masks and speeds stay on: what is drawn for a batch follows from its number.
 SETTINGS = ("ctc.batch_s=6", "encoder.dropout=0.1", "trainer.updates=8", "trainer.evaluate_every=4")
+AUDIO = """
+encoder: {kind: conformer, width: 32, num_layers: 3, num_heads: 2, stem_channels: 8, kernel: 7, dropout: 0.1}
+objective: {num_codes: 16, code_width: 16, project_width: 16, num_negatives: 8, mask_span_s: 0.12}
+data: {batch_s: 6}
+trainer: {updates: 4, evaluate_every: 2, precision: float32, threads: 1}
+"""
 
 
 Folders = tuple[Path, Path]
@@ -124,6 +131,17 @@ def test_two_processes_pre_train_with_ctc_alone_as_one_does(tmp_path: Path, tone
     alone = [f"manifest={tone_corpus}", f"exp={tmp_path / 'one'}", *settings, "trainer.accumulate=2"]
     pretrain(load_config(PretrainConfig, tmp_path / "conf.yaml", alone))
     assert_reached(tmp_path / "exp", last_weights(tmp_path / "one"))
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "best-rq"])
+def test_two_processes_pretrain_on_audio_as_one_does(tmp_path: Path, tone_corpus: Path, kind: str) -> None:
+    config = tmp_path / "conf.yaml"
+    config.write_text(AUDIO)
+    words = [f"manifest={tone_corpus}", f"objective.kind={kind}"]
+    finished(start(config, *words, f"exp={tmp_path / 'two'}", recipe="pretrain"))
+    alone = [*words, f"exp={tmp_path / 'one'}", "trainer.accumulate=2"]
+    on_audio.pretrain(load_config(on_audio.PretrainConfig, config, alone))
+    assert_reached(tmp_path / "two", last_weights(tmp_path / "one"))
 
 
 def test_a_killed_process_stops_the_rest_and_all_go_on(
