@@ -1,45 +1,78 @@
-"""Omnilingual ASR's models by their asset names, fetched from the hub without fairseq2."""
+"""Models of Omnilingual ASR and of fairseq2 by their asset names, fetched without either package."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from filelock import FileLock
+from huggingface_hub import cached_assets_path
+from huggingface_hub.file_download import http_get
 
 from lm.errors import InputError
 
-NAME = re.compile(r"(?:facebook/)?omniASR[-_](?P<kind>[A-Z0-9]+)[-_](?P<size>[0-9.]+[MB])(?P<rest>.*)$")
-KINDS = ("W2V", "CTC")
+FILES = "https://dl.fbaipublicfiles.com/"
 SIZES = ("300M", "1B", "3B", "7B")
-TOKENIZER = ("facebook/omniASR-LLM-7B-ZS", "omniASR_tokenizer.model")
-"""Where the tokenizer of every CTC model lies."""
+# Checkpoint and tokenizer, as the cards of omnilingual-asr 0.2.0 and fairseq2 0.8.1 name them.
+ASSETS = {
+    **{f"omniASR_W2V_{size}": (f"mms/omniASR-W2V-{size}.pt", "") for size in SIZES},
+    **{
+        f"omniASR_CTC_{size}": (f"mms/omniASR-CTC-{size}.pt", "mms/omniASR_tokenizer.model") for size in SIZES
+    },
+    **{
+        f"omniASR_CTC_{size}_v2": (f"mms/omniASR-CTC-{size}-v2.pt", "mms/omniASR_tokenizer_written_v2.model")
+        for size in SIZES
+    },
+    "wav2vec2_base": ("fairseq/wav2vec/wav2vec2_fs2_small.pt", ""),
+    "wav2vec2_large": ("fairseq/wav2vec/wav2vec2_fs2_large_ls960.pt", ""),
+    "wav2vec2_large_lv60k": ("fairseq/wav2vec/wav2vec2_fs2_large_lv60k.pt", ""),
+}
+"""Encoders and CTC recognisers by name. fairseq2 has a recogniser, too, whose labels it does not publish."""
+OMNILINGUAL = re.compile(r"(?:facebook/)?(?P<name>omniASR[-_].+)")
 
 
 def asset_files(source: str | Path) -> tuple[Path, Path | None] | None:
-    """Checkpoint of an asset such as ``omniASR_CTC_300M``, and the tokenizer of a CTC model.
+    """Checkpoint of an asset such as ``omniASR_CTC_300M_v2``, and the tokenizer of a CTC model.
 
-    None where the name is no asset's.
+    They are fetched once, into the hub's cache; a download that broke off goes on where it ended. None where the name
+    is no asset's.
 
     Raises:
-        InputError: there is no such asset, it is of a kind that cannot be read, or it cannot be fetched.
+        InputError: there is no such asset of Omnilingual ASR's, it is of a kind that cannot be read, or it cannot be
+            fetched.
     """
-    match = NAME.match(str(source))
-    if match is None or Path(source).exists():
+    if Path(source).exists():
         return None
-    kind, size = match["kind"], match["size"]
-    if kind not in KINDS or size not in SIZES or match["rest"]:
-        raise InputError(
-            f"asset {source}: only omniASR_W2V_ and omniASR_CTC_ with {', '.join(SIZES)} are read (encoders and "
-            "CTC recognisers). Choose one of those."
-        )
-    name = f"omniASR-{kind}-{size}"
+    name = str(source)
+    if match := OMNILINGUAL.fullmatch(name):
+        # On the hub the same models are called facebook/omniASR-CTC-300M.
+        name = match["name"].replace("-", "_")
+        if name not in ASSETS:
+            raise InputError(
+                f"asset {source}: only omniASR_W2V_ and omniASR_CTC_ with {', '.join(SIZES)} are read, and _v2 of the "
+                "latter (encoders and CTC recognisers). Choose one of those."
+            )
+    if name not in ASSETS:
+        return None
+    checkpoint, tokenizer = ASSETS[name]
     try:
-        checkpoint = Path(hf_hub_download(f"facebook/{name}", f"{name}.pt"))
-        tokenizer = Path(hf_hub_download(*TOKENIZER)) if kind == "CTC" else None
+        return _fetched(checkpoint), _fetched(tokenizer) if tokenizer else None
     except Exception as error:  # the hub's own, its HTTP client's and the system's: none is ours to name
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"asset {source} cannot be fetched ({reason}). Bring the network up, or give the .pt file."
         ) from error
-    return checkpoint, tokenizer
+
+
+def _fetched(file: str) -> Path:
+    """A file of the server's in the cache, fetched where it is not there yet."""
+    path: Path = cached_assets_path("loquela") / file.rsplit("/", 1)[-1]
+    begun = path.with_name(path.name + ".incomplete")
+    # Several processes of one training ask at once.
+    with FileLock(path.with_name(path.name + ".lock")):
+        if not path.is_file():
+            with begun.open("ab") as stream:
+                http_get(FILES + file, stream, resume_size=stream.tell())
+            os.replace(begun, path)
+    return path

@@ -97,7 +97,7 @@ def load_pretrained(
 
     Args:
         source: hub name, local folder, a ``.pt`` file of fairseq or fairseq2, or an asset of Omnilingual ASR's
-            (``omniASR_W2V_300M``).
+            or fairseq2's (``omniASR_W2V_300M``, ``wav2vec2_large_lv60k``).
         language: code of the adapter to load into a model that has one per language (MMS).
         options: fields of the configuration to change: dropout, masking, layerdrop.
         preprocessor: ``do_normalize``, where the published value is wrong.

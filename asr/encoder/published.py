@@ -83,7 +83,7 @@ def load_published(source: str | Path | Opened, *, language: str = "") -> Publis
     """Read a CTC model: hub name, folder, asset name, or a ``.pt`` with its labels beside it.
 
     Args:
-        source: such as ``facebook/mms-1b-all``, ``models/kichwa``, ``omniASR_CTC_300M``, fairseq's ``.pt``
+        source: such as ``facebook/mms-1b-all``, ``models/kichwa``, ``omniASR_CTC_300M_v2``, fairseq's ``.pt``
             with its dictionary or fairseq2's with its sentencepiece ``.model``.
         language: code of the language, for models with adapters or a vocabulary for each (MMS).
     Raises:

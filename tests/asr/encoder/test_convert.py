@@ -14,7 +14,6 @@ from torch import Tensor
 
 from asr.cli import main
 from asr.encoder import build_encoder
-from asr.encoder.assets import asset_files
 from asr.encoder.convert import Layout, convert, difference, write_fairseq
 from asr.encoder.export import CtcHead, export_transformers
 from asr.encoder.fairseq import FairseqFile, load_fairseq
@@ -360,33 +359,6 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["convert", str(tmp_path / "one.pt"), str(tmp_path / "two"), "--to", "transformers"]) == 0
     assert "largest difference of the encoder's outputs on fixed audio" in capsys.readouterr().out
     assert difference(encoder, load_pretrained(tmp_path / "two")) < 1e-5
-
-
-def test_asset_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked = []
-
-    def download(repository: str, name: str) -> str:
-        asked.append((repository, name))
-        return str(tmp_path / name)
-
-    monkeypatch.setattr("asr.encoder.assets.hf_hub_download", download)
-    assert asset_files("omniASR_CTC_300M") == (
-        tmp_path / "omniASR-CTC-300M.pt", tmp_path / "omniASR_tokenizer.model",
-    )  # fmt: skip
-    assert asset_files("facebook/omniASR-W2V-1B") == (tmp_path / "omniASR-W2V-1B.pt", None)
-    assert asked[0] == ("facebook/omniASR-CTC-300M", "omniASR-CTC-300M.pt")
-    assert asset_files("facebook/wav2vec2-base") is None
-    with pytest.raises(InputError, match="only omniASR_W2V_ and omniASR_CTC_"):
-        asset_files("omniASR_LLM_7B")
-    with pytest.raises(InputError, match="only omniASR_W2V_"):
-        asset_files("omniASR_CTC_5B")
-
-    def fail(repository: str, name: str) -> str:
-        raise OSError("no network")
-
-    monkeypatch.setattr("asr.encoder.assets.hf_hub_download", fail)
-    with pytest.raises(InputError, match=r"cannot be fetched .no network"):
-        asset_files("omniASR_CTC_1B")
 
 
 def test_a_normalisation_that_does_not_fit_the_model_must_be_said(tmp_path: Path) -> None:
