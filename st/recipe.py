@@ -16,6 +16,9 @@ from asr.training_rows import CorpusConfig, dev_rows, say_left_out, training_row
 from lm.errors import InputError
 
 Side = Literal["text", "translation"]
+SWAPPED = 1.25
+"""Labels a character of translations over those of transcripts from which the columns look swapped (Mboshi and French:
+0.5, and 2 where they are swapped)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,8 @@ def check_written(
 ) -> None:
     """Tell on stderr which characters of some texts the labels of a model to begin with cannot write.
 
+    And where those that write translations suit the transcripts better.
+
     Args:
         name: what to call the model.
         translations: it writes these, and not the transcripts.
@@ -100,6 +105,8 @@ def check_written(
             f"{name} has no label for {share:.1%} of the training texts' characters, listed above. Give a model of "
             "texts like these, or write them otherwise in the manifest."
         )
+    if translations:
+        _warn_of_swapped(name, tokenizer, train)
 
 
 def _check_one_language(config: CorpusConfig, rows: Sequence[Utterance]) -> None:
@@ -120,5 +127,25 @@ def _warn_of_copies(rows: Sequence[Utterance]) -> None:
     if same > len(rows) / 2 and any(row.language != row.translation_language for row in rows):
         print(
             f"{same} of {len(rows)} translations equal their transcripts. Check the columns of the manifest.",
+            file=sys.stderr,
+        )
+
+
+def _warn_of_swapped(name: str, tokenizer: Tokenizer, rows: Sequence[Utterance]) -> None:
+    """Say so where a translator's pieces need more labels a character for the translations than for the transcripts."""
+
+    def labels_of(texts: Sequence[str]) -> float:
+        # A character without a label would count as none.
+        missing = tokenizer.unknown([tokenizer.policy(text) for text in texts]).total()
+        return (missing + sum(len(tokenizer.encode(text)) for text in texts)) / sum(map(len, texts))
+
+    both = [row for row in rows if row.text.strip()]
+    if not both:
+        return
+    wanted, other = labels_of([row.translation for row in both]), labels_of([row.text for row in both])
+    if wanted > SWAPPED * other:
+        print(
+            f"{name} writes {1 / other:.1f} characters of the transcripts with a label, and {1 / wanted:.1f} of the "
+            "translations, as if they were of another language. Check whether the two columns are swapped.",
             file=sys.stderr,
         )

@@ -30,7 +30,7 @@ from st.decoder import DecoderConfig
 from st.distil import DistilConfig
 from st.model import SpeechTranslator, TextTranslator, load_translator, save_translator
 from st.mt import MtConfig
-from st.recipe import translated_rows
+from st.recipe import check_written, translated_rows
 from st.siamese import SiameseConfig, SiameseModel
 from st.text_encoder import TextEncoderConfig
 from tests.st.conftest import mt_config, siamese_config, st_config
@@ -269,6 +269,25 @@ def test_a_model_of_other_languages_or_letters_is_nothing_to_begin_with(
     pretrain_siamese.pretrain(siamese_config(spoken_numbers, exp, 1, siamese={"text_from": into}))
     begin = made("begin", ("beep", "es"), writes)
     train_st.train(st_config(spoken_numbers, tmp_path / "st", 1, decoder_from=begin))
+
+
+def test_swapped_columns_are_told_where_a_text_translator_knows_one(
+    spoken_numbers: Path, mt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = load_translator(mt).tokenizer
+    other = str.maketrans("abcdef", "uuuuuu")
+    rows = [
+        replace(row, text=row.text.translate(other)) for row in read_manifest(spoken_numbers, split="train")
+    ]
+    check_written("decoder_from mt", written, rows, rows, translations=True)
+    assert "swapped" not in capsys.readouterr().err
+    swapped = [replace(row, text=row.translation, translation=row.text) for row in rows]
+    check_written("decoder_from mt", written, swapped, swapped, translations=True)
+    assert "Check whether the two columns are swapped" in capsys.readouterr().err
+    # A script that the model cannot write needs no labels, and is no sign of the right column.
+    script = [replace(row, text="щ" * len(row.translation)) for row in rows]
+    check_written("decoder_from mt", written, script, script, translations=True)
+    assert "swapped" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "value"), [("batch_labels", 0), ("batch_labels", -5), ("subword_nbest", 0)])
