@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from asr.card import own_folder
 from asr.cli import guarded
 from asr.ctc import CtcConfig
 from asr.manifest import languages_of_all
@@ -21,7 +22,7 @@ from asr.recogniser import RecogniserConfig, build_recogniser, make_recogniser
 from asr.trainer_config import TrainerConfig
 from asr.training_rows import CorpusConfig, trainable_rows, transcribed_rows
 from lm.errors import InputError
-from st.languages import refuse_other_languages
+from st.languages import refuse_other_code, refuse_other_languages
 from st.model import TextTranslator, load_translator
 from st.recipe import check_written
 from st.siamese import SiameseConfig, SiameseTask
@@ -29,7 +30,7 @@ from st.siamese import SiameseConfig, SiameseTask
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(CorpusConfig, RecogniserConfig):
-    """Everything that a run follows from; with siamese.text_from, the labels are those of that model."""
+    """Everything that a run follows from; with a text translator of ours as siamese.text_from, the labels are its."""
 
     exp: Path
     ctc: CtcConfig = field(default_factory=CtcConfig)
@@ -42,9 +43,10 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     torch.manual_seed(config.trainer.seed)
     given, dev = transcribed_rows(config)
     labels = None
-    if config.siamese.text_from:
+    name = f"siamese.text_from {config.siamese.text_from}"
+    refuse_other_code("siamese.language", config.siamese.language, given, target=False)
+    if config.siamese.text_from and own_folder(config.siamese.text_from):
         text = load_translator(config.siamese.text_from)
-        name = f"siamese.text_from {config.siamese.text_from}"
         if not isinstance(text, TextTranslator):
             raise InputError(f"{name} translates speech. Give one of text.")
         refuse_other_languages(name, text, given, target=False)

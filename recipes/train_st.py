@@ -28,7 +28,7 @@ from lm.errors import InputError
 from st.decoder import DecoderConfig
 from st.distil import DistilConfig, teach
 from st.hub.decoder import HubDecoderConfig, HubDecoderSource, begin_with, read_hub_decoder
-from st.languages import differ, language_pair, refuse_other_languages
+from st.languages import language_pair, refuse_other_code, refuse_other_languages
 from st.model import SpeechTranslator, copy_decoder, load_translator
 from st.recipe import Side, TargetConfig, check_written, translated_rows
 from st.siamese import look_through_bridge
@@ -94,13 +94,7 @@ def train(config: TrainConfig) -> dict[str, float]:
             print(f"{count} x {code_point(char)}, which no piece of the decoder holds", file=sys.stderr)
     decoder: DecoderConfig | HubDecoderConfig
     if parts:
-        written = language_pair(rows)[1]
-        if differ(written, config.hub_decoder.language):
-            raise InputError(
-                f"hub_decoder.language is {config.hub_decoder.language}, and the manifest's column "
-                f"`translation_language` says {written}. Give the code of this language, or correct the column "
-                "where it is wrong."
-            )
+        refuse_other_code("hub_decoder.language", config.hub_decoder.language, rows, target=True)
         tokenizer, decoder = parts.tokenizer, parts.config
     elif other:
         refuse_other_languages(f"decoder_from {config.decoder_from}", other, rows, source=False)
@@ -119,10 +113,10 @@ def train(config: TrainConfig) -> dict[str, float]:
     )
     if other:
         copy_decoder(model, other, config.decoder_from)
-        if config.recogniser:
-            look_through_bridge(model, other, config.recogniser)
     if parts:
         begin_with(model.decoder, parts, config.hub_decoder.lora)
+    if config.recogniser and (other or parts):
+        look_through_bridge(model, other, config.recogniser)
     rows = _short_enough(config, config.train_split, rows, model)
     dev = _short_enough(config, config.dev_split, dev, model)
     teaching = None

@@ -83,3 +83,20 @@ def refuse_other_languages(
                 f"{name} {does} {', '.join(sorted(codes))}, and the manifest's column `{column}` says {code}. Give a "
                 "model of this language, or correct the column where it is wrong."
             )
+
+
+def refuse_other_code(setting: str, code: str, rows: Sequence[Utterance], *, target: bool) -> None:
+    """Refuse a published model's code of another language than that of the rows, where they name one.
+
+    Args:
+        setting: what the code was given as.
+        target: it is of the translations, and not of the transcripts.
+    Raises:
+        InputError: they differ.
+    """
+    column, written = ("translation_language" if target else "language"), language_pair(rows)[target]
+    if differ(written, code):
+        raise InputError(
+            f"{setting} is {code}, and the manifest's column `{column}` says {written}. Give the code of this "
+            "language, or correct the column where it is wrong."
+        )

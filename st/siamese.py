@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from asr.card import model_folder, read_card
+from asr.card import model_folder, own_folder, read_card
 from asr.config import from_mapping, to_mapping
 from asr.ctc import CtcConfig, CtcTask
 from asr.encoder import EncoderOutput
@@ -32,6 +32,7 @@ from asr.manifest import Utterance
 from asr.model import CTCModel, Emissions, load_model, save_model
 from lm.errors import InputError
 from st.compress import written_frames
+from st.hub.encoder import HubTextEncoder
 from st.model import SpeechTranslator, TextTranslator, TranslationModel, load_translator
 from st.text_encoder import TextEncoder, TextEncoderConfig
 from st.transport import TransportConfig, sinkhorn_divergence
@@ -51,7 +52,10 @@ class SiameseConfig:
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     """The text encoder, where none is taken from an MT model; its width is the speech encoder's."""
     text_from: str = ""
-    """Folder of a text translator whose encoder (and labels) to begin with."""
+    """Folder of a text translator whose encoder (and labels) to begin with; or a published MT model by hub name or
+    folder (NLLB-200, M2M-100, mBART-50), whose encoder reads what the recogniser's labels write."""
+    language: str = ""
+    """Of the transcripts, by the published model's own code, as ``quy_Latn``."""
     freeze_text: bool = False
     """Keep the text encoder as it is, and without dropout: where it may move too, both sides can meet in one point."""
     bridge: bool = False
@@ -81,10 +85,7 @@ class SiameseModel(nn.Module):
         self.weight = config.weight
         self.layer = config.layer if config.layer < depth else 0
         self.transport = config.transport
-        if config.text_from:
-            self.text = text_encoder_of(config.text_from, recogniser)
-        else:
-            self.text = TextEncoder(len(recogniser.tokenizer), config.text)
+        self.text = text_encoder(config, recogniser)
         self.compress = config.compress
         self.bridge: nn.Module = nn.Identity()
         if self.text.width != width or (config.bridge and config.weight):
@@ -116,11 +117,11 @@ class SiameseModel(nn.Module):
         asked = {number: encoded.layers[number] for number in layers}
         emissions = self.recogniser.emit(replace(encoded, layers=asked))
         speech, num_frames = self._compared(encoded, emissions)
-        text = self.texts(labels, num_labels)
+        text, num_states = self.texts(labels, num_labels)
         with torch.autocast(speech.device.type, enabled=False):
             try:
                 distance = sinkhorn_divergence(
-                    speech.float(), text.float(), num_frames, num_labels, self.transport
+                    speech.float(), text.float(), num_frames, num_states, self.transport
                 )
             except ValueError as error:  # states that are no numbers
                 raise InputError(f"the distance of speech and text: {error}") from error
@@ -138,10 +139,11 @@ class SiameseModel(nn.Module):
         encoded = self.recogniser.encoder(waveforms, num_samples, {self.layer} - {0})
         return self._compared(encoded, self.recogniser.emit(encoded))
 
-    def texts(self, labels: Tensor, num_labels: Tensor) -> Tensor:
-        """States of texts that are compared, (N, L, D)."""
-        states: Tensor = self.text(labels, num_labels).hidden
-        return states
+    def texts(self, labels: Tensor, num_labels: Tensor) -> tuple[Tensor, Tensor]:
+        """States of texts that are compared, (N, P, D), and how many are real, (N,): those of the labels, or of a
+        published model's pieces."""
+        encoded: EncoderOutput = self.text(labels, num_labels)
+        return encoded.hidden, encoded.num_frames
 
     def _compared(self, encoded: EncoderOutput, emissions: Emissions) -> tuple[Tensor, Tensor]:
         states = self.bridge(encoded.layers[self.layer] if self.layer else encoded.hidden)
@@ -204,7 +206,9 @@ class SiameseTask(CtcTask):
         assert isinstance(model, SiameseModel)
         text = {f"text.{name}": value for name, value in model.text.state_dict().items()}
         text |= {f"bridge.{name}": value for name, value in model.bridge.state_dict().items()}
-        facts = {**facts, "siamese": to_mapping(self.siamese), "text": to_mapping(model.text.config)}
+        facts = {**facts, "siamese": to_mapping(self.siamese)}
+        if isinstance(model.text, TextEncoder):
+            facts["text"] = to_mapping(model.text.config)
         save_model(model.recogniser, folder, facts=facts, beside={SIAMESE: text})
 
     def fingerprint(self) -> dict[str, Any]:
@@ -213,12 +217,29 @@ class SiameseTask(CtcTask):
         return {**super().fingerprint(), "siamese": settings}
 
 
-def text_encoder_of(source: str | Path, recogniser: CTCModel) -> TextEncoder:
-    """The encoder of a text translator, for the labels of a recogniser.
+def text_encoder(config: SiameseConfig, recogniser: CTCModel) -> TextEncoder | HubTextEncoder:
+    """The text encoder beside a recogniser: new, a text translator's of ours, or a published model's.
 
     Raises:
-        InputError: it translates speech, or reads other labels.
+        InputError: a model of ours translates speech or reads other labels; or a published one cannot be had, is of
+            another kind, does not know the language, or is to be trained.
     """
+    source = config.text_from
+    published = bool(source) and own_folder(source) is None
+    if config.language and not published:
+        raise InputError(
+            f"siamese.language is {config.language}, and siamese.text_from names no published MT model that it would "
+            "be for. Give one, or leave it out."
+        )
+    if not source:
+        return TextEncoder(len(recogniser.tokenizer), config.text)
+    if published:
+        if not config.freeze_text:
+            raise InputError(
+                f"siamese.text_from {source}: no folder of ours, so a published model, which stands still. Set "
+                "siamese.freeze_text=true, or give the folder of a text translator of recipes.train_mt."
+            )
+        return HubTextEncoder(source, config.language, recogniser.tokenizer)
     model = load_translator(source)
     if not isinstance(model, TextTranslator) or model.source.surfaces != recogniser.tokenizer.surfaces:
         raise InputError(
@@ -251,7 +272,11 @@ def load_siamese(source: str | Path, text_from: str = "") -> SiameseModel:
             f"model {folder} was trained with siamese.weight=0, and the text encoder beside it is as it was made: at "
             "random. Give --text-from."
         )
-    model = SiameseModel(recogniser, replace(stored, text_from=text_from))
+    if text_from:
+        stored = replace(stored, text_from=text_from, language="")
+    elif "text" in facts:  # it lies beside the recogniser
+        stored = replace(stored, text_from="", language="")
+    model = SiameseModel(recogniser, stored)
     if not text_from and not (folder / SIAMESE).is_file():
         raise InputError(
             f"model {folder} is a copy without the text encoder that it was pre-trained beside ({SIAMESE}). Give the "
@@ -273,21 +298,22 @@ def load_siamese(source: str | Path, text_from: str = "") -> SiameseModel:
     return model.eval()
 
 
-def look_through_bridge(model: SpeechTranslator, other: TranslationModel, source: str | Path) -> None:
-    """Show a copied decoder speech as the recogniser's pre-training showed it to texts, if that left a bridge.
+def look_through_bridge(model: SpeechTranslator, other: TranslationModel | None, source: str | Path) -> None:
+    """Show a decoder speech as the recogniser's pre-training showed it to texts, if that left a bridge.
 
     Says on stderr whether it does.
 
     Args:
         model: the one with the decoder.
-        other: whose decoder was copied.
+        other: whose decoder was copied; None where it is a published model's.
         source: folder of the recogniser.
     """
     bridge = trained_bridge(source, model.recogniser.encoder.num_layers)
     if bridge is None:
         return
     what = "the bridge of the recogniser's pre-training"
-    own, width, wanted = other.decoder.bridge, bridge.out_features, other.decoder.config.width
+    own = other.decoder.bridge if other else None
+    width, wanted = bridge.out_features, model.decoder.config.width
     if layers := len(model.adaptor.layers):
         said = f"without {what}: it begins at states that adaptor_layers={layers} shortens"
     elif isinstance(own, nn.Linear):

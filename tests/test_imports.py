@@ -26,9 +26,9 @@ ROOMS = {
     """,
     "st": """
         hub tokenisers comet transport layers compress decoder text_encoder hub.vocabulary hub.decoder model
-        languages search loss siamese retrieval recipe
+        languages search loss texts hub.texts hub.encoder siamese retrieval recipe
         score score_report resegment dev mt
-        texts hub.texts open_texts distil task translate cli __main__
+        open_texts distil task translate cli __main__
     """,
 }
 """Files and folders of a package: each imports only those before it. A new one goes behind what it imports."""

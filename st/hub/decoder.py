@@ -130,6 +130,10 @@ class HubDecoder(nn.Module):
         self.bias = nn.Buffer(torch.zeros(num_labels))
         """mBART's, added to the logits."""
 
+    def look_through(self, bridge: nn.Linear) -> None:
+        """See memories as ``bridge`` would show them; as `TextDecoder.look_through`."""
+        self.bridge.load_state_dict(bridge.state_dict())
+
     def forward(self, labels: Tensor, memory: Tensor, num_frames: Tensor) -> Tensor:
         """Logits of the label after each, (N, L, C); as `TextDecoder.forward`."""
         memory, mask = self._look(memory, num_frames)

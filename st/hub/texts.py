@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -61,19 +61,11 @@ class HubTranslator:
                 "and --target-language say",
                 file=sys.stderr,
             )
-        self.limit = min(
-            getattr(config, "max_position_embeddings", None) or 512, self.tokenizer.model_max_length
-        )
+        self.limit = most_pieces(config, self.tokenizer)
         """Most pieces of a text, special ones included."""
-        # transformers takes seconds to import.
-        from transformers import AutoModelForSeq2SeqLM
-
         # Half precision, where it was published so, is slow on a CPU.
-        precision = torch.float32 if torch.device(device).type == "cpu" else "auto"
-        try:
-            model = AutoModelForSeq2SeqLM.from_pretrained(name, dtype=precision)
-        except Exception as error:  # transformers', the hub's, safetensors': none is ours to name
-            raise unreadable(name, error) from error
+        on_cpu = torch.device(device).type == "cpu"
+        model = published_model(name, torch.float32 if on_cpu else "auto")
         self.model: Any = model.to(device).eval()
         self.start: int | None = self.model.generation_config.decoder_start_token_id
         if self.start in codes.values():  # an mBART of one pair, whose texts begin with their language
@@ -171,3 +163,26 @@ def _closing(limits: Tensor, eos: int) -> Callable[[Tensor, Tensor], Tensor]:
         return scores.masked_fill(full[:, None] & others, -torch.inf)
 
     return close
+
+
+def published_model(name: str, precision: torch.dtype | Literal["auto"]) -> Any:
+    """A sequence-to-sequence model of transformers'.
+
+    Args:
+        precision: of its weights; ``auto`` is as published.
+    Raises:
+        InputError: it cannot be had or read.
+    """
+    # transformers takes seconds to import.
+    from transformers import AutoModelForSeq2SeqLM
+
+    try:
+        return AutoModelForSeq2SeqLM.from_pretrained(name, dtype=precision)
+    except Exception as error:  # transformers', the hub's, safetensors': none is ours to name
+        raise unreadable(name, error) from error
+
+
+def most_pieces(config: Any, tokenizer: Any) -> int:
+    """How many pieces of a text a model reads, special ones included."""
+    longest: int = min(getattr(config, "max_position_embeddings", None) or 512, tokenizer.model_max_length)
+    return longest

@@ -115,7 +115,7 @@ def test_a_frozen_text_encoder_says_the_same_of_a_text_every_time(
     source = text_translator(tiny_model, tmp_path / "mt", tiny_model.encoder.width)
     model = SiameseModel(tiny_model, SiameseConfig(text_from=source, freeze_text=frozen)).train()
     assert model.recogniser.training
-    first, second = model.texts(*LABELS), model.texts(*LABELS)
+    first, second = model.texts(*LABELS)[0], model.texts(*LABELS)[0]
     assert torch.equal(first, second) is frozen
     assert any(each.requires_grad for each in model.text.parameters()) is not frozen
 
@@ -127,8 +127,10 @@ def test_the_states_that_were_brought_together_are_compared(tiny_model: CTCModel
         model = load_siamese(tmp_path / "ot", text_from)
         assert model.layer == 1
         assert torch.equal(model.bridge.weight, trained.bridge.weight)  # type: ignore[arg-type]
-    assert not torch.equal(load_siamese(tmp_path / "ot", other).texts(*LABELS), trained.eval().texts(*LABELS))
-    assert torch.equal(load_siamese(tmp_path / "ot").texts(*LABELS), trained.texts(*LABELS))
+    assert not torch.equal(
+        load_siamese(tmp_path / "ot", other).texts(*LABELS)[0], trained.eval().texts(*LABELS)[0]
+    )
+    assert torch.equal(load_siamese(tmp_path / "ot").texts(*LABELS)[0], trained.texts(*LABELS)[0])
 
 
 def test_states_that_nothing_trained_brings_to_one_width_are_not_compared(
@@ -202,7 +204,7 @@ def test_a_text_encoder_that_nothing_trained_is_not_compared_with(
     source = text_translator(tiny_model, tmp_path / "mt", tiny_model.encoder.width)
     pre_trained(tiny_model, tmp_path / "beside", weight=0.0, text_from=source)
     own, given = load_siamese(tmp_path / "beside"), load_siamese(tmp_path / "beside", source)
-    assert torch.equal(own.texts(*LABELS), given.texts(*LABELS))
+    assert torch.equal(own.texts(*LABELS)[0], given.texts(*LABELS)[0])
     pack_model(tmp_path / "beside", tmp_path / "packed")
     assert isinstance(load_siamese(tmp_path / "packed", source).bridge, torch.nn.Identity)
     with pytest.raises(InputError, match=r"a copy without the text encoder .* or --text-from"):
