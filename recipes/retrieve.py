@@ -64,8 +64,8 @@ def main() -> int:
         speech.append(states)
         written.append(labels)
         with torch.inference_mode():
-            states, num_states = model.texts(torch.tensor([labels]), torch.tensor([len(labels)]))
-            texts.append(states[0, : int(num_states)])
+            read, num_read = model.texts(torch.tensor([labels]), torch.tensor([len(labels)]))
+            texts.append(read[0, : int(num_read)])
     if len(speech) < 2:
         raise InputError(
             f"manifest {args.manifest}: {len(speech)} utterance(s) with speech and text, and two are the fewest to "

@@ -143,7 +143,7 @@ def _warn_of_swapped(name: str, tokenizer: Tokenizer, rows: Sequence[Utterance])
     if not both:
         return
     wanted, other = labels_of([row.translation for row in both]), labels_of([row.text for row in both])
-    if wanted > SWAPPED * other:
+    if wanted > SWAPPED * other > 0:
         print(
             f"{name} writes {1 / other:.1f} characters of the transcripts with a label, and {1 / wanted:.1f} of the "
             "translations, as if they were of another language. Check whether the two columns are swapped.",

@@ -59,7 +59,8 @@ class SiameseConfig:
     freeze_text: bool = False
     """Keep the text encoder as it is, and without dropout: where it may move too, both sides can meet in one point."""
     bridge: bool = False
-    """Let a linear layer carry the speech's states to the text's; without, only where their widths differ.
+    """Let a linear layer carry the speech's states to the text's; without, only where their widths differ or the text
+    encoder is published.
     recipes.train_st builds it into the decoder, so that the translation model stays what it was."""
     compress: bool = False
     """Compare only the frames in which the recogniser writes (`st.compress`): the text has nothing for the others."""
@@ -88,7 +89,9 @@ class SiameseModel(nn.Module):
         self.text = text_encoder(config, recogniser)
         self.compress = config.compress
         self.bridge: nn.Module = nn.Identity()
-        if self.text.width != width or (config.bridge and config.weight):
+        # The decoder of a published model looks through a bridge in any case: it begins with this one.
+        bridged = config.bridge or isinstance(self.text, HubTextEncoder)
+        if self.text.width != width or (bridged and config.weight):
             self.bridge = nn.Linear(width, self.text.width)
             nn.init.eye_(self.bridge.weight)
             nn.init.zeros_(self.bridge.bias)
@@ -260,6 +263,8 @@ def load_siamese(source: str | Path, text_from: str = "") -> SiameseModel:
             stands between states of different widths, or a file is missing or altered.
     """
     folder = model_folder(source)
+    if text_from:
+        model_folder(text_from)  # one of ours: a published one would need a language
     recogniser = load_model(folder)
     facts = read_card(folder)["facts"]
     if not text_from and "siamese" not in facts:
@@ -272,10 +277,8 @@ def load_siamese(source: str | Path, text_from: str = "") -> SiameseModel:
             f"model {folder} was trained with siamese.weight=0, and the text encoder beside it is as it was made: at "
             "random. Give --text-from."
         )
-    if text_from:
+    if text_from or "text" in facts:  # and what is not published lies beside the recogniser
         stored = replace(stored, text_from=text_from, language="")
-    elif "text" in facts:  # it lies beside the recogniser
-        stored = replace(stored, text_from="", language="")
     model = SiameseModel(recogniser, stored)
     if not text_from and not (folder / SIAMESE).is_file():
         raise InputError(

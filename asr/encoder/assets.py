@@ -44,17 +44,16 @@ def asset_files(source: str | Path) -> tuple[Path, Path | None] | None:
     """
     if Path(source).exists():
         return None
-    name = str(source)
-    if match := OMNILINGUAL.fullmatch(name):
-        # On the hub the same models are called facebook/omniASR-CTC-300M.
-        name = match["name"].replace("-", "_")
-        if name not in ASSETS:
-            raise InputError(
-                f"asset {source}: only omniASR_W2V_ and omniASR_CTC_ with {', '.join(SIZES)} are read, and _v2 of the "
-                "latter (encoders and CTC recognisers). Choose one of those."
-            )
+    omnilingual = OMNILINGUAL.fullmatch(str(source))
+    # On the hub the same models are called facebook/omniASR-CTC-300M.
+    name = omnilingual["name"].replace("-", "_") if omnilingual else str(source)
     if name not in ASSETS:
-        return None
+        if not omnilingual:
+            return None
+        raise InputError(
+            f"asset {source}: only omniASR_W2V_ and omniASR_CTC_ with {', '.join(SIZES)} are read, and _v2 of the "
+            "latter (encoders and CTC recognisers). Choose one of those."
+        )
     checkpoint, tokenizer = ASSETS[name]
     try:
         return _fetched(checkpoint), _fetched(tokenizer) if tokenizer else None
@@ -73,6 +72,9 @@ def _fetched(file: str) -> Path:
     with FileLock(path.with_name(path.name + ".lock")):
         if not path.is_file():
             with begun.open("ab") as stream:
+                # One byte once more: behind the last one of a file that is whole a server has nothing to send.
+                stream.truncate(max(0, stream.tell() - 1))
+                stream.seek(0, os.SEEK_END)
                 http_get(FILES + file, stream, resume_size=stream.tell())
             os.replace(begun, path)
     return path

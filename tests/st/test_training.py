@@ -284,6 +284,9 @@ def test_swapped_columns_are_told_where_a_text_translator_knows_one(
     swapped = [replace(row, text=row.translation, translation=row.text) for row in rows]
     check_written("decoder_from mt", written, swapped, swapped, translations=True)
     assert "Check whether the two columns are swapped" in capsys.readouterr().err
+    # Nor do transcripts without anything to write break it.
+    empty = [replace(row, text="\u200b") for row in rows]
+    check_written("decoder_from mt", written, empty, empty, translations=True)
     # A script that the model cannot write needs no labels, and is no sign of the right column.
     script = [replace(row, text="щ" * len(row.translation)) for row in rows]
     check_written("decoder_from mt", written, script, script, translations=True)

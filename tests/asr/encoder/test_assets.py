@@ -30,6 +30,9 @@ class Server(SimpleHTTPRequestHandler):
             return
         content = path.read_bytes()
         first = int(begin.removeprefix("bytes=").rstrip("-"))
+        if first >= len(content):
+            self.send_error(416)
+            return
         self.send_response(206)
         self.send_header("Content-Length", str(len(content) - first))
         self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
@@ -83,15 +86,16 @@ def test_names_of_the_hub_and_of_fairseq2(server: Path) -> None:
         assert found[1] is None
 
 
-def test_a_download_that_broke_off_goes_on(server: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("left", "asked"), [("the whole ", "bytes=9-"), ("the whole file", "bytes=13-")])
+def test_a_download_that_broke_off_goes_on(server: Path, tmp_path: Path, left: str, asked: str) -> None:
     (server / "mms" / "omniASR-W2V-3B.pt").write_text("the whole file")
     begun = tmp_path / "cache/loquela/default/default/omniASR-W2V-3B.pt.incomplete"
     begun.parent.mkdir(parents=True)
-    begun.write_text("the whole")
+    begun.write_text(left)
     found = asset_files("omniASR_W2V_3B")
     assert found
     assert found[0].read_text() == "the whole file"
-    assert Server.asked == [("/mms/omniASR-W2V-3B.pt", "bytes=9-")]
+    assert Server.asked == [("/mms/omniASR-W2V-3B.pt", asked)]
     assert not begun.exists()
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from asr.encoder import build_encoder
 from asr.manifest import read_manifest, write_manifest
 from asr.model import CTCModel
 from asr.text import TextPolicy
@@ -19,7 +20,7 @@ from st.hub.encoder import HubTextEncoder
 from st.hub.vocabulary import open_published
 from st.model import SpeechTranslator, load_translator
 from st.siamese import SiameseConfig, SiameseModel, load_siamese, trained_bridge
-from tests.st.conftest import siamese_config, st_config
+from tests.st.conftest import ENCODER, siamese_config, st_config
 from tests.st.hub.conftest import LINES
 
 Published = Callable[[str], Path]
@@ -75,6 +76,14 @@ def test_it_stands_still_and_no_checkpoint_holds_it(published: Published, tiny_m
     assert model.double().texts(labels, numbers)[0].dtype == torch.float64
 
 
+def test_there_is_a_bridge_where_the_widths_are_one_too(published: Published) -> None:
+    recogniser = CTCModel(build_encoder({**ENCODER, "width": 16}), WRITTEN)
+    config = SiameseConfig(text_from=str(published("nllb")), language="fra_Latn", freeze_text=True)
+    model = SiameseModel(recogniser, config)
+    assert model.text.width == recogniser.encoder.width
+    assert isinstance(model.bridge, torch.nn.Linear)
+
+
 @pytest.fixture(scope="module")
 def beside(published: Published, spoken_numbers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The experiment folder of an encoder that was pre-trained beside a published model."""
@@ -120,6 +129,8 @@ def test_speech_is_compared_with_it_again(beside: Path) -> None:
     model = load_siamese(beside)
     assert isinstance(model.text, HubTextEncoder)
     assert not model.training
+    with pytest.raises(InputError, match="no/such/model"):
+        load_siamese(beside, "no/such/model")
 
 
 def test_what_does_not_fit_is_refused(
