@@ -26,8 +26,8 @@ from lm.errors import InputError
 SOURCES = ("recogniser", "head_from", "source", "decoder_from", "source_from")
 """Settings that name a model to begin with."""
 BEGINNING = (
-    *("recogniser", "head_from", "encoder", "freeze_features", "lora", "head_dropout", "fresh_objective"),
-    *("policy", "target_policy", "decoder_from", "source_from", "hub_decoder"),
+    *("recogniser", "head_from", "encoder", "freeze_features", "lora", "adapter_width", "head_dropout"),
+    *("fresh_objective", "policy", "target_policy", "decoder_from", "source_from", "hub_decoder"),
 )
 """Settings of the recipes that a training cannot change once it has begun."""
 

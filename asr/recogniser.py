@@ -13,6 +13,7 @@ import torch
 from asr.card import model_folder, read_card
 from asr.config import from_mapping
 from asr.encoder import Encoder, build_encoder
+from asr.encoder.adapter import learn_adapters_alone
 from asr.encoder.lora import LoraSettings, add_adapters
 from asr.manifest import Utterance, languages_of, normalised_text
 from asr.model import CTCModel, load_model
@@ -60,6 +61,9 @@ class RecogniserConfig:
     as do the layers that ``narrowband`` has changed."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     """Low-rank adapters instead of the whole encoder, for large ones on small GPUs."""
+    adapter_width: int = 0
+    """Of MMS's adapters, one after each layer of the encoder, which learn instead of it (MMS: 16); 0 is none. They
+    begin anew, but for those of ``encoder.language`` or of a recogniser to begin with."""
     head_dropout: float = 0.1
     head_from: str = ""
     """Folder of a recogniser, usually the one that ``encoder.source`` names, whose output layer to begin with for the
@@ -73,6 +77,13 @@ class RecogniserConfig:
             raise InputError(f"head_dropout is {self.head_dropout}. Give a probability below 1.")
         if self.emissions_per_frame < 1:
             raise InputError(f"emissions_per_frame is {self.emissions_per_frame}. Give a number from 1.")
+        if self.adapter_width < 0:
+            raise InputError(f"adapter_width is {self.adapter_width}. Give a number from 0, which is none.")
+        if self.adapter_width and self.lora.rank:
+            raise InputError(
+                f"adapter_width is {self.adapter_width} and lora.rank {self.lora.rank}. Give one of them: both freeze "
+                "the encoder and learn beside it."
+            )
 
 
 def build_tokenizer(
@@ -293,14 +304,19 @@ def _prepared(model: CTCModel, config: RecogniserConfig) -> CTCModel:
     """With what shall not learn frozen."""
     if config.freeze_features and (config.recogniser or has_weights(config.encoder)):
         freeze_features(model.encoder)
+    beside = "lora.rank" if config.lora.rank else "adapter_width" if config.adapter_width else ""
+    if beside and not (config.recogniser or has_weights(config.encoder)):
+        print(
+            f"{beside}: this encoder is new, and all but its adapters and the output layer stays random. Set "
+            f"{beside}=0, or give encoder.kind pretrained or saved.",
+            file=sys.stderr,
+        )
     if config.lora.rank:
-        if not (config.recogniser or has_weights(config.encoder)):
-            print(
-                "lora.rank: this encoder is new, and all but its adapters and the output layer stays random. Set "
-                "lora.rank=0, or give encoder.kind pretrained or saved.",
-                file=sys.stderr,
-            )
         add_adapters(model.encoder, config.lora)
+    elif config.adapter_width:
+        published = not config.recogniser and config.encoder["kind"] == "pretrained"
+        anew = published and not config.encoder.get("language")
+        learn_adapters_alone(model.encoder, config.adapter_width, anew=anew)
     return model
 
 
