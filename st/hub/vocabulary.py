@@ -36,9 +36,11 @@ def open_published(name: str) -> tuple[Any, Any]:
         InputError: it cannot be had or read, or is a multilingual model whose tokenizer names no languages.
     """
     try:
-        ModelFiles(name)
+        files = ModelFiles(name)
     except InputError as error:  # transformers would speak of how names on the hub are written
         raise unreadable(name, FileNotFoundError("no such folder")) from error
+    if files.folder and not files.find("config.json"):  # an experiment that was stopped early, for one
+        raise unreadable(name, FileNotFoundError("it has no config.json"))
     # transformers takes seconds to import.
     from transformers import AutoConfig, AutoTokenizer
 

@@ -167,6 +167,10 @@ def test_texts_of_another_split_and_none_at_all_are_refused(
         run(monkeypatch, decode_st, mt, silent, "--out", out)
     with pytest.raises(InputError, match="translates text, which has no CTC layer"):
         run(monkeypatch, decode_st, mt, spoken_numbers, "--ctc-weight", 0.3, "--out", out)
+    with pytest.raises(
+        InputError, match=r"--source-language is quy, and .*exp knows its languages\. Leave it out"
+    ):
+        run(monkeypatch, decode_st, mt, spoken_numbers, "--source-language", "quy", "--out", out)
     assert not out.exists()
 
 

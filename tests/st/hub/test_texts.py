@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from asr.manifest import read_manifest
 from asr.text import TextPolicy
 from lm.errors import InputError
+from recipes import decode_st
 from st.hub.decoder import HubDecoderSource, read_hub_decoder
 from st.hub.texts import HubTranslator, _closing
 from st.open_texts import open_text_translator
@@ -252,3 +255,45 @@ def test_a_text_at_its_limit_can_only_close() -> None:
     closed = close(torch.zeros(2, 3), scores)
     assert closed[0].tolist() == [-torch.inf, 0.0, -torch.inf]
     assert torch.equal(closed[1], scores[1])
+
+
+def test_a_split_is_translated_by_a_published_model(
+    published: Published,
+    spoken_numbers: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = read_manifest(spoken_numbers, split="dev")
+    heard, out = tmp_path / "heard.tsv", tmp_path / "out.tsv"
+    texts = [LINES[place % len(LINES)] if place else "" for place in range(len(rows))]
+    heard.write_text(
+        "id\ttext\n" + "".join(f"{row.id}\t{text}\n" for row, text in zip(rows, texts, strict=True))
+    )
+
+    def run(*words: object) -> int:
+        options = ("--split", "dev", "--texts", heard, "--beam", 2, "--out", out)
+        monkeypatch.setattr(sys, "argv", ["decode_st", *map(str, (*words, *options))])
+        return decode_st.main()
+
+    codes = ("--source-language", "quy_Latn", "--target-language", "fra_Latn")
+    model = published("nllb")
+    assert run(model, spoken_numbers, *codes) == 0
+    assert "heard.tsv: 1 without a text to translate, left empty: " in capsys.readouterr().err
+    found = [line.split("\t")[:2] for line in out.read_text().splitlines()[1:]]
+    alone = opened(published, "nllb", beam=2).translate(texts)
+    assert found == [[row.id, each.text] for row, each in zip(rows, alone, strict=True)]
+    assert any(text for _, text in found)
+    out.unlink()
+    (tmp_path / "empty").mkdir()
+    for words, says in (
+        ((model, *codes, "--nbest", 2), "--nbest is for translators of ours"),
+        ((model, *codes, "--with", "other"), "--with is for translators of ours"),
+        ((model, *codes[:2]), "--target-language"),
+        ((model, *codes, "--ctc-weight", 0.2), "has no CTC layer"),
+        ((tmp_path / "nowhere",), "nowhere: no such folder"),
+        ((tmp_path / "empty",), "empty: it has no config.json. Give the folder of recipes.train_mt"),
+    ):
+        with pytest.raises(InputError, match=says):
+            run(words[0], spoken_numbers, *words[1:])
+    assert not out.exists()
