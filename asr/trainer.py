@@ -152,6 +152,7 @@ class Trainer:
         audio_before = self.audio_s
         waited: dict[str, float] = {}
         handlers = self._catch_signals()
+        self.model.train()  # as after each evaluation, whatever mode its parts came in
         try:
             if self._evaluation_left():
                 self._evaluate(bar, writer)
