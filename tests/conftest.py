@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,6 +97,13 @@ trainer:
   {updates: 12, lr: 3.0e-3, evaluate_every: 4, ema_decay: 0.9, keep_checkpoints: 9, precision: float32,
    threads: 1}
 """
+
+
+def run_recipe(monkeypatch: pytest.MonkeyPatch, recipe: object, *words: object) -> int:
+    """Run a recipe's command line in this process; returns its exit status."""
+    monkeypatch.setattr(sys, "argv", ["recipe", *map(str, words)])
+    status: int = recipe.main()  # type: ignore[attr-defined]
+    return status
 
 
 def configure(tmp_path: Path, manifest: Path, *overrides: str) -> FinetuneConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +17,7 @@ from asr.transcribe import Transcriber
 from lm.errors import InputError
 from lm.folder import LanguageModel, copy_folder
 from recipes import decode_ctc, pack
-
-
-def run(recipe: object, monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    """Run a recipe in this process."""
-    monkeypatch.setattr(sys, "argv", ["recipe", *map(str, words)])
-    status: int = recipe.main()  # type: ignore[attr-defined]
-    return status
+from tests.conftest import run_recipe
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +84,11 @@ def test_tuning_compares_parts_tells_edges_and_feeds_decoding(
         ["--units", "character"],
         ["--units", "word", "--closed-vocabulary", "--hotwords", hotwords],
     ):
-        assert run(decode_ctc, monkeypatch, trained, tone_corpus, *options, *more) == 0
+        assert run_recipe(monkeypatch, decode_ctc, trained, tone_corpus, *options, *more) == 0
     texts = [line.split("\t")[1] for line in (tmp_path / "hyp.tsv").read_text().splitlines()[1:]]
     assert set(words).issuperset(" ".join(texts).split())
     with pytest.raises(InputError, match="cannot be read"):
-        run(decode_ctc, monkeypatch, trained, tone_corpus, *options, "--tuned", hotwords)
+        run_recipe(monkeypatch, decode_ctc, trained, tone_corpus, *options, "--tuned", hotwords)
 
 
 def test_a_setting_that_is_no_yaml_is_refused() -> None:
@@ -128,7 +121,7 @@ def test_the_table_never_replaces_an_input_or_a_manifest(
         Path(out).resolve(),
     )
     with pytest.raises(InputError, match="another kind" if out == "other.tsv" else "one of the inputs"):
-        run(decode_ctc, monkeypatch, *words)
+        run_recipe(monkeypatch, decode_ctc, *words)
     assert Path(out).read_bytes() == written
 
 
@@ -179,7 +172,10 @@ def test_decoded_rows_are_in_the_manifests_order_and_can_be_scored(
     for name, options in {"greedy": [], "lm": ["--lm", lm, "--decoding", "num_hypotheses=3"]}.items():
         out = tmp_path / f"{name}.tsv"
         assert (
-            run(decode_ctc, monkeypatch, trained, tone_corpus, "--split", "dev", *options, "--out", out) == 0
+            run_recipe(
+                monkeypatch, decode_ctc, trained, tone_corpus, "--split", "dev", *options, "--out", out
+            )
+            == 0
         )
         rows = [line.split("\t") for line in out.read_text().splitlines()]
         assert rows[0] == ["id", "text", "confidence", "score", "word_confidences", "alternatives", "written"]
@@ -217,7 +213,7 @@ def test_a_row_whose_audio_is_gone_is_left_out_and_reported(
     manifest.write_text(tone_corpus.read_text().replace("dev03.wav", "gone.wav"))
     out = tmp_path / "out.tsv"
     words = (trained, manifest, "--corpus", tone_corpus.parent, "--split", "dev", "--out", out)
-    assert run(decode_ctc, monkeypatch, *words) == 1
+    assert run_recipe(monkeypatch, decode_ctc, *words) == 1
     assert "gone.wav" in capsys.readouterr().err
     assert len(out.read_text().splitlines()) == 8
 
@@ -234,9 +230,9 @@ def test_sentences_that_the_language_model_was_trained_on_are_told(
     assert loquela([str(word) for word in build]) == 0
     capsys.readouterr()
     words = (trained, tone_corpus, "--split", "dev", "--out", tmp_path / "out.tsv")
-    assert run(decode_ctc, monkeypatch, *words, "--lm", leaked) == 0
+    assert run_recipe(monkeypatch, decode_ctc, *words, "--lm", leaked) == 0
     assert f"8 of 8 sentences are in the training text of {leaked}" in capsys.readouterr().err
-    assert run(decode_ctc, monkeypatch, *words) == 0
+    assert run_recipe(monkeypatch, decode_ctc, *words) == 0
     assert "training text" not in capsys.readouterr().err
 
 
@@ -246,7 +242,7 @@ def test_a_packed_model_is_half_as_large_and_knows_its_language_model(
     card = tmp_path / "card.md"
     card.write_text("# tones\n")
     packed = tmp_path / "packed"
-    assert run(pack, monkeypatch, trained, "--lm", lm, "--card", card, "--out", packed) == 0
+    assert run_recipe(monkeypatch, pack, trained, "--lm", lm, "--card", card, "--out", packed) == 0
     whole, half = (folder / "model.safetensors" for folder in (trained / "model", packed))
     assert half.stat().st_size < 0.6 * whole.stat().st_size
     assert (packed / "README.md").read_text() == "# tones\n"
@@ -260,8 +256,8 @@ def test_packing_never_replaces_what_is_no_model(
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="is no model folder, so it is kept"):
-        run(pack, monkeypatch, trained, "--out", tmp_path)
+        run_recipe(monkeypatch, pack, trained, "--out", tmp_path)
     with pytest.raises(InputError, match="Give another folder to write"):
-        run(pack, monkeypatch, trained, "--out", trained)
+        run_recipe(monkeypatch, pack, trained, "--out", trained)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert list((trained / "checkpoints").iterdir())

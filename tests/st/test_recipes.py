@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,8 @@ from st.retrieval import retrieve as compare
 from st.text_encoder import TextEncoderConfig
 from st.texts import text_memories
 from st.transport import sinkhorn_divergence
-from tests.conftest import handed_on
+from tests.conftest import handed_on, run_recipe
 from tests.st.conftest import st_config
-
-
-def run(monkeypatch: pytest.MonkeyPatch, module: object, *words: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["recipe", *map(str, words)])
-    status: int = module.main()  # type: ignore[attr-defined]
-    return status
 
 
 def test_a_split_is_translated_and_scored(
@@ -44,7 +37,10 @@ def test_a_split_is_translated_and_scored(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "dev.tsv"
-    assert run(monkeypatch, decode_st, st, spoken_numbers, "--split", "dev", "--nbest", 2, "--out", out) == 0
+    assert (
+        run_recipe(monkeypatch, decode_st, st, spoken_numbers, "--split", "dev", "--nbest", 2, "--out", out)
+        == 0
+    )
     header, *rows = [line.split("\t") for line in out.read_text().splitlines()]
     assert header == ["id", "text", "score", "alternatives"]
     assert [row[0] for row in rows] == [row.id for row in read_manifest(spoken_numbers, split="dev")]
@@ -75,9 +71,11 @@ def test_a_cascade_reads_the_table_of_a_recogniser(
         "id\ttext\n" + "".join(f"{row.id}\t{row.text}\n" for row in rows[:-1])
     )
     out = [tmp_path / "gold.tsv", tmp_path / "heard.out.tsv"]
-    assert run(monkeypatch, decode_st, mt, spoken_numbers, "--split", "dev", "--out", out[0]) == 0
+    assert run_recipe(monkeypatch, decode_st, mt, spoken_numbers, "--split", "dev", "--out", out[0]) == 0
     texts = ("--texts", tmp_path / "heard.tsv")
-    assert run(monkeypatch, decode_st, mt, spoken_numbers, "--split", "dev", *texts, "--out", out[1]) == 0
+    assert (
+        run_recipe(monkeypatch, decode_st, mt, spoken_numbers, "--split", "dev", *texts, "--out", out[1]) == 0
+    )
     gold, heard = (path.read_text().splitlines() for path in out)
     assert gold[:-1] == heard[:-1]
     assert heard[-1].split("\t")[1] == ""  # nothing heard, nothing translated
@@ -105,7 +103,7 @@ def test_a_table_of_the_policy_that_the_translator_reads_by_is_normalised_once(
         table = tmp_path / "heard.tsv"
         table.write_text("id\ttext\twritten\n" + "".join(f"{row.id}\t{text}\t{key}\n" for row in rows))
         words = (spoken_numbers, "--split", "dev", "--texts", table, "--out", tmp_path / "out.tsv")
-        assert run(monkeypatch, decode_st, tmp_path / "mt", *words) == 0
+        assert run_recipe(monkeypatch, decode_st, tmp_path / "mt", *words) == 0
     assert read == [source.encode("jua huasi")] * 2
 
 
@@ -115,7 +113,8 @@ def test_translators_of_speech_and_of_text_write_together(
     def table(model: Path, *others: object) -> str:
         out = tmp_path / "out.tsv"
         assert (
-            run(monkeypatch, decode_st, model, spoken_numbers, "--split", "dev", *others, "--out", out) == 0
+            run_recipe(monkeypatch, decode_st, model, spoken_numbers, "--split", "dev", *others, "--out", out)
+            == 0
         )
         return out.read_text()
 
@@ -139,7 +138,7 @@ def test_translators_of_speech_and_of_text_write_together(
         tmp_path / "out.tsv",
     )
     with pytest.raises(InputError, match=r"--with .*other writes other labels than .*mt"):
-        run(monkeypatch, decode_st, *words)
+        run_recipe(monkeypatch, decode_st, *words)
 
 
 @pytest.mark.parametrize("out", ["m.tsv", "texts.tsv"])
@@ -151,7 +150,7 @@ def test_the_table_never_replaces_an_input(
     before = (tmp_path / out).read_bytes()
     words = ("no model", tmp_path / "m.tsv", "--texts", tmp_path / "texts.tsv", "--out", tmp_path / out)
     with pytest.raises(InputError, match="is one of the inputs"):
-        run(monkeypatch, decode_st, *words)
+        run_recipe(monkeypatch, decode_st, *words)
     assert (tmp_path / out).read_bytes() == before
 
 
@@ -162,15 +161,17 @@ def test_texts_of_another_split_and_none_at_all_are_refused(
     other.write_text("id\ttext\nelsewhere\tab\n")
     write_manifest([replace(row, text="") for row in read_manifest(spoken_numbers, split="dev")], silent)
     with pytest.raises(InputError, match=r"other\.tsv: none of the 8 utterances has a text"):
-        run(monkeypatch, decode_st, mt, spoken_numbers, "--split", "dev", "--texts", other, "--out", out)
+        run_recipe(
+            monkeypatch, decode_st, mt, spoken_numbers, "--split", "dev", "--texts", other, "--out", out
+        )
     with pytest.raises(InputError, match=r"silent\.tsv: none of the 8 utterances has a text"):
-        run(monkeypatch, decode_st, mt, silent, "--out", out)
+        run_recipe(monkeypatch, decode_st, mt, silent, "--out", out)
     with pytest.raises(InputError, match="translates text, which has no CTC layer"):
-        run(monkeypatch, decode_st, mt, spoken_numbers, "--ctc-weight", 0.3, "--out", out)
+        run_recipe(monkeypatch, decode_st, mt, spoken_numbers, "--ctc-weight", 0.3, "--out", out)
     with pytest.raises(
         InputError, match=r"--source-language is quy, and .*exp knows its languages\. Leave it out"
     ):
-        run(monkeypatch, decode_st, mt, spoken_numbers, "--source-language", "quy", "--out", out)
+        run_recipe(monkeypatch, decode_st, mt, spoken_numbers, "--source-language", "quy", "--out", out)
     assert not out.exists()
 
 
@@ -189,7 +190,9 @@ def test_what_an_option_of_decoding_says_reaches_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, name: str, value: float
 ) -> None:
     command = ["m", "manifest.tsv", "--out", tmp_path / "out.tsv", *words.split()]
-    given = handed_on(decode_st, "TranslationSearchConfig", lambda: run(monkeypatch, decode_st, *command))
+    given = handed_on(
+        decode_st, "TranslationSearchConfig", lambda: run_recipe(monkeypatch, decode_st, *command)
+    )
     assert getattr(given, name) == value
 
 
@@ -202,7 +205,8 @@ def test_limits_of_a_translation_are_options_and_what_they_cut_is_counted(
     for labels, says in ((1, True), (300, False)):
         limits = ("--max-labels", labels, "--max-ratio", 1.5)
         assert (
-            run(monkeypatch, decode_st, model, spoken_numbers, "--split", "dev", *limits, "--out", out) == 0
+            run_recipe(monkeypatch, decode_st, model, spoken_numbers, "--split", "dev", *limits, "--out", out)
+            == 0
         )
         said = (
             r"^[1-8] translation\(s\) cut off at 200 labels and 1\.5 for each frame or source label, at 1, at"
@@ -213,7 +217,7 @@ def test_limits_of_a_translation_are_options_and_what_they_cut_is_counted(
 def test_the_own_text_is_found_after_siamese_pre_training(
     siamese: Path, spoken_numbers: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, retrieve, siamese, spoken_numbers, "--split", "dev") == 0
+    assert run_recipe(monkeypatch, retrieve, siamese, spoken_numbers, "--split", "dev") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["utterances"] == 8
     assert found["texts"] == len({row.text for row in read_manifest(spoken_numbers, split="dev")})
@@ -230,7 +234,7 @@ def test_one_utterance_with_a_text_is_nothing_to_compare(
         texts = [row if number < kept else replace(row, text="") for number, row in enumerate(rows)]
         write_manifest(texts, tmp_path / f"{kept}.tsv")
         with pytest.raises(InputError, match=rf"{kept}\.tsv: {kept} utterance\(s\) with speech and text"):
-            run(monkeypatch, retrieve, siamese, tmp_path / f"{kept}.tsv")
+            run_recipe(monkeypatch, retrieve, siamese, tmp_path / f"{kept}.tsv")
 
 
 def test_retrieval_by_its_definition() -> None:
@@ -267,7 +271,7 @@ def test_checkpoints_are_averaged(
 ) -> None:
     config = st_config(spoken_numbers, tmp_path / "exp", 6, lora={"rank": rank})
     train_st.train(replace(config, trainer=replace(config.trainer, evaluate_every=2, keep_checkpoints=3)))
-    assert run(monkeypatch, average, tmp_path / "exp", "--last", 2, "--out", tmp_path / "mean") == 0
+    assert run_recipe(monkeypatch, average, tmp_path / "exp", "--last", 2, "--out", tmp_path / "mean") == 0
     parts = [
         load_file(tmp_path / "exp/checkpoints" / name / "weights.safetensors")
         for name in ("update_0000004", "update_0000006")
@@ -281,7 +285,7 @@ def test_checkpoints_are_averaged(
         mean = (parts[0][name].double() + parts[1][name].double()) / 2
         assert torch.allclose(found[name].double(), mean, atol=1e-6)
     with pytest.raises(InputError, match="has 3 whole checkpoints; --last is 9"):
-        run(monkeypatch, average, tmp_path / "exp", "--last", 9, "--out", tmp_path / "other")
+        run_recipe(monkeypatch, average, tmp_path / "exp", "--last", 9, "--out", tmp_path / "other")
 
 
 def test_a_manifest_of_other_languages_or_letters_is_not_translated(
@@ -308,7 +312,7 @@ def test_a_manifest_of_other_languages_or_letters_is_not_translated(
     for name, (others, says) in changed.items():
         write_manifest(others, tmp_path / f"{name}.tsv")
         with pytest.raises(InputError, match=says):
-            run(
+            run_recipe(
                 monkeypatch,
                 decode_st,
                 tmp_path / "mt",
@@ -320,7 +324,10 @@ def test_a_manifest_of_other_languages_or_letters_is_not_translated(
     one = [replace(rows[0], text="ab это другой язык и письмо"), *rows[1:]]
     write_manifest([*one, *(replace(row, id=f"{row.id}-2") for row in rows)], tmp_path / "one.tsv")
     assert (
-        run(monkeypatch, decode_st, tmp_path / "mt", tmp_path / "one.tsv", "--out", tmp_path / "out.tsv") == 0
+        run_recipe(
+            monkeypatch, decode_st, tmp_path / "mt", tmp_path / "one.tsv", "--out", tmp_path / "out.tsv"
+        )
+        == 0
     )
     said = capsys.readouterr().err
     assert f"one.tsv: 1 with a text that {tmp_path / 'mt'} cannot read, left empty: {rows[0].id}\n" in said

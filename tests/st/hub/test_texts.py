@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from st.hub.decoder import HubDecoderSource, read_hub_decoder
 from st.hub.texts import HubTranslator, _closing
 from st.open_texts import open_text_translator
 from st.search import TranslationSearchConfig
+from tests.conftest import run_recipe
 from tests.st.hub.conftest import LINES
 
 Published = Callable[[str], Path]
@@ -273,8 +273,7 @@ def test_a_split_is_translated_by_a_published_model(
 
     def run(*words: object) -> int:
         options = ("--split", "dev", "--texts", heard, "--beam", 2, "--out", out)
-        monkeypatch.setattr(sys, "argv", ["decode_st", *map(str, (*words, *options))])
-        return decode_st.main()
+        return run_recipe(monkeypatch, decode_st, *words, *options)
 
     codes = ("--source-language", "quy_Latn", "--target-language", "fra_Latn")
     model = published("nllb")
